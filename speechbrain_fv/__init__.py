@@ -1,0 +1,1 @@
+"""SpeechBrain-FV: face-voice association with SpeechBrain."""
