@@ -1,0 +1,503 @@
+"""Manifests: the CSV files that every corpus preparation writes and that the pipeline reads.
+
+A manifest folder holds, for each split, one row per face and one row per voice clip, then the
+identities with their labels, the files left out, and `preparation.json`, written last::
+
+    faces_{train,valid,test}.csv    ID,image,spk_id
+    voices_{train,valid,test}.csv   ID,duration,wav,start,stop,spk_id,speech
+    identities.csv                  identity,split,gender,nationality,age
+    excluded.csv                    path,modality,identity,reason
+    preparation.json                corpus, key, options, counts
+
+The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an identity.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "valid", "test")
+FACE_COLUMNS = ["ID", "image", "spk_id"]
+VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech"]
+LABEL_COLUMNS = ["gender", "nationality", "age"]
+IDENTITY_COLUMNS = ["identity", "split", *LABEL_COLUMNS]
+EXCLUDED_COLUMNS = ["path", "modality", "identity", "reason"]
+REPORT_FILE = "excluded.csv"
+PREPARATION_FILE = "preparation.json"
+NUM_NAMED = 5  # how many culprits an error message names
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The content of a manifest folder.
+
+    Arguments
+    ---------
+    faces, voices : dict of str to pandas.DataFrame
+        Split name to the rows of that split, with the columns of `FACE_COLUMNS`/`VOICE_COLUMNS`.
+    identities : pandas.DataFrame
+        One row per identity, columns `IDENTITY_COLUMNS`; an unknown label is an empty string.
+    preparation : dict
+        Corpus, key, options and counts.
+    """
+
+    faces: dict
+    voices: dict
+    identities: pd.DataFrame
+    preparation: dict
+
+
+def cache_key(options, files=()):
+    """The fingerprint of a preparation: it changes when an option or an input file changes.
+
+    Arguments
+    ---------
+    options : dict
+        Everything that shapes the result; values must be JSON types or paths.
+    files : iterable of path
+        Input files; each enters with its path, size in bytes and modification time in ns.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256), independent of the order of keys and files.
+
+    Example
+    -------
+    >>> cache_key({"seed": 1, "vad": True}) == cache_key({"vad": True, "seed": 1})
+    True
+    """
+    digest = hashlib.sha256()
+    header = {"schema": SCHEMA_VERSION, "options": options}
+    digest.update(json.dumps(header, sort_keys=True, default=str).encode())
+    for path in sorted(str(file) for file in files):
+        digest.update(f"\n{path}|{file_stamp(path)}".encode())
+    return digest.hexdigest()
+
+
+def file_stamp(path):
+    """Size in bytes and modification time in ns of a file as "size:mtime"; "" when absent."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def is_prepared(manifest_folder, key):
+    """Whether the folder holds complete manifests made under this key.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Folder of the manifests; it may not exist yet.
+    key : str
+        What `cache_key` returns for the present options and inputs.
+
+    Returns
+    -------
+    bool
+    """
+    folder = Path(manifest_folder)
+    try:
+        preparation = json.loads((folder / PREPARATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    names = ["identities.csv", REPORT_FILE]
+    names += [f"{kind}_{split}.csv" for kind in ("faces", "voices") for split in SPLITS]
+    return preparation.get("key") == key and all((folder / name).is_file() for name in names)
+
+
+def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
+    """A random assignment of identities to train, valid and test.
+
+    Arguments
+    ---------
+    identities : iterable of str
+        Identities in any order; repetitions count once.
+    shares : tuple of three float
+        Shares of train, valid and test, each above 0, adding up to 1. Counts are rounded, and
+        every split gets at least one identity.
+    seed : int
+        Seed of the shuffle, at least 0.
+
+    Returns
+    -------
+    dict of str to str
+        Identity to split.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not three positive numbers with sum 1, or with fewer than 3 identities.
+
+    Example
+    -------
+    >>> splits = split_identities([f"p{number}" for number in range(10)], seed=1)
+    >>> [list(splits.values()).count(split) for split in SPLITS]
+    [7, 1, 2]
+    """
+    shares = tuple(shares)
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(
+            f"shares: expected three positive numbers (train, valid, test) with sum 1, got "
+            f"{shares}; use for example (0.7, 0.1, 0.2)."
+        )
+    names = sorted(set(identities))
+    if len(names) < 3:
+        raise ValueError(
+            f"identities: expected at least 3 to fill {', '.join(SPLITS)}, got {len(names)}; "
+            f"add identities or give the splits yourself."
+        )
+    num_valid = max(1, round(shares[1] * len(names)))
+    num_test = min(max(1, round(shares[2] * len(names))), len(names) - num_valid - 1)
+    order = np.random.default_rng(seed).permutation(len(names))
+    num_train = len(names) - num_valid - num_test
+    labels = np.repeat(SPLITS, [num_train, num_valid, num_test])
+    assigned = {names[index]: str(label) for index, label in zip(order, labels, strict=True)}
+    return {name: assigned[name] for name in names}
+
+
+def format_speech(segments):
+    """Speech segments as the text of the `speech` column.
+
+    Arguments
+    ---------
+    segments : iterable of (int, int)
+        Start and stop sample of each segment, in the file.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> format_speech([(0, 16000), (24000, 48000)])
+    '0:16000;24000:48000'
+    """
+    return ";".join(f"{start}:{stop}" for start, stop in segments)
+
+
+def parse_speech(text):
+    """The speech segments that a `speech` cell names, as a list of (start, stop) samples.
+
+    Arguments
+    ---------
+    text : str
+        "start:stop;start:stop"; empty when the whole clip counts as speech.
+
+    Returns
+    -------
+    list of (int, int)
+
+    Raises
+    ------
+    ValueError
+        If the text has another form.
+
+    Example
+    -------
+    >>> parse_speech("0:16000;24000:48000")
+    [(0, 16000), (24000, 48000)]
+    """
+    try:
+        pairs = [part.split(":") for part in text.split(";") if part]
+        return [(int(start), int(stop)) for start, stop in pairs]
+    except ValueError:
+        raise ValueError(f"speech: expected 'start:stop;start:stop', got {text!r}.") from None
+
+
+def write_manifests(
+    manifest_folder, faces, voices, identities, corpus, key, options, excluded=None, notes=None
+):
+    """Validate and write the manifests of a corpus; the split of a row is its identity's.
+
+    Identities without a face or without a voice are left out and counted in `preparation.json`.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Where to write; made when absent, earlier manifests are replaced.
+    faces, voices : pandas.DataFrame
+        All clips of all splits, columns `FACE_COLUMNS` and `VOICE_COLUMNS`, paths absolute.
+        `start` and `stop` are samples of the file, `duration` its seconds.
+    identities : pandas.DataFrame
+        Columns `IDENTITY_COLUMNS`; missing label columns count as unknown.
+    corpus : str
+        Name of the corpus.
+    key : str
+        What `cache_key` returned.
+    options : dict
+        The options of the preparation, kept for the record.
+    excluded : pandas.DataFrame, optional
+        Files left out, columns `EXCLUDED_COLUMNS`.
+    notes : dict, optional
+        What else the preparation has to say, in JSON types.
+
+    Returns
+    -------
+    dict
+        What `preparation.json` now holds.
+
+    Raises
+    ------
+    ValueError
+        For missing columns, a duplicate ID, an identity in two splits or in none, an empty
+        split, sample numbers that are not numbers, or a clip that ends before it starts.
+    """
+    folder = Path(manifest_folder)
+    identities = _check_identities(identities, folder / "identities.csv")
+    faces = _check_faces(faces, folder / "faces")
+    voices = _check_voices(voices, folder / "voices")
+    for frame, name in ((faces, "faces"), (voices, "voices")):
+        _check_duplicates([frame], name)
+        _check_known(frame, identities, folder / name)
+    complete = set(faces.spk_id) & set(voices.spk_id)
+    one_sided = sorted((set(faces.spk_id) | set(voices.spk_id)) - complete)
+    identities = identities[identities.identity.isin(complete)]
+    split_of = identities.set_index("identity").split
+    frames = {
+        (kind, split): frame[frame.spk_id.isin(complete) & (frame.spk_id.map(split_of) == split)]
+        for kind, frame in (("faces", faces), ("voices", voices))
+        for split in SPLITS
+    }
+    for split in SPLITS:
+        if frames["faces", split].empty:
+            raise ValueError(
+                f"{folder}: split {split!r} is empty: no identity has both a face and a voice; "
+                f"add such identities, or check the splits and {REPORT_FILE}."
+            )
+    if excluded is None:
+        excluded = pd.DataFrame(columns=EXCLUDED_COLUMNS)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PREPARATION_FILE).unlink(missing_ok=True)
+    for (kind, split), frame in frames.items():
+        write_table(frame, folder / f"{kind}_{split}.csv")
+    write_table(identities, folder / "identities.csv")
+    write_table(excluded[EXCLUDED_COLUMNS], folder / REPORT_FILE)
+    preparation = {
+        "corpus": corpus,
+        "key": key,
+        "options": json.loads(json.dumps(options, default=str)),
+        "splits": {
+            split: {
+                "num_identities": int((identities.split == split).sum()),
+                "num_faces": len(frames["faces", split]),
+                "num_voices": len(frames["voices", split]),
+            }
+            for split in SPLITS
+        },
+        "num_excluded": len(excluded),
+        "one_sided_identities": one_sided,
+        "notes": notes or {},
+    }
+    text = json.dumps(preparation, indent=2, ensure_ascii=False)
+    _write_text(text, folder / PREPARATION_FILE)
+    return preparation
+
+
+def load_manifests(manifest_folder):
+    """The validated manifests of a folder.
+
+    Voice CSVs without a `speech` column, as SpeechBrain's VoxCeleb preparation writes them, are
+    accepted: the whole clip then counts as speech.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Folder that a preparation wrote.
+
+    Returns
+    -------
+    Manifests
+
+    Raises
+    ------
+    ValueError
+        If a file is absent or breaks the schema; the message names file, row and remedy.
+    """
+    folder = Path(manifest_folder)
+    preparation_file = folder / PREPARATION_FILE
+    if not preparation_file.is_file():
+        raise ValueError(f"{preparation_file}: not found; run the corpus preparation first.")
+    identities = _check_identities(read_table(folder / "identities.csv"), folder / "identities.csv")
+    tables = {"faces": {}, "voices": {}}
+    for kind, check in (("faces", _check_faces), ("voices", _check_voices)):
+        for split in SPLITS:
+            file = folder / f"{kind}_{split}.csv"
+            frame = check(read_table(file), file)
+            if frame.empty:
+                raise ValueError(f"{file}: no rows; prepare the corpus with a non-empty {split}.")
+            _check_known(frame, identities, file)
+            tables[kind][split] = frame
+        _check_duplicates(tables[kind].values(), f"{folder / kind}_*.csv")
+    _check_disjoint(tables, identities, folder)
+    preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
+    return Manifests(tables["faces"], tables["voices"], identities, preparation)
+
+
+def read_table(file):
+    """A CSV as strings, with empty cells as empty strings.
+
+    Arguments
+    ---------
+    file : path
+        The CSV file.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ValueError
+        If the file is absent, empty or not a CSV in UTF-8.
+    """
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+    except FileNotFoundError:
+        raise ValueError(f"{file}: not found; check the path.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
+    return table.rename(columns=str.strip)
+
+
+def write_table(table, file):
+    """Write a table as CSV so that a reader sees the old file or the new one, never a part."""
+    _write_text(table.to_csv(index=False, lineterminator="\n"), Path(file))
+
+
+def _write_text(text, file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def _named(values):
+    values = [str(value) for value in values]
+    more = f" and {len(values) - NUM_NAMED} more" if len(values) > NUM_NAMED else ""
+    return ", ".join(values[:NUM_NAMED]) + more
+
+
+def _line(rows):
+    """Line number in the CSV (header = 1) of the first row that a mask selects."""
+    return int(np.flatnonzero(np.asarray(rows))[0]) + 2
+
+
+def _check_columns(frame, columns, file):
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{file}: missing column {_named(missing)}; expected {', '.join(columns)}, "
+            f"got {', '.join(map(str, frame.columns))}."
+        )
+    return frame
+
+
+def _check_identities(identities, file):
+    _check_columns(identities, ["identity", "split"], file)
+    absent = {column: "" for column in LABEL_COLUMNS if column not in identities.columns}
+    identities = identities.assign(**absent)[IDENTITY_COLUMNS].fillna("").astype(str)
+    wrong = ~identities.split.isin(SPLITS)
+    if wrong.any():
+        raise ValueError(
+            f"{file}, line {_line(wrong)}: split must be one of "
+            f"{', '.join(SPLITS)}, got {identities.split[wrong].iloc[0]!r}."
+        )
+    repeated = identities.identity[identities.identity.duplicated(keep=False)].unique()
+    if len(repeated):
+        splits = identities[identities.identity.isin(repeated)].groupby("identity").split
+        leaking = [f"{name} ({'+'.join(sorted(set(rows)))})" for name, rows in splits]
+        raise ValueError(
+            f"{file}: identities listed more than once, with their splits: {_named(leaking)}; "
+            f"give every identity one row and one split."
+        )
+    return identities.sort_values("identity", ignore_index=True)
+
+
+def _check_faces(faces, file):
+    return _check_columns(faces, FACE_COLUMNS, file)[FACE_COLUMNS].astype(str)
+
+
+def _check_voices(voices, file):
+    _check_columns(voices, VOICE_COLUMNS[:-1], file)
+    if "speech" not in voices.columns:
+        voices = voices.assign(speech="")
+    voices = voices[VOICE_COLUMNS].copy()
+    for column in ("duration", "start", "stop"):
+        numbers = pd.to_numeric(voices[column], errors="coerce")
+        wrong = ~np.isfinite(numbers.to_numpy(float))
+        if wrong.any():
+            raise ValueError(
+                f"{file}, line {_line(wrong)}: {column} must be a number, got "
+                f"{voices[column][wrong].iloc[0]!r}."
+            )
+        voices[column] = numbers.astype(float if column == "duration" else np.int64)
+    wrong = ((voices.start < 0) | (voices.stop <= voices.start)).to_numpy()
+    if wrong.any():
+        row = voices[wrong].iloc[0]
+        raise ValueError(
+            f"{file}, line {_line(wrong)}: expected samples 0 <= start < stop, got "
+            f"start {row.start} and stop {row.stop}."
+        )
+    for line, (start, stop, text) in enumerate(
+        zip(voices.start, voices.stop, voices.speech, strict=True), start=2
+    ):
+        _check_speech(text, start, stop, f"{file}, line {line}")
+    return voices.astype({"ID": str, "wav": str, "spk_id": str, "speech": str})
+
+
+def _check_speech(text, start, stop, where):
+    edge = start
+    try:
+        segments = parse_speech(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    for first, last in segments:
+        if not edge <= first < last <= stop:
+            raise ValueError(
+                f"{where}: speech segments must be in order, apart and inside "
+                f"[{start}, {stop}), got {text!r}."
+            )
+        edge = last
+
+
+def _check_duplicates(frames, where):
+    ids = pd.concat([frame.ID for frame in frames])
+    repeated = ids[ids.duplicated()].unique()
+    if len(repeated):
+        raise ValueError(
+            f"{where}: duplicate ID {_named(repeated)}; every row of a modality needs its own."
+        )
+
+
+def _check_known(frame, identities, file):
+    unknown = ~frame.spk_id.isin(identities.identity)
+    if unknown.any():
+        raise ValueError(
+            f"{file}, line {_line(unknown)}: spk_id {frame.spk_id[unknown].iloc[0]!r} is "
+            f"not in identities.csv; add it there with its split."
+        )
+
+
+def _check_disjoint(tables, identities, folder):
+    """Every row must lie in the split that identities.csv gives to its identity."""
+    split_of = identities.set_index("identity").split
+    leaking = [
+        f"{name} ({kind}_{split}.csv, identities.csv: {split_of[name]})"
+        for kind in tables
+        for split, frame in tables[kind].items()
+        for name in sorted(frame.spk_id[frame.spk_id.map(split_of) != split].unique())
+    ]
+    if leaking:
+        raise ValueError(
+            f"{folder}: identities in two splits: {_named(leaking)}; splits must not share an "
+            f"identity: prepare the corpus again."
+        )
