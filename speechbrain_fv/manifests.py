@@ -14,6 +14,7 @@ The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an i
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.schema import (
+    EXCLUDED_COLUMNS,
+    SPLITS,
+    check_disjoint,
+    check_duplicates,
+    check_faces,
+    check_identities,
+    check_known,
+    check_voices,
+    named,
+)
+
+logger = logging.getLogger(__name__)
+
 SCHEMA_VERSION = 1
-SPLITS = ("train", "valid", "test")
-FACE_COLUMNS = ["ID", "image", "spk_id"]
-VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech"]
-LABEL_COLUMNS = ["gender", "nationality", "age"]
-IDENTITY_COLUMNS = ["identity", "split", *LABEL_COLUMNS]
-EXCLUDED_COLUMNS = ["path", "modality", "identity", "reason"]
 REPORT_FILE = "excluded.csv"
 PREPARATION_FILE = "preparation.json"
-NUM_NAMED = 5  # how many culprits an error message names
 
 
 @dataclass(frozen=True)
@@ -164,55 +172,6 @@ def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
     return {name: assigned[name] for name in names}
 
 
-def format_speech(segments):
-    """Speech segments as the text of the `speech` column.
-
-    Arguments
-    ---------
-    segments : iterable of (int, int)
-        Start and stop sample of each segment, in the file.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> format_speech([(0, 16000), (24000, 48000)])
-    '0:16000;24000:48000'
-    """
-    return ";".join(f"{start}:{stop}" for start, stop in segments)
-
-
-def parse_speech(text):
-    """The speech segments that a `speech` cell names, as a list of (start, stop) samples.
-
-    Arguments
-    ---------
-    text : str
-        "start:stop;start:stop"; empty when the whole clip counts as speech.
-
-    Returns
-    -------
-    list of (int, int)
-
-    Raises
-    ------
-    ValueError
-        If the text has another form.
-
-    Example
-    -------
-    >>> parse_speech("0:16000;24000:48000")
-    [(0, 16000), (24000, 48000)]
-    """
-    try:
-        pairs = [part.split(":") for part in text.split(";") if part]
-        return [(int(start), int(stop)) for start, stop in pairs]
-    except ValueError:
-        raise ValueError(f"speech: expected 'start:stop;start:stop', got {text!r}.") from None
-
-
 def write_manifests(
     manifest_folder, faces, voices, identities, corpus, key, options, excluded=None, notes=None
 ):
@@ -252,12 +211,12 @@ def write_manifests(
         split, sample numbers that are not numbers, or a clip that ends before it starts.
     """
     folder = Path(manifest_folder)
-    identities = _check_identities(identities, folder / "identities.csv")
-    faces = _check_faces(faces, folder / "faces")
-    voices = _check_voices(voices, folder / "voices")
+    identities = check_identities(identities, folder / "identities.csv")
+    faces = check_faces(faces, folder / "faces")
+    voices = check_voices(voices, folder / "voices")
     for frame, name in ((faces, "faces"), (voices, "voices")):
-        _check_duplicates([frame], name)
-        _check_known(frame, identities, folder / name)
+        check_duplicates([frame], name)
+        check_known(frame, identities, folder / name)
     complete = set(faces.spk_id) & set(voices.spk_id)
     one_sided = sorted((set(faces.spk_id) | set(voices.spk_id)) - complete)
     identities = identities[identities.identity.isin(complete)]
@@ -299,6 +258,17 @@ def write_manifests(
     }
     text = json.dumps(preparation, indent=2, ensure_ascii=False)
     _write_text(text, folder / PREPARATION_FILE)
+    for split, counts in preparation["splits"].items():
+        logger.info("%s, %s: %s", corpus, split, counts)
+    if len(excluded):
+        logger.warning("%s: %d files left out, see %s", corpus, len(excluded), folder / REPORT_FILE)
+    if one_sided:
+        logger.warning(
+            "%s: %d identities have no face or no voice and are left out: %s",
+            corpus,
+            len(one_sided),
+            named(one_sided),
+        )
     return preparation
 
 
@@ -326,18 +296,18 @@ def load_manifests(manifest_folder):
     preparation_file = folder / PREPARATION_FILE
     if not preparation_file.is_file():
         raise ValueError(f"{preparation_file}: not found; run the corpus preparation first.")
-    identities = _check_identities(read_table(folder / "identities.csv"), folder / "identities.csv")
+    identities = check_identities(read_table(folder / "identities.csv"), folder / "identities.csv")
     tables = {"faces": {}, "voices": {}}
-    for kind, check in (("faces", _check_faces), ("voices", _check_voices)):
+    for kind, check in (("faces", check_faces), ("voices", check_voices)):
         for split in SPLITS:
             file = folder / f"{kind}_{split}.csv"
             frame = check(read_table(file), file)
             if frame.empty:
                 raise ValueError(f"{file}: no rows; prepare the corpus with a non-empty {split}.")
-            _check_known(frame, identities, file)
+            check_known(frame, identities, file)
             tables[kind][split] = frame
-        _check_duplicates(tables[kind].values(), f"{folder / kind}_*.csv")
-    _check_disjoint(tables, identities, folder)
+        check_duplicates(tables[kind].values(), f"{folder / kind}_*.csv")
+    check_disjoint(tables, identities, folder)
     preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
     return Manifests(tables["faces"], tables["voices"], identities, preparation)
 
@@ -378,126 +348,3 @@ def _write_text(text, file):
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, file)
-
-
-def _named(values):
-    values = [str(value) for value in values]
-    more = f" and {len(values) - NUM_NAMED} more" if len(values) > NUM_NAMED else ""
-    return ", ".join(values[:NUM_NAMED]) + more
-
-
-def _line(rows):
-    """Line number in the CSV (header = 1) of the first row that a mask selects."""
-    return int(np.flatnonzero(np.asarray(rows))[0]) + 2
-
-
-def _check_columns(frame, columns, file):
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{file}: missing column {_named(missing)}; expected {', '.join(columns)}, "
-            f"got {', '.join(map(str, frame.columns))}."
-        )
-    return frame
-
-
-def _check_identities(identities, file):
-    _check_columns(identities, ["identity", "split"], file)
-    absent = {column: "" for column in LABEL_COLUMNS if column not in identities.columns}
-    identities = identities.assign(**absent)[IDENTITY_COLUMNS].fillna("").astype(str)
-    wrong = ~identities.split.isin(SPLITS)
-    if wrong.any():
-        raise ValueError(
-            f"{file}, line {_line(wrong)}: split must be one of "
-            f"{', '.join(SPLITS)}, got {identities.split[wrong].iloc[0]!r}."
-        )
-    repeated = identities.identity[identities.identity.duplicated(keep=False)].unique()
-    if len(repeated):
-        splits = identities[identities.identity.isin(repeated)].groupby("identity").split
-        leaking = [f"{name} ({'+'.join(sorted(set(rows)))})" for name, rows in splits]
-        raise ValueError(
-            f"{file}: identities listed more than once, with their splits: {_named(leaking)}; "
-            f"give every identity one row and one split."
-        )
-    return identities.sort_values("identity", ignore_index=True)
-
-
-def _check_faces(faces, file):
-    return _check_columns(faces, FACE_COLUMNS, file)[FACE_COLUMNS].astype(str)
-
-
-def _check_voices(voices, file):
-    _check_columns(voices, VOICE_COLUMNS[:-1], file)
-    if "speech" not in voices.columns:
-        voices = voices.assign(speech="")
-    voices = voices[VOICE_COLUMNS].copy()
-    for column in ("duration", "start", "stop"):
-        numbers = pd.to_numeric(voices[column], errors="coerce")
-        wrong = ~np.isfinite(numbers.to_numpy(float))
-        if wrong.any():
-            raise ValueError(
-                f"{file}, line {_line(wrong)}: {column} must be a number, got "
-                f"{voices[column][wrong].iloc[0]!r}."
-            )
-        voices[column] = numbers.astype(float if column == "duration" else np.int64)
-    wrong = ((voices.start < 0) | (voices.stop <= voices.start)).to_numpy()
-    if wrong.any():
-        row = voices[wrong].iloc[0]
-        raise ValueError(
-            f"{file}, line {_line(wrong)}: expected samples 0 <= start < stop, got "
-            f"start {row.start} and stop {row.stop}."
-        )
-    for line, (start, stop, text) in enumerate(
-        zip(voices.start, voices.stop, voices.speech, strict=True), start=2
-    ):
-        _check_speech(text, start, stop, f"{file}, line {line}")
-    return voices.astype({"ID": str, "wav": str, "spk_id": str, "speech": str})
-
-
-def _check_speech(text, start, stop, where):
-    edge = start
-    try:
-        segments = parse_speech(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    for first, last in segments:
-        if not edge <= first < last <= stop:
-            raise ValueError(
-                f"{where}: speech segments must be in order, apart and inside "
-                f"[{start}, {stop}), got {text!r}."
-            )
-        edge = last
-
-
-def _check_duplicates(frames, where):
-    ids = pd.concat([frame.ID for frame in frames])
-    repeated = ids[ids.duplicated()].unique()
-    if len(repeated):
-        raise ValueError(
-            f"{where}: duplicate ID {_named(repeated)}; every row of a modality needs its own."
-        )
-
-
-def _check_known(frame, identities, file):
-    unknown = ~frame.spk_id.isin(identities.identity)
-    if unknown.any():
-        raise ValueError(
-            f"{file}, line {_line(unknown)}: spk_id {frame.spk_id[unknown].iloc[0]!r} is "
-            f"not in identities.csv; add it there with its split."
-        )
-
-
-def _check_disjoint(tables, identities, folder):
-    """Every row must lie in the split that identities.csv gives to its identity."""
-    split_of = identities.set_index("identity").split
-    leaking = [
-        f"{name} ({kind}_{split}.csv, identities.csv: {split_of[name]})"
-        for kind in tables
-        for split, frame in tables[kind].items()
-        for name in sorted(frame.spk_id[frame.spk_id.map(split_of) != split].unique())
-    ]
-    if leaking:
-        raise ValueError(
-            f"{folder}: identities in two splits: {_named(leaking)}; splits must not share an "
-            f"identity: prepare the corpus again."
-        )
