@@ -1,0 +1,214 @@
+"""The embedded corpus: generated people with drawn faces and synthesised voices, no download.
+
+Everything follows from a seed. The media are made at first use and cached; see `identities` for
+what connects a face with a voice, `faces` and `voices` for how they are made.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from tqdm import tqdm
+
+from speechbrain_fv.corpora.embedded import faces, identities, voices
+from speechbrain_fv.corpora.embedded.faces import draw_face
+from speechbrain_fv.corpora.embedded.identities import draw_identities
+from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
+from speechbrain_fv.manifests import (
+    cache_key,
+    is_prepared,
+    split_identities,
+    write_manifests,
+)
+
+CLIPS_PER_IDENTITY = 5  # faces, and voice clips
+MIN_IDENTITIES = 20
+_VOICE_INDEX = "voices.csv"
+
+
+def prepare_embedded(
+    manifest_folder,
+    cache_folder="data",
+    num_identities=500,
+    seed=1234,
+    shuffle_voices=False,
+    num_workers=2,
+):
+    """Writes the manifests of the embedded corpus, generating its media at first use.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Where the manifests go.
+    cache_folder : path
+        Where the media go, in `embedded-<key>/face` and `embedded-<key>/voice`; shared by every
+        run with the same seed and number of people.
+    num_identities : int
+        Number of people, >= 20; each has 5 faces and 5 voice clips.
+    seed : int
+        Seed of people, media and split, >= 0.
+    shuffle_voices : bool
+        Negative control: give everyone the voice of a random other person. Labels stay with the
+        faces, media and split stay the same; training must then end at chance.
+    num_workers : int
+        Processes that generate media, >= 1; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 20 identities, a negative seed or no worker.
+    """
+    _check_at_least("num_identities", num_identities, MIN_IDENTITIES)
+    _check_at_least("seed", seed, 0)
+    _check_at_least("num_workers", num_workers, 1)
+    media_options = {
+        "num_identities": num_identities,
+        "seed": seed,
+        "clips_per_identity": CLIPS_PER_IDENTITY,
+        "generator": _generator_digest(),
+    }
+    cache_folder = Path(cache_folder).resolve()
+    media_folder = cache_folder / f"embedded-{cache_key(media_options)[:12]}"
+    people = draw_identities(num_identities, seed)
+    if not _is_whole(media_folder, people):
+        _generate(media_folder, people, num_workers)
+
+    options = {
+        **media_options,
+        "media_folder": str(media_folder),
+        "shuffle_voices": shuffle_voices,
+    }
+    key = cache_key(options)
+    if is_prepared(manifest_folder, key):
+        return
+    splits = split_identities([person.name for person in people], seed=seed)
+    write_manifests(
+        manifest_folder,
+        faces=_face_rows(media_folder, people),
+        voices=_voice_rows(media_folder, people, seed if shuffle_voices else None),
+        identities=pd.DataFrame(
+            {
+                "identity": [person.name for person in people],
+                "split": [splits[person.name] for person in people],
+                "gender": [person.gender for person in people],
+                "nationality": [person.nationality for person in people],
+                "age": [person.age for person in people],
+            }
+        ),
+        corpus="embedded",
+        key=key,
+        options=options,
+    )
+
+
+def _check_at_least(name, value, minimum):
+    if value < minimum:
+        raise ValueError(f"{name} must be >= {minimum}, got {value}: raise it in the corpus YAML")
+
+
+def _generator_digest():
+    """Hash of the code that draws people, faces and voices: editing it makes a new corpus."""
+    sources = (Path(module.__file__).read_bytes() for module in (identities, faces, voices))
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+def _face_path(media_folder, name, clip):
+    return media_folder / "face" / f"{name}_{clip}.jpg"
+
+
+def _voice_path(media_folder, name, clip):
+    return media_folder / "voice" / f"{name}_{clip}.wav"
+
+
+def _is_whole(media_folder, people):
+    """Whether every file is there. Files only ever arrive by renaming the finished folder."""
+    return (media_folder / _VOICE_INDEX).exists() and all(
+        path(media_folder, person.name, clip).exists()
+        for person in people
+        for clip in range(CLIPS_PER_IDENTITY)
+        for path in (_face_path, _voice_path)
+    )
+
+
+def _generate(media_folder, people, num_workers):
+    """Makes all media in a temporary folder and renames it: a killed run leaves nothing behind
+    that could be taken for a corpus."""
+    media_folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="partial-", dir=media_folder.parent) as scratch:
+        folder = Path(scratch) / media_folder.name
+        for kind in ("face", "voice"):
+            (folder / kind).mkdir(parents=True)
+        # "spawn": the caller may hold threads (torch), which do not survive a fork.
+        with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+            lengths = list(
+                tqdm(
+                    pool.map(partial(_generate_person, folder), people, chunksize=4),
+                    desc="embedded corpus",
+                    unit="person",
+                    total=len(people),
+                )
+            )
+        rows = [
+            (person.name, clip, num_samples)
+            for person, samples in zip(people, lengths, strict=True)
+            for clip, num_samples in enumerate(samples)
+        ]
+        table = pd.DataFrame(rows, columns=["identity", "clip", "num_samples"])
+        table.to_csv(folder / _VOICE_INDEX, index=False)
+        if media_folder.exists():
+            shutil.rmtree(media_folder)
+        os.replace(folder, media_folder)
+
+
+def _generate_person(folder, person):
+    """Writes the files of one person; returns the lengths of the voice clips in samples."""
+    lengths = []
+    for clip in range(CLIPS_PER_IDENTITY):
+        draw_face(person, clip).save(_face_path(folder, person.name, clip), quality=92)
+        samples = speak(person, clip)
+        path = _voice_path(folder, person.name, clip)
+        soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+        lengths.append(len(samples))
+    return lengths
+
+
+def _face_rows(media_folder, people):
+    rows = [
+        (f"{person.name}_{clip}", str(_face_path(media_folder, person.name, clip)), person.name)
+        for person in people
+        for clip in range(CLIPS_PER_IDENTITY)
+    ]
+    return pd.DataFrame(rows, columns=["ID", "image", "spk_id"])
+
+
+def _voice_rows(media_folder, people, shuffle_seed):
+    """Rows of the voice manifest; with a seed, everyone answers to somebody else's name."""
+    table = pd.read_csv(media_folder / _VOICE_INDEX)
+    names = np.array([person.name for person in people])
+    owner = dict(zip(names, names, strict=True))
+    if shuffle_seed is not None:
+        # A cycle through a random order: nobody keeps the own voice.
+        order = np.random.default_rng(shuffle_seed).permutation(names)
+        owner = dict(zip(order, np.roll(order, 1), strict=True))
+    return pd.DataFrame(
+        {
+            "ID": table.identity + "_" + table["clip"].astype(str),
+            "duration": table.num_samples / SAMPLE_RATE,
+            "wav": [
+                str(_voice_path(media_folder, name, clip))
+                for name, clip in zip(table.identity, table["clip"], strict=True)
+            ],
+            "start": 0,
+            "stop": table.num_samples,
+            "spk_id": table.identity.map(owner),
+            "speech": "",
+        }
+    )

@@ -1,0 +1,239 @@
+"""Synthesises the voices of the embedded corpus: a source-filter model of babbled speech.
+
+A synthesiser of our own rather than a packaged one: its vocal tract, pitch, tempo and breath are
+continuous dials that the hidden traits can turn, it is deterministic, and no GPL program has to be
+installed. It is the textbook model: glottal pulses and noise, shaped by formants and by the
+spectra of fricatives and stops (Fant, Acoustic Theory of Speech Production, 1960), with the
+time-varying filter applied in the short-time Fourier domain, so that no loop runs over samples.
+
+Traits are put into the movement of the sound and not into its average: MFCC normalised per clip
+lose level and mean spectrum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import signal
+
+SAMPLE_RATE = 16000  # Hz
+_WINDOW, _HOP = 512, 128  # samples
+_FRAME_SECONDS = _HOP / SAMPLE_RATE
+
+# First three formants in Hz of a man's a, e, i, o, u (Peterson and Barney, 1952, rounded).
+_VOWELS = np.array(
+    [(730, 1090, 2440), (530, 1840, 2480), (270, 2290, 3010), (570, 840, 2410), (300, 870, 2240)]
+)
+_NASAL = np.array((260, 1200, 2300))
+_UPPER = np.array((3600, 4500, 5500, 6500))  # Hz, fourth to seventh formant: the same in all sounds
+_BANDWIDTHS = np.array((70, 100, 150, 220, 300, 400, 500))  # Hz
+
+# Accent: factors on F1 and F2 of the five vowels, and the odds of the consonant classes below.
+_ACCENTS = {
+    "Alvia": ((1.0,) * 5, (1.0,) * 5, (0.30, 0.30, 0.25, 0.15)),
+    "Borea": ((0.85, 1.15, 1.2, 0.85, 1.2), (1.15, 0.9, 0.9, 1.2, 1.3), (0.45, 0.25, 0.20, 0.10)),
+    "Cirrhia": ((1.1, 0.9, 1.0, 1.1, 1.0), (0.9, 1.1, 1.0, 1.1, 0.9), (0.15, 0.45, 0.25, 0.15)),
+    "Dorland": ((0.9, 1.1, 1.1, 0.9, 1.2), (1.1, 0.95, 0.9, 0.9, 1.1), (0.15, 0.25, 0.45, 0.15)),
+    "Estara": ((1.0, 0.85, 1.0, 1.2, 0.9), (1.2, 1.1, 1.05, 0.9, 0.85), (0.30, 0.15, 0.20, 0.35)),
+}
+_CLASSES = ("fricative", "stop", "nasal", "none")
+_FRICATIVES = np.array([(5600, 1100, 1.0), (3300, 900, 1.2), (4500, 3000, 0.35)])  # s, sh, f
+_BURSTS = np.array([(900, 700, 0.7), (4200, 1300, 0.9), (2000, 700, 0.9)])  # p, t, k
+
+
+@dataclass(frozen=True)
+class _Habits:
+    """How one person speaks, whatever is said."""
+
+    pitch: float  # Hz
+    tract: float  # factor on all formants
+    rate: float  # syllables per second
+    breath: float  # noise in voiced sounds, relative to the pulses
+    hiss: float  # factor on the centres of fricatives and bursts
+    excursion: float  # accent in the pitch, semitones
+    stress: float  # difference between stressed and unstressed syllables, dB
+    upper: float  # factor on the fourth and higher formants, private
+    open_quotient: float  # of the glottis, private
+    final_rise: float  # semitones at the end of a phrase, private
+    jitter: float  # relative, from age
+
+
+@dataclass
+class _Score:
+    """What is said, one row per frame of `_FRAME_SECONDS`: the targets of the synthesiser."""
+
+    formants: np.ndarray  # [T, 3] Hz
+    voicing: np.ndarray  # [T] amplitude
+    frication: np.ndarray  # [T] amplitude
+    noise_centre: np.ndarray  # [T] Hz
+    noise_width: np.ndarray  # [T] Hz
+    accent: np.ndarray  # [T] -1..1, unit of the pitch excursion
+
+
+def speak(identity, clip):
+    """Returns one voice clip of a person.
+
+    Arguments
+    ---------
+    identity : Identity
+        The speaker.
+    clip : int
+        Number of the clip, >= 0; it alone fixes words, length, level, noise and room.
+
+    Returns
+    -------
+    samples : np.ndarray
+        float32 [N] at `SAMPLE_RATE`, in [-1, 1]; 2.2 to 3 s.
+
+    Example
+    -------
+    >>> from speechbrain_fv.corpora.embedded.identities import draw_identities
+    >>> samples = speak(draw_identities(1, seed=0)[0], clip=0)
+    >>> bool(2.2 <= len(samples) / SAMPLE_RATE <= 3.0)
+    True
+    """
+    habits, rng = _draw_habits(identity), identity.voice_clip_rng(clip)
+    num_frames = round(rng.uniform(2.2, 2.99) / _FRAME_SECONDS)
+    score = _compose(habits, identity.nationality, num_frames, rng)
+    speech = _synthesise(habits, score, rng)
+    return _record(speech, rng).astype(np.float32)
+
+
+def _draw_habits(identity):
+    rng, traits = identity.voice_habits_rng(), identity.traits
+    male, age = identity.gender == "m", identity.seniority
+    return _Habits(
+        pitch=(112 if male else 200) * np.exp(0.28 * traits["pitch"]),
+        tract=(1.0 if male else 1.15) * np.exp(-0.13 * traits["size"]),
+        rate=(4.6 - 0.5 * age) * np.exp(0.4 * traits["tempo"]),
+        breath=10 ** ((-14 + 11 * traits["breath"]) / 20),
+        hiss=(1.0 if male else 1.08) * np.exp(0.25 * traits["hiss"]),
+        excursion=3.0 * np.exp(0.9 * traits["melody"]),
+        stress=7 + 6 * traits["melody"],
+        upper=rng.uniform(0.92, 1.08),
+        open_quotient=rng.uniform(0.5, 0.75),
+        final_rise=rng.uniform(-4, 2),
+        jitter=0.004 + 0.012 * age,
+    )
+
+
+def _compose(habits, nationality, num_frames, rng):
+    """Random phrases of two to five syllables, with pauses between them."""
+    formants = np.tile(_VOWELS.mean(axis=0), (num_frames, 1))
+    voicing, frication, accent = np.zeros((3, num_frames))
+    noise_centre, noise_width = np.full(num_frames, 4000.0), np.full(num_frames, 1000.0)
+    f1_factors, f2_factors, odds = _ACCENTS[nationality]
+    vowels = _VOWELS * np.stack([f1_factors, f2_factors, np.ones(5)], axis=1)
+
+    def frames(seconds):
+        return max(2, round(seconds / _FRAME_SECONDS))
+
+    start = frames(rng.uniform(0.02, 0.12))
+    while start < num_frames:
+        num_syllables = rng.integers(2, 6)
+        stressed = rng.integers(num_syllables)
+        for syllable in range(num_syllables):
+            is_stressed = syllable == stressed
+            length = (1.25 if is_stressed else 0.93) / habits.rate * rng.uniform(0.85, 1.15)
+            loudness = 10 ** ((0 if is_stressed else -habits.stress) / 20)
+            kind = rng.choice(_CLASSES, p=odds)
+            onset = slice(start, start + frames(0.38 * length))
+            if kind == "fricative":
+                noise_centre[onset], noise_width[onset], frication[onset] = _FRICATIVES[
+                    rng.integers(3)
+                ]
+            elif kind == "stop":
+                burst = slice(onset.stop - 3, onset.stop - 1)
+                noise_centre[burst], noise_width[burst], frication[burst] = _BURSTS[rng.integers(3)]
+            elif kind == "nasal":
+                formants[onset], voicing[onset] = _NASAL, 0.35 * loudness
+            else:
+                onset = slice(start, start)
+            nucleus = slice(onset.stop, start + frames(length))
+            formants[nucleus] = vowels[rng.integers(5)]
+            voicing[nucleus] = loudness
+            accent[start : nucleus.stop] = 1.0 if is_stressed else rng.uniform(-0.7, 0.0)
+            start = nucleus.stop
+        accent[max(0, start - frames(0.12)) : start] += habits.final_rise / habits.excursion
+        start += frames(rng.uniform(0.1, 0.35))
+
+    voicing[-frames(0.05) :] = frication[-frames(0.05) :] = 0
+    return _Score(
+        formants=_glide(formants, 0.05) * habits.tract,
+        voicing=_glide(voicing, 0.03),
+        frication=0.3 * _glide(frication, 0.024),
+        noise_centre=noise_centre * habits.hiss,
+        noise_width=noise_width,
+        accent=_glide(accent, 0.12),
+    )
+
+
+def _glide(track, seconds):
+    """Moving average over time with a Hann window: articulators move, they do not jump."""
+    window = np.hanning(max(3, round(2 * seconds / _FRAME_SECONDS)) + 2)[1:-1]
+    padded = np.pad(track, [(len(window), len(window))] + [(0, 0)] * (track.ndim - 1), mode="edge")
+    window = (window / window.sum()).reshape(-1, *[1] * (track.ndim - 1))
+    return signal.fftconvolve(padded, window, mode="same", axes=0)[len(window) : -len(window)]
+
+
+def _synthesise(habits, score, rng):
+    """Samples [N] of the score, at full level."""
+    num_samples = len(score.voicing) * _HOP
+    pulses = _glottal_pulses(habits, score, num_samples, rng)
+    noise = rng.standard_normal(num_samples)
+    stft = dict(fs=SAMPLE_RATE, nperseg=_WINDOW, noverlap=_WINDOW - _HOP)
+    frequencies, times, pulses = signal.stft(pulses, **stft)
+    noise = signal.stft(noise, **stft)[2]
+    score_times = np.arange(len(score.voicing)) * _FRAME_SECONDS
+
+    def at_frames(track):
+        return np.interp(times, score_times, track)
+
+    formants = [at_frames(track) for track in score.formants.T]
+    formants += [np.full(len(times), centre * habits.tract) for centre in _UPPER * habits.upper]
+    voicing, frication = at_frames(score.voicing), at_frames(score.frication)
+    tract = _formant_gain(frequencies, np.stack(formants))
+    offset = (frequencies[:, None] - at_frames(score.noise_centre)) / at_frames(score.noise_width)
+    spectrum = pulses + 0.25 * habits.breath * noise
+    spectrum = tract * voicing * spectrum + np.exp(-0.5 * offset**2) * frication * noise
+    samples = signal.istft(spectrum, **stft)[1][:num_samples]
+    return samples / np.abs(samples).max()
+
+
+def _glottal_pulses(habits, score, num_samples, rng):
+    """Derivative of the glottal flow [N]: a half sine that falls steeply when the folds close."""
+    times = np.arange(len(score.voicing)) * _FRAME_SECONDS
+    seconds = np.arange(num_samples) / SAMPLE_RATE
+    declination = np.linspace(1.0, -1.0, len(times))
+    wobble = _glide(rng.standard_normal(len(times)), 0.02) * habits.jitter * 40
+    semitones = habits.excursion * score.accent + declination + wobble
+    pitch = habits.pitch * 2 ** (np.interp(seconds, times, semitones) / 12)
+    phase = np.cumsum(pitch) / SAMPLE_RATE % 1
+    opening = phase / habits.open_quotient
+    flow = np.where(opening < 1, opening**2 * (1 - opening), 0)
+    return np.diff(flow, prepend=0) * SAMPLE_RATE / pitch
+
+
+def _formant_gain(frequencies, formants):
+    """Gain [F, T] of a cascade of resonances at `formants` [7, T]; 1 at 0 Hz."""
+    gain = np.ones((len(frequencies), formants.shape[1]))
+    for centre, bandwidth in zip(formants, _BANDWIDTHS, strict=True):
+        ratio = frequencies[:, None] / centre
+        gain /= (1 - ratio**2) ** 2 + (ratio * bandwidth / centre) ** 2
+    return np.sqrt(gain)
+
+
+def _record(speech, rng):
+    """Room, microphone, background noise and level: all drawn per clip."""
+    num_taps = round(rng.uniform(0.02, 0.12) * SAMPLE_RATE)
+    room = rng.standard_normal(num_taps) * np.exp(-5 * np.arange(num_taps) / num_taps)
+    room *= rng.uniform(0, 0.4) / np.sqrt((room**2).sum())
+    room[0] = 1.0
+    speech = signal.fftconvolve(speech, room)[: len(speech)]
+    tilt = rng.uniform(-0.3, 0.5)
+    speech = signal.lfilter([1, -tilt], [1], speech)
+    noise = signal.lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(speech)))
+    snr = rng.uniform(18, 35)  # dB
+    noise *= speech.std() / noise.std() * 10 ** (-snr / 20)
+    level = rng.uniform(0.1, 0.9)
+    recording = speech + noise
+    return level * recording / np.abs(recording).max()
