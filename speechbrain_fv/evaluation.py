@@ -1,0 +1,405 @@
+"""Embeddings and a protocol -> a report: verification, 1:N matching and retrieval.
+
+The report holds plain numbers, fractions in [0, 1]. A value without trials is None with its count
+beside it; a stratum that the metadata cannot define is None, with the reason under "reasons".
+"""
+
+import json
+import os
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from speechbrain_fv import metrics, protocols
+
+TASKS = ("verification", "matching", "retrieval")
+DIRECTIONS = ("F-V", "V-F")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Face and voice embeddings with the identity of each clip, checked.
+
+    Arguments
+    ---------
+    face : array of shape (num_faces, dim)
+        Numbers; only the direction of a row matters.
+    voice : array of shape (num_voices, dim)
+    face_identity : sequence of num_faces str
+    voice_identity : sequence of num_voices str
+    face_id : sequence of num_faces str, optional
+        Names of the clips, each once; used in messages.
+    voice_id : sequence of num_voices str, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, an embedding is not finite or has norm zero, a clip is named twice, an
+        identity is empty, or no identity has both a face and a voice.
+
+    Example
+    -------
+    >>> Embeddings(np.eye(2), np.eye(2), ["ann", "bob"], ["ann", "bob"]).identities
+    ['ann', 'bob']
+    """
+
+    face: np.ndarray
+    voice: np.ndarray
+    face_identity: np.ndarray
+    voice_identity: np.ndarray
+    face_id: np.ndarray | None = None
+    voice_id: np.ndarray | None = None
+
+    def __post_init__(self):
+        for modality in ("face", "voice"):
+            vectors = np.asarray(getattr(self, modality))
+            if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"{modality}: expected numbers of shape (clips, dim), received "
+                    f"{vectors.dtype} of shape {vectors.shape}; stack one vector per clip."
+                )
+            labels = _labels(self, f"{modality}_identity", len(vectors))
+            names = _labels(self, f"{modality}_id", len(vectors))
+            _check_clips(modality, vectors, labels, names)
+            object.__setattr__(self, modality, vectors)
+            object.__setattr__(self, f"{modality}_identity", labels)
+            object.__setattr__(self, f"{modality}_id", names)
+        if self.face.shape[1] != self.voice.shape[1]:
+            raise ValueError(
+                f"face has {self.face.shape[1]} values per clip, voice {self.voice.shape[1]}; "
+                "embed both into one space."
+            )
+        if not set(self.face_identity) & set(self.voice_identity):
+            raise ValueError(
+                "no identity has both a face and a voice: the first face belongs to "
+                f"{self.face_identity[:1]}, the first voice to {self.voice_identity[:1]}; "
+                "use the same names in face_identity and voice_identity."
+            )
+
+    @property
+    def identities(self):
+        """The identities that have a face or a voice, sorted."""
+        return sorted({*self.face_identity.tolist(), *self.voice_identity.tolist()})
+
+
+def evaluate(
+    embeddings,
+    metadata=None,
+    tasks=TASKS,
+    max_candidates=10,
+    chunk_size=metrics.CHUNK_SIZE,
+    device="cpu",
+    progress=False,
+):
+    """Returns the report of a set of embeddings: exact values by enumeration.
+
+    Every same-identity pair is a positive in each stratum; strata restrict the negatives.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+    metadata : pandas.DataFrame, optional
+        Column ``identity`` and any of ``gender``, ``nationality``, ``age``; empty is unknown.
+        Without it only the unrestricted stratum U is defined.
+    tasks : sequence of str
+        Which of `TASKS` to compute; verification alone is the cheapest.
+    max_candidates : int
+        Largest N of 1:N matching, >= 2.
+    chunk_size : int
+        Scores held at once, 8 bytes each, >= 1. It bounds the memory and changes no result.
+    device : str
+        Where to compute ("cpu", "cuda").
+    progress : bool
+        Whether to show a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        ``num_identities`` (with a face or a voice), ``num_faces``, ``num_voices``, one entry per
+        task, and ``reasons`` by the path of each stratum that is None, such as "verification/G".
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the metadata lacks an identity or repeats one.
+
+    Example
+    -------
+    >>> names = ["ann", "bob", "eve"]
+    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names))
+    >>> report["verification"]["U"]
+    {'auc': 1.0, 'eer': 0.0, 'num_positives': 3, 'num_negatives': 6}
+    >>> report["reasons"]["verification/G"]
+    'no metadata, which G needs for gender'
+    """
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown or max_candidates < 2 or chunk_size < 1:
+        raise ValueError(
+            f"tasks={tasks}, max_candidates={max_candidates}, chunk_size={chunk_size}: expected "
+            f"tasks among {TASKS}, max_candidates >= 2 and chunk_size >= 1."
+        )
+    trials = _Trials(embeddings, metadata, max_candidates, chunk_size, device)
+    report = {
+        "num_identities": len(embeddings.identities),
+        "num_faces": len(embeddings.face),
+        "num_voices": len(embeddings.voice),
+    }
+    reasons = {}
+    for path, value in tqdm(
+        _values(trials, tasks), total=_num_values(tasks), desc="evaluate", disable=not progress
+    ):
+        *parents, name = path
+        node = report
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        if isinstance(value, str):
+            reasons["/".join(path)] = value
+        node[name] = None if isinstance(value, str) else value
+    return {**report, "reasons": reasons}
+
+
+class _Trials:
+    """The embeddings as tensors, and the group of each clip in a stratum."""
+
+    def __init__(self, embeddings, metadata, max_candidates, chunk_size, device):
+        self.metadata = metadata
+        identities = embeddings.identities
+        if metadata is not None:
+            self.metadata = protocols.check_metadata(metadata, identities)
+        self.options = {"max_candidates": max_candidates, "chunk_size": chunk_size}
+        self.num_identities = len(identities)
+        self.vectors, self.identity = {}, {}
+        for key, modality in (("F", "face"), ("V", "voice")):
+            vectors = torch.as_tensor(getattr(embeddings, modality), device=device)
+            labels = np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
+            self.vectors[key] = metrics.unit_rows(vectors)
+            self.identity[key] = torch.as_tensor(labels, device=device)
+
+    def groups(self, stratum):
+        """Returns the group of each clip, by modality."""
+        if stratum == "U":
+            groups = np.zeros(self.num_identities, dtype=np.int64)
+        else:
+            groups = protocols.stratum_groups(self.metadata, stratum)
+        groups = torch.as_tensor(groups, device=self.identity["F"].device)
+        return {modality: groups[self.identity[modality]] for modality in "FV"}
+
+    def verification(self, stratum):
+        """Returns AUC, EER and their counts."""
+        groups = self.groups(stratum)
+        counts = metrics.count_pooled(
+            self.vectors["F"],
+            self.vectors["V"],
+            self.identity["F"],
+            self.identity["V"],
+            groups["F"],
+            groups["V"],
+            self.options["chunk_size"],
+        )
+        return {
+            "auc": _number(metrics.area_under_curve(counts)),
+            "eer": _number(metrics.equal_error_rate(counts)),
+            "num_positives": int(counts.num_positives.sum()),
+            "num_negatives": counts.num_negatives,
+        }
+
+    def scores(self, direction, stratum):
+        """Returns the `metrics.QueryScores` of one direction."""
+        query, gallery = direction.split("-")
+        groups = self.groups(stratum)
+        return metrics.score_queries(
+            self.vectors[query],
+            self.vectors[gallery],
+            self.identity[query],
+            self.identity[gallery],
+            groups[query],
+            groups[gallery],
+            **self.options,
+        )
+
+    def retrieval(self, direction, scores):
+        """Returns mAP by query and by identity with chance, of queries that have a positive."""
+        query, gallery = direction.split("-")
+        has_positive = scores.num_positives > 0
+        precision = scores.average_precision[has_positive]
+        identity = self.identity[query][has_positive].unique(return_inverse=True)[1]
+        per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
+        size = len(self.vectors[gallery])
+        chance = metrics.chance_average_precision(scores.num_positives[has_positive], size)
+        return {
+            "map": _number(precision.mean()),
+            "map_per_identity": _number(per_identity.mean()),
+            "chance_map": _number(chance.mean()),
+            "num_queries": len(precision),
+            "gallery_size": size,
+        }
+
+
+def _values(trials, tasks):
+    """Yields (path, value or reason) of each entry; one pass in U serves both ranked tasks."""
+    if "verification" in tasks:
+        for stratum in protocols.VERIFICATION_STRATA:
+            reason = protocols.undefined_reason(trials.metadata, stratum)
+            yield ("verification", stratum), reason or trials.verification(stratum)
+    ranked = [task for task in ("matching", "retrieval") if task in tasks]
+    for direction in DIRECTIONS if ranked else ():
+        unrestricted = trials.scores(direction, "U")
+        if "matching" in tasks:
+            for stratum in protocols.MATCHING_STRATA:
+                reason = protocols.undefined_reason(trials.metadata, stratum)
+                if reason:
+                    yield ("matching", direction, stratum), reason
+                    continue
+                scores = unrestricted if stratum == "U" else trials.scores(direction, stratum)
+                yield ("matching", direction, stratum), _matching(scores.accuracy)
+        if "retrieval" in tasks:
+            yield ("retrieval", direction), trials.retrieval(direction, unrestricted)
+
+
+def _num_values(tasks):
+    """Returns how many entries `_values` yields."""
+    sizes = {
+        "verification": len(protocols.VERIFICATION_STRATA),
+        "matching": len(DIRECTIONS) * len(protocols.MATCHING_STRATA),
+        "retrieval": len(DIRECTIONS),
+    }
+    return sum(sizes[task] for task in tasks)
+
+
+def _matching(accuracy):
+    """Returns accuracy and number of probes by N, from (num_queries, max_candidates - 1)."""
+    counts = (~accuracy.isnan()).sum(dim=0).tolist()
+    return {
+        str(candidates): {"accuracy": _number(mean), "num_probes": count}
+        for candidates, (mean, count) in enumerate(
+            zip(accuracy.nanmean(dim=0), counts, strict=True), start=2
+        )
+    }
+
+
+def _number(value):
+    """Returns a float, or None for NaN (JSON has no NaN)."""
+    return None if np.isnan(float(value)) else float(value)
+
+
+def _labels(embeddings, name, num_clips):
+    """Returns one text per clip, or None where the optional ids are not given."""
+    labels = getattr(embeddings, name)
+    if labels is None:
+        return None
+    labels = np.asarray(labels).astype(str)
+    if labels.shape != (num_clips,):
+        raise ValueError(
+            f"{name}: expected {num_clips} names, one per clip, received shape {labels.shape}."
+        )
+    return labels
+
+
+def _check_clips(modality, vectors, labels, names):
+    """Raises ValueError naming the first clip that is not usable."""
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    faults = {
+        "holds NaN or infinity": ~np.isfinite(vectors).all(axis=1),
+        "has norm zero or beyond float64": ~((norms > 0) & np.isfinite(norms)),
+        "has an empty identity": labels == "",
+    }
+    if names is not None:
+        order = np.argsort(names, kind="stable")
+        repeated = np.zeros(len(names), dtype=bool)
+        repeated[order[1:]] = names[order[1:]] == names[order[:-1]]
+        faults[f"repeats a {modality}_id"] = repeated
+    for fault, rows in faults.items():
+        if rows.any():
+            row = int(rows.argmax())
+            name = f" ({names[row]})" if names is not None else ""
+            raise ValueError(
+                f"{modality}: row {row}{name} of identity {labels[row]!r} {fault}; "
+                f"{int(rows.sum())} of {len(rows)} rows do. Correct or remove them."
+            )
+
+
+def load_embeddings(path):
+    """Returns the `Embeddings` of an .npz file.
+
+    Arguments
+    ---------
+    path : str or Path
+        Arrays ``face``, ``voice``, ``face_identity``, ``voice_identity`` and optionally
+        ``face_id``, ``voice_id``; never pickled objects.
+
+    Raises
+    ------
+    ValueError
+        If the file is no .npz, an array is missing or holds objects, or its content is not usable.
+    FileNotFoundError
+        If there is no such file.
+    """
+    required = ("face", "voice", "face_identity", "voice_identity")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in required if key not in archive]
+            if missing:
+                raise ValueError(f"missing {missing}, found {sorted(archive)}; add them.")
+            keys = [*required, *(key for key in ("face_id", "voice_id") if key in archive)]
+            return Embeddings(**{key: archive[key] for key in keys})
+    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_embeddings(path, embeddings):
+    """Writes embeddings where `load_embeddings` finds them; a killed run leaves no half file."""
+    arrays = {key: value for key, value in vars(embeddings).items() if value is not None}
+    with _replaced(path) as file:
+        np.savez(file, **arrays)
+
+
+def load_metadata(path):
+    """Returns the table of a metadata CSV as text; an empty field is unknown.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty or no CSV.
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_report(path, report):
+    """Writes a report as strict JSON; a killed run leaves no half file."""
+    with _replaced(path) as file:
+        file.write(json.dumps(report, indent=2, allow_nan=False).encode() + b"\n")
+
+
+@contextmanager
+def _replaced(path):
+    """Yields a binary file that takes the place of `path` once it is complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def format_report(report):
+    """Returns a table of a report for the terminal, in percent."""
+    lines = [
+        f"{report['num_identities']} identities, {report['num_faces']} faces, "
+        f"{report['num_voices']} voices; values in %"
+    ]
+    return "\n".join(lines)
