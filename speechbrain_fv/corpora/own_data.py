@@ -1,0 +1,186 @@
+"""Own data: a CSV of clips, one row per face image, voice file or pair of both."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from speechbrain_fv.manifests import (
+    cache_key,
+    is_prepared,
+    read_table,
+    split_identities,
+    write_manifests,
+)
+from speechbrain_fv.schema import LABEL_COLUMNS, SPLITS, check_columns, named
+
+
+def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0):
+    """Write the manifests of a CSV of clips.
+
+    The CSV has a column `identity` and at least one of `face` and `wav` (also called `voice`):
+    paths, absolute or relative to the folder of the CSV; one of the two cells of a row may be
+    empty. Optional columns: `clip` (the ID of the row; else the path is the ID), `split` (train,
+    valid or test in every row; else identities are split at random) and `gender`, `nationality`,
+    `age`, where an empty cell is unknown. Other columns are ignored.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Where to write; nothing is done when it is up to date.
+    clips_csv : path
+        The CSV of clips.
+    scanner : Scanner
+        Which files are usable.
+    shares : tuple of three float
+        Shares of identities for train, valid and test; used without a `split` column.
+    seed : int
+        Seed of that random split.
+
+    Raises
+    ------
+    ValueError
+        If the CSV is absent, empty or lacks columns, if rows of an identity contradict each
+        other, if a file belongs to two identities, if a clip is listed twice, or if too many
+        files are unusable (`Scanner`).
+    """
+    clips_csv = Path(os.path.abspath(clips_csv))
+    clips = read_clips(clips_csv)
+    faces, voices = _media_rows(clips, clips_csv)
+    options = {"clips_csv": clips_csv, "shares": list(shares), "seed": seed, **scanner.criteria}
+    key = cache_key(options, [clips_csv, *faces.image, *voices.wav])
+    if is_prepared(manifest_folder, key):
+        return
+    identities = identity_table(clips, clips_csv, shares, seed)
+    faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
+    write_manifests(manifest_folder, faces, voices, identities, "own_data", key, options, excluded)
+
+
+def read_clips(clips_csv):
+    """The rows of a CSV of clips, each with a non-empty `identity`.
+
+    Arguments
+    ---------
+    clips_csv : path
+        The CSV.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All columns as stripped strings.
+
+    Raises
+    ------
+    ValueError
+        If the file is absent or has no rows, the column `identity` is missing or has an empty
+        cell, or values of `clip` are empty or repeated.
+    """
+    clips = read_table(clips_csv)
+    clips = clips.apply(lambda column: column.str.strip())
+    check_columns(clips, ["identity"], clips_csv)
+    if clips.empty:
+        raise ValueError(f"{clips_csv}: no rows below the header; list at least one clip.")
+    for column in {"identity", "clip"} & set(clips.columns):
+        empty = clips.index[clips[column] == ""]
+        if len(empty):
+            raise ValueError(
+                f"{clips_csv}, line {empty[0] + 2}: {column} is empty; fill in the cell."
+            )
+    if "clip" in clips.columns:
+        repeated = clips["clip"][clips["clip"].duplicated()].unique()
+        if len(repeated):
+            raise ValueError(
+                f"{clips_csv}: clip {named(repeated)} listed more than once "
+                f"({_lines(clips, clips['clip'] == repeated[0])}); give every row its own."
+            )
+    return clips
+
+
+def identity_table(clips, clips_csv, shares, seed):
+    """One row per identity with its split and labels.
+
+    Arguments
+    ---------
+    clips : pandas.DataFrame
+        What `read_clips` returned.
+    clips_csv : path
+        Its file, for messages.
+    shares, seed
+        As in `split_identities`; used when there is no column `split`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns identity, split, gender, nationality, age.
+
+    Raises
+    ------
+    ValueError
+        If two rows of an identity name different splits or labels, or a split is not one of
+        train, valid and test.
+    """
+    if "split" in clips.columns:
+        wrong = ~clips.split.isin(SPLITS)
+        if wrong.any():
+            raise ValueError(
+                f"{clips_csv}, {_lines(clips, wrong)}: split must be one of {', '.join(SPLITS)}, "
+                f"got {clips.split[wrong].iloc[0]!r}; fill in every row, or drop the column to "
+                f"split at random."
+            )
+    table = pd.DataFrame({"identity": sorted(clips.identity.unique())})
+    for column in ["split", *LABEL_COLUMNS]:
+        if column in clips.columns:
+            known = clips[clips[column] != ""]
+            _check_agreement(known, column, clips_csv)
+            values = known.drop_duplicates("identity").set_index("identity")[column]
+            table[column] = table.identity.map(values).fillna("")
+    if "split" not in clips.columns:
+        table["split"] = table.identity.map(split_identities(table.identity, shares, seed))
+    return table
+
+
+def _check_agreement(clips, column, clips_csv):
+    num_values = clips.groupby("identity")[column].nunique()
+    for name in num_values.index[num_values > 1]:
+        values = clips[clips.identity == name].drop_duplicates(column)[column]
+        listed = named(f"{value!r} (line {index + 2})" for index, value in values.items())
+        raise ValueError(
+            f"{clips_csv}: identity {name!r} has more than one {column}: {listed}; correct the "
+            f"rows so that the identity has one."
+        )
+
+
+def _media_rows(clips, clips_csv):
+    """Face rows (ID, image, spk_id) and voice rows (ID, wav, spk_id) with absolute paths."""
+    if {"wav", "voice"} <= set(clips.columns):
+        raise ValueError(f"{clips_csv}: columns wav and voice mean the same; keep one of them.")
+    clips = clips.rename(columns={"voice": "wav"})
+    if not {"face", "wav"} & set(clips.columns):
+        raise ValueError(
+            f"{clips_csv}: expected a column face, wav or both, got {', '.join(clips.columns)}."
+        )
+    clips = clips.assign(**{name: "" for name in ("face", "wav") if name not in clips.columns})
+    return _rows_of(clips, "face", "image", clips_csv), _rows_of(clips, "wav", "wav", clips_csv)
+
+
+def _rows_of(clips, source, column, clips_csv):
+    clips = clips[clips[source] != ""]
+    num_owners = clips.groupby(source).identity.nunique()
+    for file in num_owners.index[num_owners > 1]:
+        raise ValueError(
+            f"{clips_csv}: file {file!r} belongs to more than one identity "
+            f"({_lines(clips, clips[source] == file)}); give it one."
+        )
+    rows = pd.DataFrame(
+        {
+            "ID": clips["clip"] if "clip" in clips.columns else clips[source],
+            column: [os.path.abspath(clips_csv.parent / file) for file in clips[source]],
+            "spk_id": clips.identity,
+        }
+    )
+    # Without clip names the path is the ID: a face repeated for several voices is one row.
+    return rows.drop_duplicates("ID", ignore_index=True)
+
+
+def _lines(clips, rows):
+    return "line " + named(clips.index[rows] + 2)
