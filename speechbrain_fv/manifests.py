@@ -312,13 +312,15 @@ def load_manifests(manifest_folder):
     return Manifests(tables["faces"], tables["voices"], identities, preparation)
 
 
-def read_table(file):
+def read_table(file, separator=","):
     """A CSV as strings, with empty cells as empty strings.
 
     Arguments
     ---------
     file : path
         The CSV file.
+    separator : str
+        What separates the cells of a line.
 
     Returns
     -------
@@ -330,7 +332,9 @@ def read_table(file):
         If the file is absent, empty or not a CSV in UTF-8.
     """
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+        table = pd.read_csv(
+            file, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True
+        )
     except FileNotFoundError:
         raise ValueError(f"{file}: not found; check the path.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
