@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Trains a face-voice association model and evaluates it on the test identities.
+
+    python recipes/train.py hparams/bipcm_fst.yaml [--output_folder=DIR --key=value ...]
+
+Prepares the corpus that the YAML includes, trains, validates every epoch, keeps the best and the
+last checkpoint, evaluates the best one, and leaves report.json, the test embeddings, figures and
+logs in the output folder. Run again, it resumes where it was stopped.
+"""
+
+import sys
+from pathlib import Path
+
+import speechbrain as sb
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
+
+from speechbrain_fv import plots
+from speechbrain_fv.brain import FaceVoiceBrain
+from speechbrain_fv.cli import load_hparams, run_script
+from speechbrain_fv.evaluation import evaluate, format_report, save_embeddings, save_report
+from speechbrain_fv.manifests import SPLITS, load_manifests, write_table
+from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
+
+
+def class_indices(manifests, attributes):
+    """Returns attribute -> training identity -> class index; unknown labels are left out."""
+    identities = manifests.identities
+    identities = identities[identities.split == "train"]
+    classes = {}
+    for attribute in attributes:
+        known = identities[identities[attribute] != ""]
+        encoder = CategoricalEncoder()
+        encoder.update_from_iterable(sorted(known[attribute].unique()))
+        classes[attribute] = {
+            identity: encoder.encode_label(label)
+            for identity, label in zip(known.identity, known[attribute], strict=True)
+        }
+    return classes
+
+
+def loaders(hparams, manifests, classes):
+    """Returns the sampler of training pairs and the loaders of the three splits."""
+    datasets = {
+        split: [
+            clip_dataset(table[split], modality, hparams["corpus"][f"{modality}_reader"], targets)
+            for modality, table, targets in (
+                ("face", manifests.faces, {}),
+                ("voice", manifests.voices, classes),
+            )
+        ]
+        for split in SPLITS
+    }
+    sampler = hparams["sampler"](
+        manifests.faces["train"].spk_id.tolist(), manifests.voices["train"].spk_id.tolist()
+    )
+    workers = hparams["num_workers"]
+    train = training_loader(*datasets["train"], sampler, workers)
+    held_out = [
+        evaluation_loader(*datasets[split], hparams["batch_size"], workers)
+        for split in ("valid", "test")
+    ]
+    return sampler, train, *held_out
+
+
+def write_results(brain, hparams):
+    """Evaluates the test embeddings of the Brain and writes everything a reader may want."""
+    folder = Path(hparams["output_folder"])
+    metadata = brain.hparams.metadata.drop(columns="split")
+    metadata = metadata[metadata.identity.isin(brain.embeddings.identities)]
+    save_embeddings(folder / "embeddings_test.npz", brain.embeddings)
+    write_table(metadata, folder / "metadata_test.csv")
+    report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True)
+    report["training"] = brain.training_summary()
+    save_report(folder / "report.json", report)
+    plots.plot_report(report, folder / "figures")
+    plots.plot_training(hparams["curves"].path, folder / "figures")
+    print(format_report(report))
+    print(f"Report, figures and logs: {folder}")
+
+
+def main(argv):
+    """Prepares, trains, evaluates and reports."""
+    hparams_file, run_opts, overrides, hparams = load_hparams(argv)
+    hparams["objective"].check_batch_size(hparams["batch_size"])
+    ddp_init_group(run_opts)
+    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
+
+    run_on_main(
+        hparams["corpus"]["prepare"], kwargs={"manifest_folder": hparams["manifest_folder"]}
+    )
+    manifests = load_manifests(hparams["manifest_folder"])
+    classes = class_indices(manifests, hparams["attributes"])
+    hparams["objective"].set_classes(
+        {name: len(set(class_of.values())) for name, class_of in classes.items()}
+    )
+    sampler, train, valid, test = loaders(hparams, manifests, classes)
+    hparams["lr_schedule"] = hparams["lr_schedule"](
+        total_steps=hparams["number_of_epochs"] * len(sampler)
+    )
+    hparams["metadata"] = manifests.identities
+    hparams["checkpointer"].add_recoverables(
+        {"lr_schedule": hparams["lr_schedule"], "dataloader-TRAIN": train}
+    )
+    brain = FaceVoiceBrain(
+        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"]
+    )
+    brain.train_sampler = sampler
+    brain.fit(hparams["epoch_counter"], train, valid)
+    brain.evaluate(test, max_key="auc")
+    if if_main_process():
+        write_results(brain, hparams)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -1,0 +1,140 @@
+"""The Brain: how a batch becomes a loss and an epoch a checkpoint. No algorithm lives here."""
+
+import zlib
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import get_rank, if_main_process
+
+from speechbrain_fv.evaluation import Embeddings, evaluate
+
+
+class FaceVoiceBrain(sb.Brain):
+    """Trains a face and a voice encoder with a shared block; validates by verification AUC.
+
+    Modules: ``face_encoder(images)``, ``voice_encoder(wavs, wav_lens)``, ``cmwr(embeddings)`` and
+    ``objective(face, voice, targets, generator)``. Hyperparameters: ``loss_weights(terms, step)``,
+    ``lr_schedule(optimizer)``, ``epoch_counter``, ``train_logger``, ``curves``, ``seed``, and
+    ``metadata``, the demographic labels that define the strata of the evaluation.
+
+    After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
+    """
+
+    def compute_forward(self, batch, stage):
+        """Returns (f*, v*) of a batch of pairs, or the embeddings of a batch of one modality."""
+        batch = batch.to(self.device)
+        encoded = []
+        if hasattr(batch, "face"):
+            encoded.append(self.modules.face_encoder(batch.face))
+        if hasattr(batch, "voice"):
+            encoded.append(self.modules.voice_encoder(*batch.voice))
+        # One call for both modalities: DDP allows a module one forward per step.
+        refined = self.modules.cmwr(torch.cat(encoded)).float()
+        return refined.chunk(len(encoded))
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
+        if stage != sb.Stage.TRAIN:
+            self._keep(predictions[0], batch)
+            return torch.zeros(())
+        face, voice = predictions
+        targets = {name: getattr(batch, name) for name in self.hparams.attributes}
+        generator = torch.Generator().manual_seed(self._step_seed())
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            terms, monitors = self.modules.objective(face, voice, targets, generator)
+        self.scalars = {**terms, **monitors}
+        self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
+        return self.hparams.loss_weights(terms, self.optimizer_step)
+
+    def _step_seed(self):
+        """A seed that a resumed run finds again: from the run's seed, epoch, step and rank."""
+        key = (self.hparams.seed, self.hparams.epoch_counter.current, self.step, get_rank() or 0)
+        return zlib.crc32(repr(key).encode())
+
+    def on_fit_start(self):
+        """Recovers the last checkpoint and drops what was logged after it."""
+        super().on_fit_start()
+        if if_main_process():
+            self.hparams.curves.rewind(self.optimizer_step)
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Seeds the step's dropout, sets its learning rate."""
+        torch.manual_seed(self._step_seed())
+        if should_step:
+            self.hparams.lr_schedule(self.optimizer)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Logs the unweighted terms and the monitors of the step."""
+        if should_step and if_main_process():
+            scalars = {"loss": loss, "lr": self.optimizer.param_groups[0]["lr"], **self.scalars}
+            self.hparams.curves.append(
+                self.optimizer_step, self.hparams.epoch_counter.current, scalars
+            )
+
+    def check_loss_isfinite(self, loss):
+        """Raises ValueError with the terms and the batch's clips if the loss is NaN or infinite."""
+        if not torch.isfinite(loss):
+            terms = {name: float(value) for name, value in self.scalars.items()}
+            raise ValueError(
+                f"the loss is {float(loss)} at epoch {self.hparams.epoch_counter.current}, step "
+                f"{self.step}; terms {terms}; clips {', '.join(self.batch_ids)}; look at these "
+                "clips, or lower lr"
+            )
+
+    def on_stage_start(self, stage, epoch=None):
+        """Empties the collection of embeddings."""
+        self.collected = {"face": [], "voice": []}
+
+    def _keep(self, embeddings, batch):
+        modality = "face" if hasattr(batch, "face") else "voice"
+        ids = getattr(batch, f"{modality}_id")
+        self.collected[modality].append((embeddings.cpu(), batch.spk_id, ids))
+
+    def _gather(self):
+        arrays = {}
+        for modality, parts in self.collected.items():
+            arrays[modality] = torch.cat([vectors for vectors, _, _ in parts]).numpy()
+            arrays[f"{modality}_identity"] = [name for _, names, _ in parts for name in names]
+            arrays[f"{modality}_id"] = [clip for _, _, clips in parts for clip in clips]
+        return Embeddings(**arrays)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """After validation: logs, tells the early stopper, keeps the best and the last checkpoint."""
+        if stage == sb.Stage.TRAIN:
+            return
+        self.embeddings = self._gather()
+        if stage == sb.Stage.TEST:
+            return
+        report = evaluate(self.embeddings, self.hparams.metadata, tasks=("verification",))
+        strata = {name: value for name, value in report["verification"].items() if value}
+        valid = {f"auc_{name}": value["auc"] for name, value in strata.items() if value["auc"]}
+        self.hparams.epoch_counter.update_metric(valid["auc_U"])
+        if if_main_process():
+            curves = self.hparams.curves
+            train = curves.epoch_means(epoch)
+            curves.append(
+                self.optimizer_step, epoch, {f"valid_{name}": v for name, v in valid.items()}
+            )
+            self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
+        self.checkpointer.save_and_keep_only(
+            meta={
+                "auc": float(valid["auc_U"]),
+                "epoch": int(epoch),
+                "steps": int(self.optimizer_step),
+            },
+            max_keys=["auc"],
+            importance_keys=[],
+        )
+
+    def training_summary(self):
+        """Returns what the report says of the training: its length and the checkpoint evaluated."""
+        best = self.checkpointer.find_checkpoint(max_key="auc").meta
+        last = self.checkpointer.find_checkpoint(
+            importance_key=lambda checkpoint: checkpoint.meta.get("epoch", 0)
+        ).meta
+        return {
+            "num_epochs": int(last["epoch"]),
+            "num_steps": int(last["steps"]),
+            "best_epoch": int(best["epoch"]),
+            "best_valid_auc": float(best["auc"]),
+        }
