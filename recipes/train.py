@@ -31,6 +31,7 @@ def class_indices(manifests, attributes):
     for attribute in attributes:
         known = identities[identities[attribute] != ""]
         encoder = CategoricalEncoder()
+        encoder.ignore_len()  # the classes are whatever the corpus has
         encoder.update_from_iterable(sorted(known[attribute].unique()))
         classes[attribute] = {
             identity: encoder.encode_label(label)

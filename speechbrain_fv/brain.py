@@ -42,7 +42,7 @@ class FaceVoiceBrain(sb.Brain):
         generator = torch.Generator().manual_seed(self._step_seed())
         with torch.autocast(torch.device(self.device).type, enabled=False):
             terms, monitors = self.modules.objective(face, voice, targets, generator)
-        self.scalars = {**terms, **monitors}
+        self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
         return self.hparams.loss_weights(terms, self.optimizer_step)
 
@@ -66,7 +66,7 @@ class FaceVoiceBrain(sb.Brain):
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Logs the unweighted terms and the monitors of the step."""
         if should_step and if_main_process():
-            scalars = {"loss": loss, "lr": self.optimizer.param_groups[0]["lr"], **self.scalars}
+            scalars = {"loss": loss.detach(), "lr": self.optimizer.param_groups[0]["lr"], **self.scalars}
             self.hparams.curves.append(
                 self.optimizer_step, self.hparams.epoch_counter.current, scalars
             )

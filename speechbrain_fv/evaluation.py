@@ -127,7 +127,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If an argument is out of range, or the metadata lacks an identity or repeats one.
+        If an argument is out of range, the device cannot be used, or the metadata lacks an
+        identity or repeats one.
 
     Example
     -------
@@ -139,11 +140,20 @@ def evaluate(
     'no metadata, which G needs for gender'
     """
     unknown = [task for task in tasks if task not in TASKS]
-    if unknown or max_candidates < 2 or chunk_size < 1:
-        raise ValueError(
-            f"tasks={tasks}, max_candidates={max_candidates}, chunk_size={chunk_size}: expected "
-            f"tasks among {TASKS}, max_candidates >= 2 and chunk_size >= 1."
-        )
+    if unknown:
+        raise ValueError(f"tasks: expected some of {TASKS}, received {unknown}.")
+    for name, value, least in (
+        ("max_candidates", max_candidates, 2),
+        ("chunk_size", chunk_size, 1),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"{name}: expected an integer of at least {least}, received {value!r}."
+            )
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise ValueError(f"device {device!r} cannot be used ({error}); try 'cpu'.") from error
     trials = _Trials(embeddings, metadata, max_candidates, chunk_size, device)
     report = {
         "num_identities": len(embeddings.identities),
@@ -342,14 +352,21 @@ def load_embeddings(path):
         If there is no such file.
     """
     required = ("face", "voice", "face_identity", "voice_identity")
+    optional = ("face_id", "voice_id")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in required if key not in archive]
-            if missing:
-                raise ValueError(f"missing {missing}, found {sorted(archive)}; add them.")
-            keys = [*required, *(key for key in ("face_id", "voice_id") if key in archive)]
-            return Embeddings(**{key: archive[key] for key in keys})
-    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in (*required, *optional) if key in archive}
+            found = sorted(archive)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: {error}; expected an .npz of numbers and text, as numpy.savez writes it."
+        ) from error
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise ValueError(f"{path}: arrays {missing} are missing, found {found}; add them.")
+    try:
+        return Embeddings(**arrays)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -397,9 +414,56 @@ def _replaced(path):
 
 
 def format_report(report):
-    """Returns a table of a report for the terminal, in percent."""
-    lines = [
-        f"{report['num_identities']} identities, {report['num_faces']} faces, "
-        f"{report['num_voices']} voices; values in %"
-    ]
+    """Returns the tables of a report for the terminal: percent, "-" where undefined.
+
+    Arguments
+    ---------
+    report : dict
+        From `evaluate`, with any of its tasks.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> names = ["ann", "bob", "eve"]
+    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names), tasks=["retrieval"])
+    >>> print(format_report(report))
+    3 identities, 3 faces, 3 voices; values in %
+    <BLANKLINE>
+    Retrieval          F-V     V-F
+    mAP             100.00  100.00
+      per identity  100.00  100.00
+      chance         61.11   61.11
+    """
+    counts = (report["num_identities"], report["num_faces"], report["num_voices"])
+    lines = ["{} identities, {} faces, {} voices; values in %".format(*counts)]
+    if "verification" in report:
+        columns = report["verification"]
+        lines += ["", _row("Verification", columns, str)]
+        for label, key in (("AUC", "auc"), ("EER", "eer")):
+            lines.append(_row(label, [column and column[key] for column in columns.values()]))
+    for direction, columns in report.get("matching", {}).items():
+        lines += ["", _row(f"Matching {direction}", columns, str)]
+        for candidates in [name for name in ("2", "5", "10") if name in columns["U"]]:
+            values = [column and column[candidates]["accuracy"] for column in columns.values()]
+            lines.append(_row(f"1:{candidates}", values))
+    if "retrieval" in report:
+        columns = report["retrieval"]
+        lines += ["", _row("Retrieval", columns, str)]
+        for label, key in (
+            ("mAP", "map"),
+            ("  per identity", "map_per_identity"),
+            ("  chance", "chance_map"),
+        ):
+            lines.append(_row(label, [column[key] for column in columns.values()]))
+    reasons = {path.split("/")[-1]: reason for path, reason in report["reasons"].items()}
+    lines += [""] * bool(reasons)
+    lines += [f"{stratum} is undefined: {reason}" for stratum, reason in reasons.items()]
     return "\n".join(lines)
+
+
+def _row(label, values, show=lambda value: "-" if value is None else f"{100 * value:.2f}"):
+    """Returns one line of a table."""
+    return f"{label:<14}" + "".join(f"{show(value):>8}" for value in values)

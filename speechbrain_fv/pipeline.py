@@ -297,7 +297,7 @@ class PairSampler(torch.utils.data.Sampler):
     -------
     >>> sampler = PairSampler(["a", "b", "a"], ["b", "a"], batch_size=2, seed=1)
     >>> [[(face, voice) for face, voice, _ in batch] for batch in sampler]
-    [[(0, 1), (1, 0)]]
+    [[(2, 1), (1, 0)]]
     """
 
     def __init__(

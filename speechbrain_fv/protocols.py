@@ -7,6 +7,8 @@ An identity with an unknown attribute matches nobody in a stratum that asks for 
 
 import numpy as np
 
+from speechbrain_fv.schema import named
+
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age"}
 VERIFICATION_STRATA = ("U", "G", "N", "A", "GNA")
 MATCHING_STRATA = ("U", "G", "N", "GN")
@@ -78,12 +80,15 @@ def check_metadata(metadata, identities):
     table = table.apply(lambda column: column.str.strip()).set_index("identity")
     repeated = table.index[table.index.duplicated()].unique()
     if len(repeated):
-        raise ValueError(f"metadata: {_some(repeated)} listed twice; keep one row per identity.")
+        raise ValueError(
+            f"metadata: {len(repeated)} identities are listed twice ({named(repeated)}); "
+            "keep one row each."
+        )
     missing = [identity for identity in identities if identity not in table.index]
     if missing:
         raise ValueError(
-            f"metadata: no row for {_some(missing)} of {len(identities)} in the embeddings; "
-            "add a row for each (its attributes may be empty)."
+            f"metadata: {len(missing)} of the {len(identities)} identities in the embeddings have "
+            f"no row ({named(missing)}); add one each, its attributes may be empty."
         )
     return table.loc[list(identities)]
 
@@ -152,10 +157,3 @@ def undefined_reason(metadata, stratum):
         if (metadata[attribute] == "").all():
             return f"{attribute!r} is unknown for every identity"
     return None
-
-
-def _some(names):
-    """Returns a count with the first few names, for an error message."""
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"{len(names)} {'identity' if len(names) == 1 else 'identities'} ({shown})"

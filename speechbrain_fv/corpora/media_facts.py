@@ -1,13 +1,14 @@
-"""The facts of one media file: what only reading and decoding it can tell."""
+"""The facts of one media file: what only reading and decoding it can tell.
+
+torch, torchaudio and torchvision take seconds to import, in every process that reads files: each
+is imported where it is needed.
+"""
 
 import os
 from functools import cache
 
 import numpy as np
 import soundfile
-import torch
-from torchaudio.functional import resample
-from torchvision.io import ImageReadMode, decode_image
 
 FACTS_VERSION = 1  # raise it when facts change: cached ones are then gathered again
 VAD_RATE = 16000  # Hz, what silero-vad listens to
@@ -26,6 +27,8 @@ def face_facts(path):
     dict
         Either {"error": reason} or {"height": int, "width": int, "constant": bool}.
     """
+    from torchvision.io import ImageReadMode, decode_image
+
     error = _file_error(path)
     if error:
         return {"error": error}
@@ -71,7 +74,7 @@ def voice_facts(path, vad=False):
     level = round(10 * np.log10(power), 2) if power > 0 else None
     facts = {"rate": rate, "num_samples": samples.size, "level_db": level, "speech": None}
     if vad:
-        facts["speech"] = find_speech(torch.from_numpy(samples), rate)
+        facts["speech"] = find_speech(samples, rate)
     return facts
 
 
@@ -80,7 +83,7 @@ def find_speech(samples, rate):
 
     Arguments
     ---------
-    samples : torch.Tensor, (num_samples,)
+    samples : numpy.ndarray, (num_samples,), float32
         Waveform in [-1, 1].
     rate : int
         Sample rate in Hz; other rates than 16 kHz are resampled for the VAD.
@@ -90,8 +93,11 @@ def find_speech(samples, rate):
     list of [int, int]
         Start and stop of each segment, in samples at `rate`, in order and apart.
     """
+    import torch
+    from torchaudio.functional import resample
+
     model, get_speech_timestamps = _load_vad()
-    heard = samples if rate == VAD_RATE else resample(samples, rate, VAD_RATE)
+    heard = resample(torch.from_numpy(samples), rate, VAD_RATE)
     with torch.no_grad():
         found = get_speech_timestamps(heard, model, sampling_rate=VAD_RATE)
     segments = []
@@ -117,6 +123,8 @@ def _first_line(failure):
 
 @cache
 def _load_vad():
+    import torch
+
     num_threads = torch.get_num_threads()
     from silero_vad import get_speech_timestamps, load_silero_vad
 

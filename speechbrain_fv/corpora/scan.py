@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
@@ -325,6 +324,8 @@ def _load_facts(store, stamps):
 
 
 def _start_worker():
+    import torch
+
     torch.set_num_threads(1)  # as many processes as cores: more threads only get in the way
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

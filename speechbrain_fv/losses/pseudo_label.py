@@ -152,9 +152,9 @@ class PredictedAgreement(torch.nn.Module):
     Example
     -------
     >>> score = PredictedAgreement()
-    >>> logits = torch.tensor([[20.0, 0.0]])
-    >>> score(None, None, logits, logits, None, None, q=2)
-    tensor([1.0000])
+    >>> logits = torch.zeros(1, 4)
+    >>> score(None, None, logits, logits, None, None, q=4)
+    tensor([0.2500])
     """
 
     def forward(self, face, voice, face_logits, voice_logits, face_labels, voice_labels, q):

@@ -30,7 +30,7 @@ from speechbrain_fv.manifests import (
 )
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
-MIN_IDENTITIES = 20
+MIN_IDENTITIES = 10
 _VOICE_INDEX = "voices.csv"
 
 
@@ -52,19 +52,19 @@ def prepare_embedded(
         Where the media go, in `embedded-<key>/face` and `embedded-<key>/voice`; shared by every
         run with the same seed and number of people.
     num_identities : int
-        Number of people, >= 20; each has 5 faces and 5 voice clips.
+        Number of people, >= 10; each has 5 faces and 5 voice clips.
     seed : int
         Seed of people, media and split, >= 0.
     shuffle_voices : bool
         Negative control: give everyone the voice of a random other person. Labels stay with the
         faces, media and split stay the same; training must then end at chance.
     num_workers : int
-        Processes that generate media, >= 1; the result does not depend on it.
+        Processes that generate media, >= 1 (1: this one); the result does not depend on it.
 
     Raises
     ------
     ValueError
-        For fewer than 20 identities, a negative seed or no worker.
+        For fewer than 10 identities, a negative seed or no worker.
     """
     _check_at_least("num_identities", num_identities, MIN_IDENTITIES)
     _check_at_least("seed", seed, 0)
@@ -146,16 +146,7 @@ def _generate(media_folder, people, num_workers):
         folder = Path(scratch) / media_folder.name
         for kind in ("face", "voice"):
             (folder / kind).mkdir(parents=True)
-        # "spawn": the caller may hold threads (torch), which do not survive a fork.
-        with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-            lengths = list(
-                tqdm(
-                    pool.map(partial(_generate_person, folder), people, chunksize=4),
-                    desc="embedded corpus",
-                    unit="person",
-                    total=len(people),
-                )
-            )
+        lengths = _map(partial(_generate_person, folder), people, num_workers)
         rows = [
             (person.name, clip, num_samples)
             for person, samples in zip(people, lengths, strict=True)
@@ -166,6 +157,16 @@ def _generate(media_folder, people, num_workers):
         if media_folder.exists():
             shutil.rmtree(media_folder)
         os.replace(folder, media_folder)
+
+
+def _map(function, people, num_workers):
+    """List of the function's values for all people, with a progress bar."""
+    bar = partial(tqdm, desc="embedded corpus", unit="person", total=len(people))
+    if num_workers == 1:
+        return list(bar(map(function, people)))
+    # "spawn": the caller may hold threads (torch), which do not survive a fork.
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+        return list(bar(pool.map(function, people, chunksize=4)))
 
 
 def _generate_person(folder, person):

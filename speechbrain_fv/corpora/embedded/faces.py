@@ -16,19 +16,19 @@ _UNITS_ACROSS = 3.1  # width of the picture in face units
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
-    "Alvia": (238, 200, 175),
-    "Borea": (250, 222, 200),
-    "Cirrhia": (205, 155, 115),
-    "Dorland": (140, 92, 62),
-    "Estara": (228, 184, 140),
+    "Alvia": (234, 192, 164),
+    "Borea": (252, 224, 206),
+    "Cirrhia": (192, 140, 100),
+    "Dorland": (126, 83, 57),
+    "Estara": (228, 184, 132),
 }
 _HAIR = np.array([(35, 28, 26), (92, 58, 34), (150, 92, 45), (214, 176, 104), (158, 62, 30)])
 _HAIR_ODDS = {
-    "Alvia": (0.2, 0.4, 0.25, 0.1, 0.05),
-    "Borea": (0.05, 0.15, 0.25, 0.4, 0.15),
-    "Cirrhia": (0.6, 0.3, 0.05, 0.0, 0.05),
-    "Dorland": (0.8, 0.15, 0.0, 0.0, 0.05),
-    "Estara": (0.5, 0.3, 0.1, 0.05, 0.05),
+    "Alvia": (0.1, 0.55, 0.25, 0.1, 0.0),
+    "Borea": (0.0, 0.05, 0.25, 0.45, 0.25),
+    "Cirrhia": (0.5, 0.4, 0.05, 0.0, 0.05),
+    "Dorland": (0.85, 0.15, 0.0, 0.0, 0.0),
+    "Estara": (0.75, 0.15, 0.1, 0.0, 0.0),
 }
 _GREY = np.array((196, 194, 192))
 _EYES = np.array([(70, 45, 28), (60, 105, 160), (70, 120, 70), (120, 85, 45), (45, 40, 40)])
@@ -116,12 +116,12 @@ def _draw_looks(identity):
     male = identity.gender == "m"
     hair = _HAIR[rng.choice(len(_HAIR), p=_HAIR_ODDS[identity.nationality])]
     hair = hair + rng.normal(0, 8, size=3)
-    grey = np.clip(identity.seniority * 1.3 - 0.35 + rng.normal(0, 0.15), 0, 0.9)
+    grey = np.clip(identity.seniority * 1.3 - 0.5 + rng.normal(0, 0.15), 0, 0.9)
     return _Looks(
         skin=np.array(_SKIN[identity.nationality]) * rng.normal(1, 0.05) + rng.normal(0, 4, size=3),
         hair=hair * (1 - grey) + _GREY * grey,
         iris=_EYES[rng.integers(len(_EYES))],
-        hair_length=rng.beta(1, 5) if male else rng.beta(3, 1.7),
+        hair_length=rng.beta(1, 7) if male else rng.beta(3, 1.7),
         hair_volume=rng.uniform(0.03, 0.14) if male else rng.uniform(0.08, 0.24),
         parting=rng.uniform(-1, 1),
         fringe=rng.uniform(0, 1),
@@ -137,7 +137,7 @@ def _draw_pose(rng):
         roll=rng.uniform(-0.14, 0.14),
         scale=rng.uniform(0.95, 1.05),
         shift=rng.uniform(-0.08, 0.08, size=2),
-        smile=rng.uniform(-0.5, 1),
+        smile=rng.uniform(-0.3, 1.2),
         mouth_open=max(0.0, rng.uniform(-1, 1)),
         lids=rng.uniform(0.85, 1.1),
         brow_raise=rng.uniform(-0.02, 0.04),
@@ -162,7 +162,7 @@ def _colour(rgb, factor=1.0):
 def _head_outline(identity):
     """Outline [P, 2] of head and jaw, clockwise from the right temple."""
     male, traits = identity.gender == "m", identity.traits
-    width = 0.71 + 0.11 * traits["size"] + (0.02 if male else -0.02)
+    width = 0.71 + 0.12 * traits["size"] + (0.02 if male else -0.02)
     top = 0.98 - 0.06 * traits["pitch"]
     bottom = 1.0 - 0.17 * traits["pitch"]
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
@@ -218,7 +218,7 @@ def _draw_head(draw, pose, looks, outline, identity):
 
 
 def _draw_wrinkles(draw, pose, looks, seniority, width):
-    ink = _colour(looks.skin, 1 - 0.3 * seniority)
+    ink = _colour(looks.skin, 1 - 0.22 * seniority)
     bend = np.linspace(-1, 1, 9)
     for line in range(1 + round(2 * seniority)):
         brow = np.stack([0.5 * width * bend, -0.52 - 0.09 * line + 0.03 * bend**2], axis=1)
@@ -228,11 +228,11 @@ def _draw_wrinkles(draw, pose, looks, seniority, width):
 
 
 def _draw_eyes(draw, pose, looks, identity):
-    """Eyes (size: tempo), brows (thickness and slant: melody) and glasses."""
+    """Eyes (size: tempo, distance: hiss), brows (thickness and slant: melody) and glasses."""
     traits = identity.traits
     radius = 0.155 + 0.055 * traits["tempo"]
     opening = 0.62 * radius * pose.lids
-    x, y = 0.33, -0.12
+    x, y = 0.33 + 0.05 * traits["hiss"], -0.12
     for side in (1, -1):
         centre = np.array([side * x, y])
         white = _ellipse(centre, (radius, opening))
@@ -245,8 +245,8 @@ def _draw_eyes(draw, pose, looks, identity):
         draw.polygon(pose.pixels(_ellipse(gaze, (0.03 + 0.12 * radius,) * 2), 0.1),
                      fill=(15, 12, 12))
 
-    thickness = 0.065 + 0.035 * traits["melody"] + (0.012 if identity.gender == "m" else -0.008)
-    slant = 0.10 * traits["melody"]
+    thickness = 0.08 + 0.05 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
+    slant = 0.05 * traits["melody"]
     along = np.linspace(-1, 1, 9)
     height = y - 0.26 - 0.04 * traits["tempo"] - pose.brow_raise
     middle = height + 0.05 * along**2 - slant * along
@@ -265,19 +265,19 @@ def _draw_eyes(draw, pose, looks, identity):
 
 
 def _draw_nose(draw, pose, looks, identity):
-    """Nose: its length and width are the trait hiss."""
+    """Nose: its length and width show the trait hiss."""
     hiss = identity.traits["hiss"]
-    width, tip = 0.135 + 0.06 * hiss, 0.27 + 0.09 * hiss
+    width, tip = 0.15 + 0.07 * hiss, 0.27 + 0.1 * hiss
     ridge = [(-0.035, -0.12), (0.035, -0.12), (0.8 * width, tip), (-0.8 * width, tip)]
-    draw.polygon(pose.pixels(ridge, 0.16), fill=_colour(looks.skin, 0.93))
+    draw.polygon(pose.pixels(ridge, 0.16), fill=_colour(looks.skin, 0.89))
     draw.polygon(pose.pixels(_ellipse((0, tip), (width, 0.085)), 0.18),
-                 fill=_colour(looks.skin, 0.84))
+                 fill=_colour(looks.skin, 0.78))
     for nostril in _mirrored(_ellipse((0.5 * width, tip + 0.035), (0.3 * width, 0.03))):
         draw.polygon(pose.pixels(nostril, 0.18), fill=_colour(looks.skin, 0.45))
 
 
 def _draw_mouth(draw, pose, looks, identity):
-    """Mouth: its fullness and width are the trait breath."""
+    """Mouth: its fullness and width show the trait breath."""
     breath = identity.traits["breath"]
     width, lip = 0.27 + 0.075 * breath, 0.075 + 0.04 * breath
     centre = 0.63 - 0.08 * identity.traits["pitch"]
@@ -311,7 +311,7 @@ def _draw_front_hair(draw, pose, looks, outline, identity):
     outer = outer[np.argsort(outer[:, 0])]
     along = np.linspace(1, -1, 25)
     inner_width = 0.93 * width
-    drop = (temple - hairline) * np.abs(along - 0.35 * looks.parting).clip(0, 1) ** 3.5
+    drop = (temple - hairline) * np.abs(along - 0.2 * looks.parting).clip(0, 1) ** 6
     inner = np.stack([inner_width * along, hairline + drop], axis=1)
     draw.polygon(pose.pixels(np.concatenate([outer, inner]), 0.03), fill=_colour(looks.hair))
 

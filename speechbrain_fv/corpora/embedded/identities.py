@@ -19,7 +19,7 @@ SHARED_TRAITS = {
     "pitch": ("shorter face", "higher fundamental frequency"),
     "tempo": ("larger eyes", "more syllables per second"),
     "breath": ("fuller, wider mouth", "breathier, noisier voicing"),
-    "hiss": ("longer, wider nose", "higher-pitched fricatives"),
+    "hiss": ("longer, wider nose, eyes apart", "higher-pitched fricatives"),
     "melody": ("thicker, more slanted brows", "wider pitch movement, stronger stress"),
 }
 

@@ -54,7 +54,7 @@ class _Habits:
     upper: float  # factor on the fourth and higher formants, private
     open_quotient: float  # of the glottis, private
     final_rise: float  # semitones at the end of a phrase, private
-    jitter: float  # relative, from age
+    tremor: float  # depth of the slow shaking of loudness and pitch, from age
 
 
 @dataclass
@@ -67,6 +67,7 @@ class _Score:
     noise_centre: np.ndarray  # [T] Hz
     noise_width: np.ndarray  # [T] Hz
     accent: np.ndarray  # [T] -1..1, unit of the pitch excursion
+    tremor: np.ndarray  # [T] semitones
 
 
 def speak(identity, clip):
@@ -103,16 +104,16 @@ def _draw_habits(identity):
     male, age = identity.gender == "m", identity.seniority
     return _Habits(
         pitch=(112 if male else 200) * np.exp(0.28 * traits["pitch"]),
-        tract=(1.0 if male else 1.15) * np.exp(-0.13 * traits["size"]),
-        rate=(4.6 - 0.5 * age) * np.exp(0.4 * traits["tempo"]),
-        breath=10 ** ((-14 + 11 * traits["breath"]) / 20),
-        hiss=(1.0 if male else 1.08) * np.exp(0.25 * traits["hiss"]),
+        tract=(1.0 if male else 1.12) * np.exp(-0.15 * traits["size"]),
+        rate=(4.9 - 0.9 * age) * np.exp(0.4 * traits["tempo"]),
+        breath=10 ** ((-9 + 13 * traits["breath"]) / 20),
+        hiss=(1.0 if male else 1.05) * np.exp(0.3 * traits["hiss"]),
         excursion=3.0 * np.exp(0.9 * traits["melody"]),
         stress=7 + 6 * traits["melody"],
         upper=rng.uniform(0.92, 1.08),
         open_quotient=rng.uniform(0.5, 0.75),
         final_rise=rng.uniform(-4, 2),
-        jitter=0.004 + 0.012 * age,
+        tremor=0.45 * age,
     )
 
 
@@ -157,13 +158,16 @@ def _compose(habits, nationality, num_frames, rng):
         start += frames(rng.uniform(0.1, 0.35))
 
     voicing[-frames(0.05) :] = frication[-frames(0.05) :] = 0
+    shaking = np.sin(2 * np.pi * rng.uniform(5, 6) * _FRAME_SECONDS * np.arange(num_frames))
+    tremor = habits.tremor * shaking
     return _Score(
         formants=_glide(formants, 0.05) * habits.tract,
-        voicing=_glide(voicing, 0.03),
+        voicing=_glide(voicing, 0.03) * (1 + tremor),
         frication=0.3 * _glide(frication, 0.024),
         noise_centre=noise_centre * habits.hiss,
         noise_width=noise_width,
         accent=_glide(accent, 0.12),
+        tremor=tremor,
     )
 
 
@@ -176,10 +180,10 @@ def _glide(track, seconds):
 
 
 def _synthesise(habits, score, rng):
-    """Samples [N] of the score, at full level."""
+    """Samples [N] of the score, at an arbitrary level."""
     num_samples = len(score.voicing) * _HOP
-    pulses = _glottal_pulses(habits, score, num_samples, rng)
-    noise = rng.standard_normal(num_samples)
+    pulses = _glottal_pulses(habits, score, num_samples)
+    noise = rng.standard_normal(num_samples, dtype=np.float32)
     stft = dict(fs=SAMPLE_RATE, nperseg=_WINDOW, noverlap=_WINDOW - _HOP)
     frequencies, times, pulses = signal.stft(pulses, **stft)
     noise = signal.stft(noise, **stft)[2]
@@ -196,30 +200,30 @@ def _synthesise(habits, score, rng):
     spectrum = pulses + 0.25 * habits.breath * noise
     spectrum = tract * voicing * spectrum + np.exp(-0.5 * offset**2) * frication * noise
     samples = signal.istft(spectrum, **stft)[1][:num_samples]
-    return samples / np.abs(samples).max()
+    return samples
 
 
-def _glottal_pulses(habits, score, num_samples, rng):
+def _glottal_pulses(habits, score, num_samples):
     """Derivative of the glottal flow [N]: a half sine that falls steeply when the folds close."""
     times = np.arange(len(score.voicing)) * _FRAME_SECONDS
     seconds = np.arange(num_samples) / SAMPLE_RATE
     declination = np.linspace(1.0, -1.0, len(times))
-    wobble = _glide(rng.standard_normal(len(times)), 0.02) * habits.jitter * 40
-    semitones = habits.excursion * score.accent + declination + wobble
+    semitones = habits.excursion * score.accent + declination + score.tremor
     pitch = habits.pitch * 2 ** (np.interp(seconds, times, semitones) / 12)
     phase = np.cumsum(pitch) / SAMPLE_RATE % 1
     opening = phase / habits.open_quotient
     flow = np.where(opening < 1, opening**2 * (1 - opening), 0)
-    return np.diff(flow, prepend=0) * SAMPLE_RATE / pitch
+    return (np.diff(flow, prepend=0) * SAMPLE_RATE / pitch).astype(np.float32)
 
 
 def _formant_gain(frequencies, formants):
     """Gain [F, T] of a cascade of resonances at `formants` [7, T]; 1 at 0 Hz."""
-    gain = np.ones((len(frequencies), formants.shape[1]))
+    formants, squared = formants.astype(np.float32), frequencies[:, None].astype(np.float32) ** 2
+    power = np.ones((len(squared), formants.shape[1]), dtype=np.float32)
     for centre, bandwidth in zip(formants, _BANDWIDTHS, strict=True):
-        ratio = frequencies[:, None] / centre
-        gain /= (1 - ratio**2) ** 2 + (ratio * bandwidth / centre) ** 2
-    return np.sqrt(gain)
+        ratio = squared / centre**2
+        power *= (1 - ratio) ** 2 + ratio * (np.float32(bandwidth) / centre) ** 2
+    return 1 / np.sqrt(power)
 
 
 def _record(speech, rng):
@@ -234,6 +238,6 @@ def _record(speech, rng):
     noise = signal.lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(speech)))
     snr = rng.uniform(18, 35)  # dB
     noise *= speech.std() / noise.std() * 10 ** (-snr / 20)
-    level = rng.uniform(0.1, 0.9)
     recording = speech + noise
-    return level * recording / np.abs(recording).max()
+    level = 10 ** (rng.uniform(-40, -20) / 20)  # effective value, so that no habit shows in it
+    return np.clip(level * recording / recording.std(), -1, 1)
