@@ -4,6 +4,7 @@ One contract each: ``face_encoder(images) -> (B, K)`` and ``voice_encoder(wavs, 
 The network inside is swapped through YAML.
 """
 
+import difflib
 from pathlib import Path
 
 import timm
@@ -60,7 +61,7 @@ def timm_network(model, checkpoint=None):
         If timm has no such model, the file is missing or its weights are of another network.
     """
     if not timm.is_model(model):
-        close = timm.list_models(f"*{model[:6]}*")[:5]
+        close = difflib.get_close_matches(model, timm.list_models(), n=5)
         raise ValueError(f"face model: timm knows no {model!r}; similar ones: {close}")
     network = timm.create_model(model, pretrained=False, num_classes=0)
     if checkpoint:

@@ -1,0 +1,152 @@
+import pytest
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import save_file
+
+from speechbrain_fv.cmwr import CMWR
+from speechbrain_fv.encoders import DimnetVoice, FaceEncoder, VectorNetwork, VoiceEncoder, timm_network
+from tests.paths import HPARAMS
+
+VOICES = ["dimnet", "ecapa", "xvector", "resnet"]
+
+
+def voice_encoder(name, **options):
+    """The voice encoder of an include, as the method YAMLs build it."""
+    with open(HPARAMS / "voice" / f"{name}.yaml") as file:
+        voice = load_hyperpyyaml(file, options)
+    keys = ("features", "normalize", "network", "network_dim", "pretrained", "freeze")
+    return VoiceEncoder(embedding_dim=32, **{key: voice[key] for key in keys})
+
+
+@pytest.fixture(scope="module")
+def tiny_transformers(tmp_path_factory):
+    """Local folders of random wav2vec 2.0 and WavLM models, small enough for a CPU step."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "conv_dim": (8, 8),
+        "conv_stride": (20, 16),
+        "conv_kernel": (20, 16),
+        "num_feat_extract_layers": 2,
+        "num_conv_pos_embeddings": 4,
+        "num_conv_pos_embedding_groups": 2,
+        "mask_time_length": 2,
+    }
+    folders = {}
+    for name, model in (("wav2vec2", "Wav2Vec2"), ("wavlm", "WavLM")):
+        folder = tmp_path_factory.mktemp(name)
+        config = getattr(transformers, f"{model}Config")(**shape)
+        getattr(transformers, f"{model}Model")(config).save_pretrained(folder)
+        transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+        folders[name] = str(folder)
+    return folders
+
+
+def trains_a_step(encoder):
+    """One forward and backward pass on noise; returns the embeddings."""
+    wavs = 0.1 * torch.randn(4, 8000, generator=torch.Generator().manual_seed(0))
+    embeddings = encoder(wavs, torch.ones(4))
+    embeddings.square().sum().backward()
+    gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+    return embeddings
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_every_voice_include_keeps_the_contract_and_trains(name):
+    assert trains_a_step(voice_encoder(name)).shape == (4, 32)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_transformer_includes_keep_the_contract_and_train(name, tiny_transformers, tmp_path):
+    options = {
+        "source": tiny_transformers[name],
+        "network_dim": 16,
+        "cache_folder": str(tmp_path),
+    }
+    assert trains_a_step(voice_encoder(name, **options)).shape == (4, 32)
+
+
+def test_dimnet_has_the_layers_of_the_paper():
+    convolutions = [m for m in DimnetVoice().layers if isinstance(m, torch.nn.Conv1d)]
+    widths = [(c.in_channels, c.out_channels, c.bias is not None) for c in convolutions]
+    assert widths == [
+        (64, 256, False),
+        (256, 384, False),
+        (384, 576, False),
+        (576, 864, False),
+        (864, 256, True),
+    ]
+    assert {(c.kernel_size, c.stride, c.padding) for c in convolutions} == {((3,), (2,), (1,))}
+
+
+def test_a_published_voice_model_loads_strictly(tmp_path):
+    source = voice_encoder("dimnet")
+    torch.save(source.network.state_dict(), tmp_path / "embedding_model.ckpt")
+    loaded = voice_encoder("dimnet", pretrained=str(tmp_path))
+    for key, value in source.network.state_dict().items():
+        assert torch.equal(value, loaded.network.state_dict()[key])
+
+    torch.save({"other.weight": torch.zeros(1)}, tmp_path / "embedding_model.ckpt")
+    with pytest.raises(ValueError, match="not the weights of this network"):
+        voice_encoder("dimnet", pretrained=str(tmp_path))
+
+
+def test_a_frozen_network_keeps_weights_and_statistics():
+    encoder = voice_encoder("dimnet", freeze=True).train()
+    before = {key: value.clone() for key, value in encoder.network.state_dict().items()}
+    trains_a_step(encoder)
+    assert all(p.grad is None for p in encoder.network.parameters())
+    after = encoder.network.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_face_weights_load_from_a_local_file_without_their_classifier(tmp_path):
+    source = timm_network("resnet10t")
+    state = {**source.state_dict(), "fc.weight": torch.zeros(3, 512), "fc.bias": torch.zeros(3)}
+    save_file(state, tmp_path / "face.safetensors")
+    loaded = timm_network("resnet10t", checkpoint=str(tmp_path / "face.safetensors"))
+    for key, value in source.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key])
+
+    del state["conv1.0.weight"]
+    save_file(state, tmp_path / "face.safetensors")
+    with pytest.raises(ValueError, match=r"missing \['conv1.0.weight'\]"):
+        timm_network("resnet10t", checkpoint=str(tmp_path / "face.safetensors"))
+
+
+def test_face_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"timm knows no 'resnet35'.*resnet34"):
+        timm_network("resnet35")
+    with pytest.raises(ValueError, match="no file nowhere.pth"):
+        timm_network("resnet10t", checkpoint="nowhere.pth")
+
+
+def test_face_encoder_projects_to_any_width():
+    encoder = FaceEncoder(timm_network("resnet10t"), embedding_dim=24, freeze=True).train()
+    assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, 24)
+    assert [name for name, p in encoder.named_parameters() if p.requires_grad] == [
+        "projection.weight",
+        "projection.bias",
+    ]
+
+
+def test_vectors_of_the_wrong_width_are_refused():
+    with pytest.raises(ValueError, match="expected width 128, got 64"):
+        VectorNetwork(input_dim=128)(torch.randn(2, 64))
+
+
+def test_cmwr_follows_equations_1_and_2():
+    block = CMWR(embedding_dim=5, dropout=0.5, alpha=0.7).eval()
+    x = torch.randn(3, 5)
+    hidden = torch.tanh(x @ block.w1.weight.T + block.w1.bias)
+    expected = torch.tanh(x + 0.7 * (hidden @ block.w2.weight.T + block.w2.bias))
+    assert torch.allclose(block(x), expected, atol=1e-6)
+    assert not torch.equal(block.train()(x), block(x))  # dropout
+    assert block.alpha.requires_grad
+    with pytest.raises(ValueError, match="dropout: expected a share"):
+        CMWR(5, dropout=1.0)
