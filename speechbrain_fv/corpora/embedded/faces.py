@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 FACE_PIXELS = 72
 _SUPERSAMPLING = 4
-_UNITS_ACROSS = 3.1  # width of the picture in face units
+_UNITS_ACROSS = 2.7  # width of the picture in face units
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
@@ -317,20 +317,20 @@ def _draw_front_hair(draw, pose, looks, outline, identity):
 
 
 def _background(rng):
-    """Gradient with up to six blurred shapes, in colours unrelated to the person."""
+    """Gradient with up to five blurred shapes, in colours unrelated to the person."""
     canvas = FACE_PIXELS * _SUPERSAMPLING
-    ends = rng.integers(20, 236, size=(2, 1, 1, 3))
+    ends = rng.integers(50, 206, size=(2, 1, 1, 3))
     ramp = np.linspace(0, 1, canvas)[:, None, None]
     ramp = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (canvas, canvas, 3))
     if rng.random() < 0.5:
         ramp = ramp.transpose(1, 0, 2)
     image = Image.fromarray(np.ascontiguousarray(ramp, dtype=np.uint8))
     draw = ImageDraw.Draw(image)
-    for _ in range(rng.integers(0, 7)):
+    for _ in range(rng.integers(0, 6)):
         x, y, half_width, half_height = rng.uniform((0, 0, 10, 10), (canvas, canvas, 90, 90))
         box = (x - half_width, y - half_height, x + half_width, y + half_height)
         shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape(box, fill=_colour(rng.integers(20, 236, size=3)))
+        shape(box, fill=_colour(rng.integers(50, 206, size=3)))
     return image.filter(ImageFilter.BoxBlur(rng.uniform(1, 10)))
 
 
@@ -341,7 +341,7 @@ def _photograph(image, rng):
     along = np.linspace(-1, 1, FACE_PIXELS)
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]
-    light = rng.uniform(0.75, 1.1) * (1 + rng.uniform(0, 0.3) * slope)
-    pixels = pixels * light[:, :, None] * rng.uniform(0.93, 1.07, size=3)
-    pixels = pixels + rng.normal(0, rng.uniform(2, 9), size=pixels.shape)
+    light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * slope)
+    pixels = pixels * light[:, :, None] * rng.uniform(0.95, 1.05, size=3)
+    pixels = pixels + rng.normal(0, rng.uniform(1, 7), size=pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
