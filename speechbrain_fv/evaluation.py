@@ -330,7 +330,7 @@ def _check_clips(modality, vectors, labels, names):
             row = int(rows.argmax())
             name = f" ({names[row]})" if names is not None else ""
             raise ValueError(
-                f"{modality}: row {row}{name} of identity {labels[row]!r} {fault}; "
+                f"{modality}: row {row}{name} of identity {str(labels[row])!r} {fault}; "
                 f"{int(rows.sum())} of {len(rows)} rows do. Correct or remove them."
             )
 

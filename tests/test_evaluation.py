@@ -1,12 +1,27 @@
 """The report: against brute force, across chunk sizes, and with input it must refuse."""
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from speechbrain_fv import protocols
-from speechbrain_fv.evaluation import Embeddings, evaluate
+from speechbrain_fv.evaluation import (
+    TASKS,
+    Embeddings,
+    evaluate,
+    format_report,
+    load_embeddings,
+    load_metadata,
+    save_embeddings,
+    save_report,
+)
 from tests.references import metrics as reference
 
 ATTRIBUTES = {"U": (), **{name: protocols.stratum_attributes(name) for name in ("G", "N", "A")}}
@@ -25,6 +40,8 @@ def random_case(seed):
             "age": rng.choice(["20", "40", ""], len(names), p=[0.45, 0.45, 0.1]),
         }
     )
+    if seed % 5 == 0:
+        people["age"] = ""
     # The first identity has both modalities; others may lack one.
     faces = ["id0", *rng.choice(names, rng.integers(1, 12))]
     voices = ["id0", *rng.choice(names, rng.integers(1, 12))]
@@ -90,5 +107,296 @@ def test_report_equals_brute_force(seed):
     embeddings, metadata = random_case(seed)
     report = evaluate(embeddings, metadata)
     expected = brute_force(embeddings, metadata)
-    if not report["reasons"]:
-        assert_same({key: report[key] for key in expected}, expected)
+    for path in report["reasons"]:
+        *parents, stratum = path.split("/")
+        node = expected
+        for parent in parents:
+            node = node[parent]
+        node[stratum] = None
+    assert_same({key: report[key] for key in expected}, expected)
+
+
+def test_random_cases_reach_ties_unknowns_and_empty_trials():
+    """The brute-force cases would prove little without them."""
+    cases = [random_case(seed) for seed in range(40)]
+    reports = [evaluate(*case) for case in cases]
+    assert any((table == "").any(axis=None) for _, table in cases)
+    assert any(set(e.face_identity) != set(e.voice_identity) for e, _ in cases)
+    assert any(report["verification"]["GNA"] is None for report in reports)
+    matching = [report["matching"]["F-V"]["U"] for report in reports]
+    assert {values["5"]["accuracy"] is None for values in matching} == {True, False}
+    scores = [(e.face @ e.voice.T).ravel() for e, _ in cases]
+    assert any(len(np.unique(values)) < len(values) / 2 for values in scores)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 50, 1000])
+@pytest.mark.parametrize("dim", [2, 64])
+def test_chunk_size_changes_nothing(chunk_size, dim):
+    embeddings, metadata = people_with_clips(dim=dim)
+    whole = evaluate(embeddings, metadata, chunk_size=10**6)
+    assert_same(evaluate(embeddings, metadata, chunk_size=chunk_size), whole)
+
+
+def people_with_clips(dim, num_people=12, seed=0):
+    """Returns embeddings, some of them repeated, of people with every attribute."""
+    rng = np.random.default_rng(seed)
+    names = np.array([f"id{number}" for number in range(num_people)])
+    faces, voices = rng.integers(0, num_people, 40), rng.integers(0, num_people, 50)
+    vectors = rng.normal(size=(30, dim)).astype(np.float32)
+    metadata = pd.DataFrame({"identity": names, "gender": "f", "nationality": "uk", "age": "20"})
+    metadata.loc[::2, "gender"] = "m"
+    metadata.loc[::3, "nationality"] = "us"
+    rows = rng.integers(0, 30, 40), rng.integers(0, 30, 50)
+    return Embeddings(vectors[rows[0]], vectors[rows[1]], names[faces], names[voices]), metadata
+
+
+def test_constant_embeddings_score_exactly_chance():
+    embeddings, metadata = people_with_clips(dim=3)
+    constant = replace(
+        embeddings,
+        face=np.full_like(embeddings.face, 0.1),
+        voice=np.full_like(embeddings.voice, 0.7) * [1, 2, 3],
+    )
+    report = evaluate(constant, metadata)
+    for values in report["verification"].values():
+        assert (values["auc"], values["eer"]) == (0.5, 0.5)
+    for strata in report["matching"].values():
+        for values in strata.values():
+            for candidates, value in values.items():
+                if value["num_probes"]:
+                    assert value["accuracy"] == pytest.approx(1 / int(candidates), abs=1e-15)
+
+
+def test_only_directions_count():
+    """Scaling a clip's embedding or rotating all of them changes nothing."""
+    embeddings, metadata = people_with_clips(dim=4)
+    rng = np.random.default_rng(1)
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    moved = replace(
+        embeddings,
+        face=embeddings.face @ rotation * rng.uniform(0.1, 9, (40, 1)),
+        voice=embeddings.voice @ rotation * rng.uniform(0.1, 9, (50, 1)),
+    )
+    assert_same(evaluate(moved, metadata), evaluate(embeddings, metadata))
+
+
+def test_order_of_clips_and_swap_of_modalities():
+    embeddings, metadata = people_with_clips(dim=4)
+    order = np.random.default_rng(2).permutation(40)
+    shuffled = replace(
+        embeddings, face=embeddings.face[order], face_identity=embeddings.face_identity[order]
+    )
+    report = evaluate(embeddings, metadata)
+    assert_same(evaluate(shuffled, metadata.sample(frac=1, random_state=0)), report)
+    swapped = evaluate(
+        Embeddings(
+            embeddings.voice, embeddings.face, embeddings.voice_identity, embeddings.face_identity
+        ),
+        metadata,
+    )
+    assert_same(swapped["verification"], report["verification"])
+    for task in ("matching", "retrieval"):
+        assert_same(swapped[task]["F-V"], report[task]["V-F"])
+
+
+def test_tasks_are_parts_of_the_whole():
+    embeddings, metadata = people_with_clips(dim=4)
+    whole = evaluate(embeddings, metadata)
+    for task in TASKS:
+        part = evaluate(embeddings, metadata, tasks=[task])
+        assert set(part) & set(TASKS) == {task}
+        assert part[task] == whole[task]
+
+
+def test_schema():
+    embeddings, metadata = people_with_clips(dim=4)
+    report = evaluate(embeddings, metadata)
+    assert list(report) == ["num_identities", "num_faces", "num_voices", *TASKS, "reasons"]
+    assert list(report["verification"]) == ["U", "G", "N", "A", "GNA"]
+    assert set(report["verification"]["U"]) == {"auc", "eer", "num_positives", "num_negatives"}
+    for direction in ("F-V", "V-F"):
+        assert list(report["matching"][direction]) == ["U", "G", "N", "GN"]
+        for values in report["matching"][direction].values():
+            assert list(values) == [str(n) for n in range(2, 11)]
+            assert all(set(value) == {"accuracy", "num_probes"} for value in values.values())
+        assert list(report["retrieval"][direction]) == [
+            *("map", "map_per_identity", "chance_map", "num_queries", "gallery_size")
+        ]
+    assert report["reasons"] == {}
+
+
+def test_undefined_stratum_is_null_with_its_reason():
+    embeddings, metadata = people_with_clips(dim=4)
+    report = evaluate(embeddings, metadata.drop(columns="age").assign(nationality=""))
+    assert report["verification"]["G"] is not None
+    assert report["verification"]["A"] is None
+    assert report["matching"]["V-F"]["GN"] is None
+    assert report["reasons"]["verification/A"] == "the metadata has no column 'age'"
+    assert report["reasons"]["matching/V-F/GN"] == "'nationality' is unknown for every identity"
+    assert set(evaluate(embeddings)["reasons"].values()) == {
+        *(f"no metadata, which {s} needs for {n}" for s, n in (("G", "gender"), ("A", "age"))),
+        "no metadata, which N needs for nationality",
+        "no metadata, which GN needs for gender and nationality",
+        "no metadata, which GNA needs for gender and nationality and age",
+    }
+
+
+def test_stratum_without_trials_is_null_with_its_count(tmp_path):
+    """Nobody shares a gender: no negatives, but positives are still counted."""
+    names = ["ann", "bob"]
+    metadata = pd.DataFrame({"identity": names, "gender": ["f", "m"]})
+    report = evaluate(Embeddings(np.eye(2), np.eye(2), names, names), metadata)
+    expected = {"auc": None, "eer": None, "num_positives": 2, "num_negatives": 0}
+    assert report["verification"]["G"] == expected
+    assert report["matching"]["F-V"]["G"]["2"] == {"accuracy": None, "num_probes": 0}
+    save_report(tmp_path / "new" / "report.json", report)
+    strict = json.loads((tmp_path / "new" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert strict == report
+
+
+def test_torch_and_integer_labels_are_accepted():
+    report = evaluate(Embeddings(torch.eye(2), torch.eye(2), [7, 12], np.array([7, 12])))
+    assert report["verification"]["U"]["auc"] == 1.0
+
+
+GOOD = {
+    "face": np.eye(3),
+    "voice": np.eye(3),
+    "face_identity": ["a", "b", "c"],
+    "voice_identity": ["a", "b", "c"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"face": [[1, 0, 0], [np.nan, 0, 0], [0, 0, 1]]}, "face: row 1 .*'b' holds NaN"),
+        ({"voice": [[1, 0, 0], [0, 1, 0], [0, np.inf, 1]]}, "voice: row 2 .*infinity; 1 of 3"),
+        ({"voice": np.zeros((3, 3))}, "voice: row 0 .*norm zero.*3 of 3 rows"),
+        ({"face": np.eye(3, 4)}, "face has 4 values per clip, voice 3"),
+        ({"face": np.ones(3)}, r"face: expected numbers of shape \(clips, dim\)"),
+        ({"face": np.full((3, 3), "x")}, "face: expected numbers"),
+        ({"face_identity": ["a", "b"]}, "face_identity: expected 3 names"),
+        ({"voice_identity": ["a", "", "c"]}, "voice: row 1 .*empty identity"),
+        ({"voice_identity": ["x", "y", "z"]}, "no identity has both"),
+        ({"face_id": ["1.jpg", "2.jpg", "1.jpg"]}, "row 2 .1.jpg. .*repeats a face_id"),
+        ({"voice_id": ["1.wav", "1.wav", "2.wav"]}, "row 1 .1.wav. .*repeats a voice_id"),
+        ({"voice_id": ["1.wav"]}, "voice_id: expected 3 names"),
+        ({"face": np.zeros((0, 3)), "face_identity": []}, "no identity has both"),
+    ],
+)
+def test_bad_embeddings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Embeddings(**{**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["matchin"]}, r"tasks: expected some of .*received \['matchin'\]"),
+        ({"max_candidates": 1}, "max_candidates: expected an integer of at least 2, received 1"),
+        ({"chunk_size": 0}, "chunk_size: expected an integer of at least 1, received 0"),
+        ({"chunk_size": "x"}, "chunk_size: expected an integer"),
+        ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
+        ({"metadata": pd.DataFrame({"identity": ["a"]})}, "2 of the 3 .* no row .b, c."),
+        ({"metadata": pd.DataFrame({"identity": [*"abca"]})}, "1 identities are listed twice .a."),
+        ({"metadata": pd.DataFrame({"name": [*"abc"]})}, "expected a column 'identity'"),
+    ],
+)
+def test_bad_arguments_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(Embeddings(**GOOD), **options)
+
+
+def test_embeddings_survive_a_file(tmp_path):
+    path = tmp_path / "new" / "E.npz"
+    embeddings = Embeddings(**GOOD, face_id=["1", "2", "3"])
+    save_embeddings(path, embeddings)
+    loaded = load_embeddings(path)
+    assert loaded.voice_id is None
+    for name in (*GOOD, "face_id"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(embeddings, name))
+    assert [file.name for file in path.parent.iterdir()] == ["E.npz"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    save_report(tmp_path / "report.json", {"auc": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_report(tmp_path / "report.json", {"auc": float("nan")})
+    assert json.loads((tmp_path / "report.json").read_text()) == {"auc": 0.5}
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_bad_files_are_refused_by_name(tmp_path):
+    path = tmp_path / "E.npz"
+    np.savez(path, **{key: value for key, value in GOOD.items() if key != "voice"})
+    with pytest.raises(ValueError, match=r"E.npz: arrays \['voice'\] are missing, found"):
+        load_embeddings(path)
+    np.savez(path, **{**GOOD, "face": np.zeros((3, 3))})
+    with pytest.raises(ValueError, match=r"E.npz: face: row 0 .*norm zero"):
+        load_embeddings(path)
+    np.savez(path, **{**GOOD, "face_identity": np.array(["a", 1, None], dtype=object)})
+    with pytest.raises(ValueError, match=r"E.npz: Object arrays cannot be loaded"):
+        load_embeddings(path)
+    for content in (b"", b"not a zip file", path.read_bytes()[:-40]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"E.npz: .*expected an .npz"):
+            load_embeddings(path)
+    with pytest.raises(FileNotFoundError):
+        load_embeddings(tmp_path / "nowhere.npz")
+    table = tmp_path / "M.csv"
+    table.write_text("")
+    with pytest.raises(ValueError, match=r"M.csv: No columns"):
+        load_metadata(table)
+
+
+def test_metadata_text_is_kept(tmp_path):
+    """An identity called 007 keeps its zeros, the nationality NA is one, an empty field is none."""
+    path = tmp_path / "M.csv"
+    path.write_text("identity,nationality\n007,NA\n008,\n")
+    table = load_metadata(path)
+    assert table.identity.tolist() == ["007", "008"]
+    assert table.nationality.tolist() == ["NA", ""]
+
+
+def test_table_shows_undefined_values_and_reasons():
+    names = ["ann", "bob"]
+    metadata = pd.DataFrame({"identity": names, "gender": ["f", "m"]})
+    text = format_report(evaluate(Embeddings(np.eye(2), np.eye(2), names, names), metadata))
+    lines = text.splitlines()
+    assert lines[0] == "2 identities, 2 faces, 2 voices; values in %"
+    assert "AUC             100.00       -       -       -       -" in lines
+    assert "1:10                 -       -       -       -" in lines
+    assert lines[-1] == "GN is undefined: the metadata has no column 'nationality'"
+
+
+def run_recipe(folder, *arguments):
+    """Runs recipes/evaluate.py from another folder."""
+    root = Path(__file__).parents[1]
+    command = [root / "recipes/evaluate.py", *arguments]
+    return subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
+
+
+def test_recipe_writes_report_and_figures(tmp_path):
+    embeddings, metadata = people_with_clips(dim=4)
+    save_embeddings(tmp_path / "E.npz", embeddings)
+    metadata.to_csv(tmp_path / "M.csv", index=False)
+    hparams = Path(__file__).parents[1] / "hparams/evaluate.yaml"
+    run = run_recipe(
+        tmp_path, hparams, "--embeddings=E.npz", "--metadata=M.csv", "--output_folder=out"
+    )
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report == evaluate(embeddings, metadata)
+    assert format_report(report) in run.stdout
+    figures = {path.name for path in (tmp_path / "out/figures").iterdir()}
+    assert figures == {f"{n}.{s}" for n in ("matching", "verification") for s in ("png", "pdf")}
+
+
+def test_recipe_answers_a_mistake_with_one_line(tmp_path):
+    hparams = Path(__file__).parents[1] / "hparams/evaluate.yaml"
+    run = run_recipe(tmp_path, hparams, "--embeddings=nowhere.npz")
+    assert run.returncode == 2
+    assert "nowhere.npz" in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Scores the face and voice embeddings of any method, exactly.
+
+    python recipes/evaluate.py hparams/evaluate.yaml --embeddings=E.npz [--metadata=M.csv]
+        [--output_folder=OUT] [--device=cuda] [--key=value ...]
+
+Leaves report.json and figures in the output folder. hparams/evaluate.yaml explains the keys.
+"""
+
+import sys
+from pathlib import Path
+
+from speechbrain_fv import evaluation, plots
+from speechbrain_fv.cli import load_hparams, run_script
+
+
+def main(argv):
+    """Loads, evaluates and reports."""
+    run_opts, hparams, _ = load_hparams(argv)
+    embeddings = evaluation.load_embeddings(hparams["embeddings"])
+    metadata = hparams["metadata"] and evaluation.load_metadata(hparams["metadata"])
+    report = evaluation.evaluate(
+        embeddings,
+        metadata,
+        max_candidates=hparams["max_candidates"],
+        chunk_size=hparams["chunk_size"],
+        device=run_opts["device"] or "cpu",
+        progress=not run_opts["noprogressbar"],
+    )
+    folder = Path(hparams["output_folder"])
+    evaluation.save_report(folder / "report.json", report)
+    plots.plot_report(report, folder / "figures")
+    print(evaluation.format_report(report))
+    print(f"Report and figures: {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))
