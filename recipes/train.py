@@ -82,10 +82,15 @@ def write_results(brain, hparams):
 
 def main(argv):
     """Prepares, trains, evaluates and reports."""
-    hparams_file, run_opts, overrides, hparams = load_hparams(argv)
+    run_opts, hparams, resolved_yaml = load_hparams(argv)
     hparams["objective"].check_batch_size(hparams["batch_size"])
     ddp_init_group(run_opts)
-    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
+    sb.create_experiment_directory(hparams["output_folder"])
+    run_on_main(
+        Path(hparams["output_folder"], "hyperparams.yaml").write_text,
+        args=[resolved_yaml],
+        kwargs={"encoding": "utf-8"},
+    )
 
     run_on_main(
         hparams["corpus"]["prepare"], kwargs={"manifest_folder": hparams["manifest_folder"]}

@@ -1,16 +1,18 @@
 """What the scripts in recipes/ share: reading the YAML, and errors a person can read."""
 
+import io
 import logging
 import sys
 
 import speechbrain as sb
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml import YAML, YAMLError
 
 logger = logging.getLogger(__name__)
 
 
 def load_hparams(argv):
-    """Returns SpeechBrain's reading of a command line and the loaded YAML.
+    """Returns what SpeechBrain makes of a command line.
 
     Arguments
     ---------
@@ -19,11 +21,11 @@ def load_hparams(argv):
 
     Returns
     -------
-    hparams_file : str
     run_opts : speechbrain.utils.run_opts.RunOptions
-    overrides : str
-        The overrides as YAML text.
     hparams : dict
+        The loaded YAML.
+    resolved_yaml : str
+        Its text with all overrides and includes in place, for the record.
 
     Raises
     ------
@@ -33,14 +35,34 @@ def load_hparams(argv):
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     try:
         with open(hparams_file, encoding="utf-8") as file:
-            hparams = load_hyperpyyaml(file, overrides)
+            stream, overrides = _replace_tagged(file, overrides)
+        resolved_yaml = resolve_references(stream, overrides, True).getvalue()
+        hparams = load_hyperpyyaml(resolved_yaml)
     except KeyError as error:
         raise ValueError(
             f"{hparams_file}: {error.args[0]}; overrides must match a key of the YAML"
         ) from error
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, YAMLError) as error:
         raise ValueError(f"{hparams_file}: {error}") from error
-    return hparams_file, run_opts, overrides, hparams
+    return run_opts, hparams, resolved_yaml
+
+
+def _replace_tagged(file, overrides):
+    """Puts overrides such as ``!include:x.yaml {key: value}`` in the place of the YAML's entries.
+
+    hyperpyyaml would merge their mapping into the entry and keep the entry's tag, that is, its file.
+    Returns the YAML as a stream, and the overrides that remain.
+    """
+    yaml = YAML()
+    tree, overrides = yaml.load(file), yaml.load(overrides) or {}
+    for key, value in list(overrides.items()):
+        if isinstance(value, dict) and value.tag.value and key in tree:
+            tree[key] = overrides.pop(key)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    stream.seek(0)
+    stream.name = file.name  # includes are relative to it
+    return stream, overrides
 
 
 def run_script(main, usage):
