@@ -96,10 +96,15 @@ def find_speech(samples, rate):
     import torch
     from torchaudio.functional import resample
 
-    model, get_speech_timestamps = _load_vad()
-    heard = resample(torch.from_numpy(samples), rate, VAD_RATE)
-    with torch.no_grad():
-        found = get_speech_timestamps(heard, model, sampling_rate=VAD_RATE)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the windows are tiny: threads would spend their time waiting
+    try:
+        model, get_speech_timestamps = _load_vad()
+        heard = resample(torch.from_numpy(samples), rate, VAD_RATE)
+        with torch.no_grad():
+            found = get_speech_timestamps(heard, model, sampling_rate=VAD_RATE)
+    finally:
+        torch.set_num_threads(num_threads)  # importing silero_vad, too, sets 1 for good
     segments = []
     for part in found:
         start = segments[-1][1] if segments else 0
@@ -123,10 +128,6 @@ def _first_line(failure):
 
 @cache
 def _load_vad():
-    import torch
-
-    num_threads = torch.get_num_threads()
     from silero_vad import get_speech_timestamps, load_silero_vad
 
-    torch.set_num_threads(num_threads)  # importing silero_vad sets 1 for the whole process
     return load_silero_vad(onnx=False), get_speech_timestamps

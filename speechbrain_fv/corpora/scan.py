@@ -129,8 +129,8 @@ class Scanner:
         )
         num_rows = {"face": len(faces), "voice": len(voices)}
         report_excluded(excluded, num_rows, self.max_excluded_share, manifest_folder)
-        usable_faces = faces[[not reason for reason in reasons]]
-        usable_voices = voices[[not reason for reason in voice_reasons]]
+        usable_faces = faces.loc[[not reason for reason in reasons]]
+        usable_voices = voices.loc[[not reason for reason in voice_reasons]]
         return usable_faces[FACE_COLUMNS], usable_voices[VOICE_COLUMNS], excluded
 
     def scan(self, paths, modality):
@@ -177,7 +177,7 @@ class Scanner:
         pool = ProcessPoolExecutor(
             min(self.num_workers, -(-len(paths) // CHUNK_SIZE)),
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
+            initializer=_end_with_parent,
         )
         try:
             facts = pool.map(read, paths, chunksize=CHUNK_SIZE)
@@ -323,14 +323,11 @@ def _load_facts(store, stamps):
     return known
 
 
-def _start_worker():
-    import torch
-
-    torch.set_num_threads(1)  # as many processes as cores: more threads only get in the way
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
 def _end_with_parent():
     """Without it a worker outlives a parent that was killed, waiting for work for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,166 @@
+"""Precomputed embeddings: from an .npz and a CSV to manifests, and every mistake in them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_fv.corpora.embeddings import prepare_embeddings
+from speechbrain_fv.manifests import load_manifests
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "data" / "avspeech_pairs"
+CLIPS = [f"clip{number}" for number in range(20)]
+
+
+def clips(**columns):
+    table = pd.DataFrame({"clip": CLIPS, "identity": [f"p{number // 2}" for number in range(20)]})
+    return table.assign(**columns)
+
+
+def vectors(**arrays):
+    generator = np.random.default_rng(0)
+    tables = {
+        "clip": np.array(CLIPS),
+        "face": generator.standard_normal((20, 4), np.float32),
+        "voice": generator.standard_normal((20, 6), np.float32),
+    }
+    return {name: array for name, array in (tables | arrays).items() if array is not None}
+
+
+def prepare(folder, table, arrays, **options):
+    table.to_csv(folder / "clips.csv", index=False)
+    np.savez(folder / "vectors.npz", **arrays)
+    options = {"face_key": "face", "voice_key": "voice"} | options
+    prepare_embeddings(
+        folder / "manifests", folder / "clips.csv", folder / "vectors.npz", **options
+    )
+    return load_manifests(folder / "manifests")
+
+
+def with_row(table, row, value):
+    table = table.copy()
+    table[row] = value
+    return table
+
+
+def test_every_clip_is_a_face_and_a_voice(tmp_path):
+    manifests = prepare(tmp_path, clips(gender="f"), vectors())
+    faces = pd.concat(manifests.faces.values())
+    voices = pd.concat(manifests.voices.values())
+    assert sorted(faces.ID) == sorted(voices.ID) == sorted(CLIPS)
+    assert set(faces.image) == set(voices.wav) == {str(tmp_path / "vectors.npz")}
+    assert manifests.identities.split.value_counts().to_dict() == {
+        "train": 7,
+        "test": 2,
+        "valid": 1,
+    }
+    assert set(manifests.identities.gender) == {"f"}
+
+
+def test_unusable_vectors_are_left_out(tmp_path):
+    arrays = vectors()
+    arrays["face"] = with_row(arrays["face"], 3, np.nan)
+    arrays["voice"] = with_row(arrays["voice"], 5, 0.0)
+    arrays["voice"][7, 2] = np.inf
+    for name in arrays:
+        arrays[name] = arrays[name][:-1]
+    manifests = prepare(tmp_path, clips(), arrays, max_excluded_share=0.15)
+    excluded = pd.read_csv(tmp_path / "manifests" / "excluded.csv")
+    assert excluded.values.tolist() == [
+        ["clip3", "face", "p1", "vector has values that are not finite"],
+        ["clip19", "face", "p9", "clip is not in the embeddings"],
+        ["clip5", "voice", "p2", "vector is zero"],
+        ["clip7", "voice", "p3", "vector has values that are not finite"],
+        ["clip19", "voice", "p9", "clip is not in the embeddings"],
+    ]
+    assert sum(map(len, manifests.faces.values())) == 18
+    assert sum(map(len, manifests.voices.values())) == 17
+
+
+def test_too_many_unusable_vectors_stop(tmp_path):
+    arrays = vectors()
+    arrays["face"] = with_row(arrays["face"], slice(0, 2), 0)
+    with pytest.raises(ValueError, match=r"2 of 20 face files \(10.0%\).*clip0: vector is zero"):
+        prepare(tmp_path, clips(), arrays)
+
+
+def test_more_vectors_than_clips_are_fine(tmp_path):
+    assert prepare(tmp_path, clips()[:16], vectors()).preparation["num_excluded"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (vectors(voice=None), "no array voice; available: clip, face; set ids_key"),
+        (vectors(voice=np.ones((19, 6))), r"voice must hold one vector .* \(20, dim\)"),
+        (vectors(face=np.ones(20)), r"face must hold one vector of numbers per clip.* \(20,\)"),
+        (vectors(face=np.full((20, 2), "x")), "face must hold one vector of numbers per clip"),
+        (vectors(clip=np.array([*CLIPS[1:], "clip1"])), "clip names clip1 more than once"),
+        (vectors(clip=np.ones((20, 2))), r"clip must have shape \(num_clips,\), got \(20, 2\)"),
+        (vectors(clip=np.array(CLIPS, object)), "expected an .npz without pickled objects"),
+    ],
+)
+def test_mistakes_in_the_npz_are_named(tmp_path, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, clips(), arrays)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (clips().drop(columns="clip"), "missing column clip"),
+        (clips(clip="clip0"), "clip clip0 listed more than once"),
+        (clips(gender=["f", "m"] * 10), "identity 'p0' has more than one gender"),
+        (clips(split=["train", "test"] * 10), "identity 'p0' has more than one split"),
+    ],
+)
+def test_mistakes_in_the_csv_are_named(tmp_path, table, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, table, vectors())
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_a_file_that_is_no_npz_is_named(tmp_path, content):
+    clips().to_csv(tmp_path / "clips.csv", index=False)
+    file = tmp_path / "vectors.npz"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"vectors.npz: (expected an .npz|not found)"):
+        prepare_embeddings(tmp_path / "manifests", tmp_path / "clips.csv", file, "face", "voice")
+
+
+def test_a_single_array_is_no_npz(tmp_path):
+    clips().to_csv(tmp_path / "clips.csv", index=False)
+    np.save(tmp_path / "vectors.npy", np.ones((20, 4)))
+    with pytest.raises(ValueError, match=r"expected an \.npz without pickled objects"):
+        prepare_embeddings(tmp_path, tmp_path / "clips.csv", tmp_path / "vectors.npy", "f", "v")
+
+
+def test_a_second_run_does_nothing_and_a_changed_file_prepares_again(tmp_path):
+    prepare(tmp_path, clips(), vectors())
+    report = tmp_path / "manifests" / "preparation.json"
+    written = report.stat().st_mtime_ns
+    arguments = [tmp_path / "manifests", tmp_path / "clips.csv", tmp_path / "vectors.npz"]
+    prepare_embeddings(*arguments, "face", "voice")
+    assert report.stat().st_mtime_ns == written
+    np.savez(tmp_path / "vectors.npz", **vectors(extra=np.ones(1)))
+    prepare_embeddings(*arguments, "face", "voice")
+    assert report.stat().st_mtime_ns > written
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not on this machine")
+def test_the_include_prepares_real_embeddings(tmp_path):
+    options = {
+        "clips_csv": str(REAL / "manifest.csv"),
+        "embeddings": str(REAL / "embeddings.npz"),
+        "face_key": "face_sface128",
+        "voice_key": "voice_ge2e256",
+    }
+    with (ROOT / "hparams" / "corpora" / "embeddings.yaml").open() as stream:
+        corpus = load_hyperpyyaml(stream, options)
+    corpus["prepare"](manifest_folder=tmp_path)
+    counts = load_manifests(tmp_path).preparation["splits"]
+    assert [counts[split]["num_voices"] for split in counts] == [763, 96, 94]

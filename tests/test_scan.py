@@ -1,0 +1,257 @@
+"""The scan: every kind of broken file, the VAD, the cache and its interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from speechbrain_fv.corpora import media_facts, scan
+from speechbrain_fv.corpora.media_facts import face_facts, find_speech, voice_facts
+from speechbrain_fv.corpora.scan import Scanner, face_fault, voice_fault
+from tests.media import vowels, write_face, write_voice
+
+
+def scanner(folder, **options):
+    options = {"vad": False, "num_workers": 0, "max_excluded_share": 1.0, **options}
+    return Scanner(cache_folder=str(folder / "cache"), **options)
+
+
+def tables(face_files, voice_files):
+    faces = pd.DataFrame({"ID": [f.name for f in face_files], "image": map(str, face_files)})
+    voices = pd.DataFrame({"ID": [f.name for f in voice_files], "wav": map(str, voice_files)})
+    return faces.assign(spk_id="ann"), voices.assign(spk_id="ann")
+
+
+def broken_faces(folder):
+    truncated = write_face(folder / "truncated.jpg")
+    truncated.write_bytes(truncated.read_bytes()[:300])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    Image.new("RGB", (64, 64), (7, 7, 7)).save(folder / "constant.png")
+    return {
+        truncated: "unreadable",
+        folder / "text.jpg": "unreadable",
+        folder / "empty.jpg": "empty file: 0 bytes",
+        folder / "constant.png": "one colour",
+        folder / "absent.jpg": "missing",
+        write_face(folder / "small.jpg", size=24): "too small: 24 x 24 pixels, expected at least 3",
+    }
+
+
+def broken_voices(folder):
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("no sound")
+    soundfile.write(folder / "header.wav", np.zeros(0), 16000)
+    soundfile.write(folder / "zeros.wav", np.zeros(32000), 16000)
+    soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
+    return {
+        folder / "empty.wav": "empty file: 0 bytes",
+        folder / "text.wav": "unreadable",
+        folder / "header.wav": "no samples",
+        folder / "zeros.wav": "silent: all samples are 0",
+        folder / "nan.wav": "not finite",
+        folder / "absent.wav": "missing",
+        write_voice(folder / "quiet.wav", level=3e-4): "silent: -70.",
+        write_voice(folder / "short.wav", seconds=0.5): "too short: 0.50 s",
+    }
+
+
+def test_broken_files_are_left_out_with_the_reason(tmp_path):
+    face, voice = write_face(tmp_path / "good.jpg"), write_voice(tmp_path / "good.wav")
+    faults = {**broken_faces(tmp_path), **broken_voices(tmp_path)}
+    bad_faces, bad_voices = (
+        [path for path in faults if (path.suffix == ".wav") == is_voice] for is_voice in (0, 1)
+    )
+    rows = tables([face, *bad_faces], [voice, *bad_voices])
+    faces, voices, excluded = scanner(tmp_path).select(*rows, tmp_path)
+    assert faces.ID.tolist() == ["good.jpg"]
+    assert voices.to_dict("records") == [
+        {
+            "ID": "good.wav",
+            "duration": 2.0,
+            "wav": str(voice),
+            "start": 0,
+            "stop": 32000,
+            "spk_id": "ann",
+            "speech": "",
+        }
+    ]
+    assert len(excluded) == len(faults)
+    for row in excluded.itertuples():
+        fault = next(fault for path, fault in faults.items() if str(path) == row.path)
+        assert fault in row.reason
+    report = pd.read_csv(tmp_path / "excluded.csv")
+    pd.testing.assert_frame_equal(report, excluded, check_dtype=False)
+
+
+def test_too_many_broken_files_stop_the_preparation(tmp_path):
+    files = [write_voice(tmp_path / f"{number}.wav", seed=number) for number in range(19)]
+    (tmp_path / "broken.wav").write_bytes(b"")
+    rows = tables([write_face(tmp_path / "a.jpg")], [*files, tmp_path / "broken.wav"])
+    scanner(tmp_path, max_excluded_share=0.05).select(*rows, tmp_path)
+    files[0].write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 of 20 voice files \(10.0%\) .* 0.05.*0.wav: empty"):
+        scanner(tmp_path, max_excluded_share=0.05).select(*rows, tmp_path)
+    assert len(pd.read_csv(tmp_path / "excluded.csv")) == 2
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_vad_finds_the_speech_at_any_rate(rate):
+    """Two stretches of vowels, [1, 3] and [4, 5.5] s, in faint noise."""
+    parts = [np.zeros(rate), vowels(2, rate), np.zeros(rate), vowels(1.5, rate, seed=1)]
+    sound = np.concatenate([*parts, np.zeros(rate // 2)]).astype(np.float32)
+    sound += 1e-4 * np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32)
+    segments = np.array(find_speech(sound, rate)) / rate
+    assert segments.shape == (2, 2)
+    assert np.abs(segments - [[1, 3], [4, 5.5]]).max() < 0.35
+
+
+def test_speech_is_kept_in_samples_of_the_file_and_cut_to_the_clip(tmp_path):
+    """Stereo at 44.1 kHz: one channel talks from second 1 to 4, rows take all of it or a part."""
+    rate = 44100
+    talk = np.concatenate([np.zeros(rate), vowels(3, rate), np.zeros(rate)])
+    soundfile.write(tmp_path / "talk.wav", np.stack([talk, 0 * talk], axis=1), rate)
+    faces, voices = tables([write_face(tmp_path / "a.jpg")], [tmp_path / "talk.wav"] * 3)
+    voices["ID"] = ["all", "inside", "before"]
+    voices["start"], voices["stop"] = [0, 2 * rate, 0], [5 * rate, 4 * rate, rate]
+    _, voices, excluded = scanner(tmp_path, vad=True).select(faces, voices, tmp_path)
+    assert voices.ID.tolist() == ["all", "inside"]
+    assert voices.duration.tolist() == [5.0, 5.0]
+    segments = [[part.split(":") for part in row.split(";")] for row in voices.speech]
+    whole, inside = (np.array(row, int) / rate for row in segments)
+    assert whole[0, 0] > 0.6 and whole[-1, 1] < 4.4
+    assert inside[0, 0] == 2.0 and inside[-1, 1] <= 4.0
+    assert excluded.reason.tolist()[0].startswith("too short: 0.")
+
+
+def test_noise_has_no_speech(tmp_path):
+    facts = voice_facts(str(write_voice(tmp_path / "noise.wav")), vad=True)
+    assert facts["speech"] == []
+    assert "too short: 0.00 s of speech" in voice_fault(facts, 0.0, 1.0, -60.0)
+
+
+def test_level_is_the_rms_in_db(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    expected = 20 * np.log10(np.sqrt(np.mean(samples**2)))
+    assert voice_facts(str(tmp_path / "a.wav"))["level_db"] == pytest.approx(expected, abs=0.01)
+
+
+def test_grey_image_counts_as_image(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    facts = face_facts(str(tmp_path / "grey.png"))
+    assert facts == {"height": 40, "width": 50, "constant": False}
+    assert face_fault(facts, 40) == ""
+
+
+def test_the_vad_keeps_the_number_of_threads(monkeypatch):
+    """silero_vad sets one thread for the whole process when it is imported."""
+    monkeypatch.setattr(media_facts, "_load_vad", media_facts._load_vad.__wrapped__)
+    for name in [name for name in sys.modules if name.startswith("silero_vad")]:
+        monkeypatch.delitem(sys.modules, name)
+    num_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        find_speech(np.zeros(16000, np.float32), 16000)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def count_reads(monkeypatch):
+    reads = []
+
+    def read(path, vad):
+        reads.append(path)
+        return voice_facts(path, vad)
+
+    monkeypatch.setattr(scan, "voice_facts", read)
+    return reads
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    files = [str(write_voice(tmp_path / f"{number}.wav", seed=number)) for number in range(4)]
+    reads = count_reads(monkeypatch)
+    first = scanner(tmp_path).scan(files + files, "voice")
+    assert reads == files
+    assert scanner(tmp_path, min_seconds=9.0).scan(files, "voice") == first
+    assert len(reads) == 4
+    write_voice(tmp_path / "2.wav", seconds=1.0)
+    again = scanner(tmp_path).scan(files, "voice")
+    assert reads[4:] == [files[2]]
+    assert again[files[2]]["num_samples"] == 16000
+
+
+def test_an_interrupted_scan_goes_on_past_a_torn_line(tmp_path, monkeypatch):
+    files = [str(write_voice(tmp_path / f"{number}.wav", seed=number)) for number in range(4)]
+    expected = scanner(tmp_path).scan(files, "voice")
+    store = next((tmp_path / "cache" / "scan").iterdir())
+    lines = store.read_bytes().splitlines(keepends=True)
+    store.write_bytes(b"".join(lines[:2]) + lines[2][:40])
+    reads = count_reads(monkeypatch)
+    assert scanner(tmp_path).scan(files, "voice") == expected
+    assert reads == files[2:]
+    assert scanner(tmp_path).scan(files, "voice") == expected
+    assert reads == files[2:]
+
+
+def test_workers_give_the_same_facts(tmp_path):
+    files = [str(write_voice(tmp_path / f"{number}.wav", seed=number)) for number in range(20)]
+    files += [str(path) for path in broken_voices(tmp_path)]
+    alone = scanner(tmp_path / "alone").scan(files, "voice")
+    assert scanner(tmp_path / "two", num_workers=2).scan(files, "voice") == alone
+
+
+def test_a_killed_scan_keeps_what_it_has_and_leaves_no_process(tmp_path):
+    """Workers whose parent was killed used to wait for work for ever."""
+    file = write_voice(tmp_path / "0.wav", seconds=60)
+    files = [str(file), *(str(tmp_path / f"{number}.wav") for number in range(1, 400))]
+    for link in files[1:]:
+        os.link(file, link)
+    code = (
+        "import sys; from speechbrain_fv.corpora.scan import Scanner;"
+        "scanner = Scanner(cache_folder=sys.argv[1], vad=False, num_workers=1);"
+        "scanner.scan(sys.argv[2:], 'voice')"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "cache"), *files]
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, start_new_session=True)
+    store, deadline = tmp_path / "cache" / "scan", time.time() + 60
+    while not (store.exists() and any(file.stat().st_size for file in store.iterdir())):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    entries = [json.loads(line) for line in next(store.iterdir()).read_bytes().splitlines()[:1]]
+    assert entries[0]["path"] in files
+    while time.time() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("worker processes outlived the scan")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"min_face_pixels": 0}, "min_face_pixels: expected at least 1, got 0"),
+        ({"min_seconds": 0}, "min_seconds: expected above 0"),
+        ({"min_level_db": 3}, "min_level_db: expected at most 0"),
+        ({"max_excluded_share": 1.5}, r"max_excluded_share: expected in \[0, 1\]"),
+        ({"num_workers": -1}, "num_workers: expected at least 0"),
+    ],
+)
+def test_options_out_of_range_are_rejected(option, message):
+    with pytest.raises(ValueError, match=message):
+        Scanner(**option)
