@@ -1,7 +1,5 @@
 """Precomputed embeddings: from an .npz and a CSV to manifests, and every mistake in them."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +7,8 @@ from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.corpora.embeddings import prepare_embeddings
 from speechbrain_fv.manifests import load_manifests
+from tests.paths import HPARAMS, REAL_PAIRS
 
-ROOT = Path(__file__).parents[1]
-REAL = ROOT.parent / "shared" / "data" / "avspeech_pairs"
 CLIPS = [f"clip{number}" for number in range(20)]
 
 
@@ -151,15 +148,15 @@ def test_a_second_run_does_nothing_and_a_changed_file_prepares_again(tmp_path):
     assert report.stat().st_mtime_ns > written
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not on this machine")
+@pytest.mark.skipif(not REAL_PAIRS.is_dir(), reason=f"{REAL_PAIRS} is not on this machine")
 def test_the_include_prepares_real_embeddings(tmp_path):
     options = {
-        "clips_csv": str(REAL / "manifest.csv"),
-        "embeddings": str(REAL / "embeddings.npz"),
+        "clips_csv": str(REAL_PAIRS / "manifest.csv"),
+        "embeddings": str(REAL_PAIRS / "embeddings.npz"),
         "face_key": "face_sface128",
         "voice_key": "voice_ge2e256",
     }
-    with (ROOT / "hparams" / "corpora" / "embeddings.yaml").open() as stream:
+    with (HPARAMS / "corpora" / "embeddings.yaml").open() as stream:
         corpus = load_hyperpyyaml(stream, options)
     corpus["prepare"](manifest_folder=tmp_path)
     counts = load_manifests(tmp_path).preparation["splits"]

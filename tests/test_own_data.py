@@ -1,7 +1,6 @@
 """Own data: from a CSV to manifests, and every mistake a CSV can hold."""
 
 import logging
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,9 +11,9 @@ from speechbrain_fv.corpora.own_data import prepare_own_data
 from speechbrain_fv.corpora.scan import Scanner
 from speechbrain_fv.manifests import load_manifests
 from tests.media import write_face, write_voice
+from tests.paths import HPARAMS, REAL_PAIRS
 
-ROOT = Path(__file__).parents[1]
-REAL = ROOT.parent / "shared" / "data" / "avspeech_pairs" / "manifest.csv"
+REAL = REAL_PAIRS / "manifest.csv"
 NAMES = ("ann", "bob", "cat", "dan", "eve")
 SPLIT_OF = dict(zip(NAMES, ("train", "train", "train", "valid", "test"), strict=True))
 
@@ -168,7 +167,7 @@ def with_cell(column, row, value):
             r"identity 'bob' has more than one split: 'train' \(line 4\), 'test' \(line 5\)",
         ),
         (with_cell("gender", 3, "m"), r"'bob' has more than one gender: 'f' \(line 4\), 'm'"),
-        (with_cell("face", 3, "face/ann0.jpg"), r"'face/ann0.jpg' belongs to .* \(line 2, 5\)"),
+        (with_cell("face", 3, "./face/ann0.jpg"), r"face/ann0.jpg' belongs to .* \(line 2, 5\)"),
     ],
 )
 def test_mistakes_in_the_csv_are_named(folder, table, message):
@@ -191,7 +190,7 @@ def test_the_include_prepares(folder):
     rows().to_csv(folder / "clips.csv", index=False)
     options = {"clips_csv": str(folder / "clips.csv"), "cache_folder": str(folder / "cache")}
     options |= {"vad": False, "scan_workers": 0}
-    with (ROOT / "hparams" / "corpora" / "own_data.yaml").open() as stream:
+    with (HPARAMS / "corpora" / "own_data.yaml").open() as stream:
         corpus = load_hyperpyyaml(stream, options)
     corpus["prepare"](manifest_folder=folder / "manifests")
     assert load_manifests(folder / "manifests").preparation["corpus"] == "own_data"

@@ -23,8 +23,8 @@ from speechbrain_fv.corpora.voxceleb_vggface import (
 )
 from speechbrain_fv.manifests import load_manifests
 from tests.media import write_face, write_voice
+from tests.paths import HPARAMS, ROOT
 
-ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "voxceleb"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not on this machine")
 
@@ -342,7 +342,7 @@ def test_the_include_prepares(corpus, tmp_path):
         "vad": False,
         "scan_workers": 0,
     }
-    with (ROOT / "hparams" / "corpora" / "voxceleb_vggface.yaml").open() as stream:
+    with (HPARAMS / "corpora" / "voxceleb_vggface.yaml").open() as stream:
         parts = load_hyperpyyaml(stream, options)
     parts["prepare"](manifest_folder=tmp_path / "manifests")
     assert len(load_manifests(tmp_path / "manifests").identities) == 7

@@ -165,16 +165,17 @@ def _media_rows(clips, clips_csv):
 
 def _rows_of(clips, source, column, clips_csv):
     clips = clips[clips[source] != ""]
-    num_owners = clips.groupby(source).identity.nunique()
+    files = clips[source].map(lambda file: os.path.abspath(clips_csv.parent / file))
+    num_owners = clips.identity.groupby(files).nunique()
     for file in num_owners.index[num_owners > 1]:
         raise ValueError(
             f"{clips_csv}: file {file!r} belongs to more than one identity "
-            f"({_lines(clips, clips[source] == file)}); give it one."
+            f"({_lines(clips, files == file)}); give it one."
         )
     rows = pd.DataFrame(
         {
             "ID": clips["clip"] if "clip" in clips.columns else clips[source],
-            column: [os.path.abspath(clips_csv.parent / file) for file in clips[source]],
+            column: files,
             "spk_id": clips.identity,
         }
     )

@@ -92,8 +92,9 @@ def prepare_voxceleb_vggface(
     else:
         voices = list_voices(voxceleb_folder)
         if speechbrain_root:
+            script = Path(speechbrain_root) / SPEECHBRAIN_SCRIPT
             cache_folder = Path(scanner.cache_folder) / "speechbrain_voxceleb"
-            save_folder = cache_folder / cache_key({}, voices.wav)[:16]
+            save_folder = cache_folder / cache_key({}, [script, *voices.wav])[:16]
             voices = speechbrain_voices(speechbrain_root, voxceleb_folder, save_folder)
     faces, unknown_names = list_faces(vggface_folder, meta)
     notes = coverage(split_of, faces, voices, split)
