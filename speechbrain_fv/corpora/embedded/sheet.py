@@ -1,4 +1,4 @@
-"""Contact sheet of the embedded corpus: `python -m speechbrain_fv.corpora.embedded.sheet out.png`."""
+"""Contact sheet of the embedded corpus; run this module with the image file to write."""
 
 import sys
 
