@@ -14,13 +14,13 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_fv.corpora.scan import Scanner
-from speechbrain_fv.corpora.voxceleb_vggface import (
+from speechbrain_fv.corpora.voxceleb_splits import (
     PUBLISHED_COUNTS,
     dimnet_split,
     pins_split,
-    prepare_voxceleb_vggface,
     read_meta,
 )
+from speechbrain_fv.corpora.voxceleb_vggface import prepare_voxceleb_vggface
 from speechbrain_fv.manifests import load_manifests
 from tests.media import write_face, write_voice
 from tests.paths import HPARAMS, ROOT
