@@ -134,9 +134,9 @@ def _draw_pose(rng):
     return _Pose(
         yaw=rng.uniform(-1, 1),
         nod=rng.uniform(-0.4, 0.4),
-        roll=rng.uniform(-0.14, 0.14),
-        scale=rng.uniform(0.95, 1.05),
-        shift=rng.uniform(-0.08, 0.08, size=2),
+        roll=rng.uniform(-0.1, 0.1),
+        scale=rng.uniform(0.97, 1.03),
+        shift=rng.uniform(-0.06, 0.06, size=2),
         smile=rng.uniform(-0.3, 1.2),
         mouth_open=max(0.0, rng.uniform(-1, 1)),
         lids=rng.uniform(0.85, 1.1),
@@ -162,9 +162,9 @@ def _colour(rgb, factor=1.0):
 def _head_outline(identity):
     """Outline [P, 2] of head and jaw, clockwise from the right temple."""
     male, traits = identity.gender == "m", identity.traits
-    width = 0.71 + 0.12 * traits["size"] + (0.02 if male else -0.02)
+    width = 0.72 + 0.15 * traits["size"] + (0.02 if male else -0.02)
     top = 0.98 - 0.06 * traits["pitch"]
-    bottom = 1.0 - 0.17 * traits["pitch"]
+    bottom = 0.98 - 0.2 * traits["pitch"]
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
     squareness = 0.82 - 0.22 * traits["size"] + (-0.05 if male else 0.08)
@@ -230,7 +230,7 @@ def _draw_wrinkles(draw, pose, looks, seniority, width):
 def _draw_eyes(draw, pose, looks, identity):
     """Eyes (size: tempo, distance: hiss), brows (thickness and slant: melody) and glasses."""
     traits = identity.traits
-    radius = 0.155 + 0.055 * traits["tempo"]
+    radius = 0.155 + 0.065 * traits["tempo"]
     opening = 0.62 * radius * pose.lids
     x, y = 0.33 + 0.05 * traits["hiss"], -0.12
     for side in (1, -1):
@@ -245,7 +245,7 @@ def _draw_eyes(draw, pose, looks, identity):
         draw.polygon(pose.pixels(_ellipse(gaze, (0.03 + 0.12 * radius,) * 2), 0.1),
                      fill=(15, 12, 12))
 
-    thickness = 0.08 + 0.05 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
+    thickness = 0.085 + 0.06 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
     slant = 0.05 * traits["melody"]
     along = np.linspace(-1, 1, 9)
     height = y - 0.26 - 0.04 * traits["tempo"] - pose.brow_raise
@@ -279,7 +279,7 @@ def _draw_nose(draw, pose, looks, identity):
 def _draw_mouth(draw, pose, looks, identity):
     """Mouth: its fullness and width show the trait breath."""
     breath = identity.traits["breath"]
-    width, lip = 0.27 + 0.075 * breath, 0.075 + 0.04 * breath
+    width, lip = 0.28 + 0.09 * breath, 0.08 + 0.05 * breath
     centre = 0.63 - 0.08 * identity.traits["pitch"]
     along = np.linspace(-1, 1, 21)
     middle = centre - 0.06 * pose.smile * along**2

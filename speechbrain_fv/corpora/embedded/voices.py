@@ -30,10 +30,10 @@ _BANDWIDTHS = np.array((70, 100, 150, 220, 300, 400, 500))  # Hz
 # Accent: factors on F1 and F2 of the five vowels, and the odds of the consonant classes below.
 _ACCENTS = {
     "Alvia": ((1.0,) * 5, (1.0,) * 5, (0.30, 0.30, 0.30, 0.10)),
-    "Borea": ((0.85, 1.15, 1.2, 0.85, 1.2), (1.15, 0.9, 0.9, 1.2, 1.3), (0.70, 0.15, 0.10, 0.05)),
-    "Cirrhia": ((1.1, 0.9, 1.0, 1.1, 1.0), (0.9, 1.1, 1.0, 1.1, 0.9), (0.10, 0.70, 0.15, 0.05)),
-    "Dorland": ((0.9, 1.1, 1.1, 0.9, 1.2), (1.1, 0.95, 0.9, 0.9, 1.1), (0.10, 0.15, 0.70, 0.05)),
-    "Estara": ((1.0, 0.85, 1.0, 1.2, 0.9), (1.2, 1.1, 1.05, 0.9, 0.85), (0.20, 0.10, 0.10, 0.60)),
+    "Borea": ((0.8, 1.2, 1.3, 0.8, 1.3), (1.2, 0.85, 0.85, 1.3, 1.4), (0.80, 0.10, 0.05, 0.05)),
+    "Cirrhia": ((1.2, 0.8, 1.0, 1.2, 1.0), (0.8, 1.2, 1.0, 1.1, 0.9), (0.05, 0.85, 0.05, 0.05)),
+    "Dorland": ((0.8, 1.1, 1.1, 0.9, 1.2), (1.1, 0.9, 0.85, 0.9, 1.1), (0.05, 0.10, 0.80, 0.05)),
+    "Estara": ((1.0, 0.8, 1.0, 1.3, 0.9), (1.3, 1.1, 1.05, 0.9, 0.8), (0.10, 0.05, 0.05, 0.80)),
 }
 _CLASSES = ("fricative", "stop", "nasal", "none")
 _FRICATIVES = np.array([(5600, 1100, 1.0), (3300, 900, 1.2), (4500, 3000, 0.35)])  # s, sh, f
@@ -230,13 +230,13 @@ def _record(speech, rng):
     """Room, microphone, background noise and level: all drawn per clip."""
     num_taps = round(rng.uniform(0.02, 0.12) * SAMPLE_RATE)
     room = rng.standard_normal(num_taps) * np.exp(-5 * np.arange(num_taps) / num_taps)
-    room *= rng.uniform(0, 0.4) / np.sqrt((room**2).sum())
+    room *= rng.uniform(0, 0.3) / np.sqrt((room**2).sum())
     room[0] = 1.0
     speech = signal.fftconvolve(speech, room)[: len(speech)]
     tilt = rng.uniform(-0.3, 0.5)
     speech = signal.lfilter([1, -tilt], [1], speech)
     noise = signal.lfilter([1], [1, -rng.uniform(0, 0.9)], rng.standard_normal(len(speech)))
-    snr = rng.uniform(18, 35)  # dB
+    snr = rng.uniform(25, 40)  # dB
     noise *= speech.std() / noise.std() * 10 ** (-snr / 20)
     recording = speech + noise
     level = 10 ** (rng.uniform(-40, -20) / 20)  # effective value, so that no habit shows in it
