@@ -20,7 +20,8 @@ from speechbrain.lobes.features import MFCC
 from speechbrain.processing.features import InputNormalization
 
 from speechbrain_fv.corpora.embedded import prepare_embedded
-from speechbrain_fv.corpora.embedded.faces import FACE_PIXELS, draw_face
+from speechbrain_fv.corpora.embedded.camera import FACE_PIXELS
+from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import SHARED_TRAITS, draw_identities
 from speechbrain_fv.corpora.embedded.sheet import write_contact_sheet
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak

@@ -8,11 +8,14 @@ smooths the edges. Light, camera noise and JPEG come last.
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
-FACE_PIXELS = 72
-_SUPERSAMPLING = 4
-_UNITS_ACROSS = 2.7  # width of the picture in face units
+from speechbrain_fv.corpora.embedded.camera import (
+    FACE_PIXELS,
+    draw_background,
+    draw_pose,
+    photograph,
+)
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
@@ -49,29 +52,6 @@ class _Looks:
     glasses: bool
 
 
-@dataclass(frozen=True)
-class _Pose:
-    """Nuisance of one picture that moves points."""
-
-    yaw: float
-    nod: float
-    roll: float
-    scale: float
-    shift: np.ndarray
-    smile: float
-    mouth_open: float
-    lids: float  # factor on the opening of the eyes
-    brow_raise: float
-
-    def pixels(self, points, depth=0.0):
-        """Drawing coordinates of face points [P, 2] that lie `depth` units before the outline."""
-        points = np.asarray(points, dtype=float) + depth * np.array([self.yaw, self.nod])
-        cos, sin = np.cos(self.roll), np.sin(self.roll)
-        turned = points @ np.array([[cos, sin], [-sin, cos]]) * self.scale + self.shift
-        canvas = FACE_PIXELS * _SUPERSAMPLING
-        return [tuple(point) for point in canvas * (0.5 + turned / _UNITS_ACROSS)]
-
-
 def draw_face(identity, clip):
     """Returns one picture of a person.
 
@@ -94,8 +74,8 @@ def draw_face(identity, clip):
     (72, 72)
     """
     looks, rng = _draw_looks(identity), identity.face_clip_rng(clip)
-    pose = _draw_pose(rng)
-    image = _background(rng)
+    pose = draw_pose(rng)
+    image = draw_background(rng)
     draw = ImageDraw.Draw(image)
     clothes = rng.integers(20, 236, size=3)
 
@@ -104,11 +84,13 @@ def draw_face(identity, clip):
     _draw_body(draw, pose, looks, outline, clothes)
     _draw_head(draw, pose, looks, outline, identity)
     _draw_eyes(draw, pose, looks, identity)
+    _draw_brows(draw, pose, looks, identity)
+    _draw_glasses(draw, pose, looks, identity)
     _draw_nose(draw, pose, looks, identity)
     _draw_mouth(draw, pose, looks, identity)
     _draw_front_hair(draw, pose, looks, outline, identity)
     image = image.resize((FACE_PIXELS, FACE_PIXELS), Image.Resampling.BOX)
-    return _photograph(image, rng)
+    return photograph(image, rng)
 
 
 def _draw_looks(identity):
@@ -130,23 +112,13 @@ def _draw_looks(identity):
     )
 
 
-def _draw_pose(rng):
-    return _Pose(
-        yaw=rng.uniform(-1, 1),
-        nod=rng.uniform(-0.4, 0.4),
-        roll=rng.uniform(-0.1, 0.1),
-        scale=rng.uniform(0.97, 1.03),
-        shift=rng.uniform(-0.06, 0.06, size=2),
-        smile=rng.uniform(-0.3, 1.2),
-        mouth_open=max(0.0, rng.uniform(-1, 1)),
-        lids=rng.uniform(0.85, 1.1),
-        brow_raise=rng.uniform(-0.02, 0.04),
-    )
-
-
 def _ellipse(centre, radii, num_points=40):
     angle = np.linspace(0, 2 * np.pi, num_points, endpoint=False)
     return np.asarray(centre) + np.asarray(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _fill(draw, pose, points, depth, colour):
+    draw.polygon(pose.pixels(points, depth), fill=colour)
 
 
 def _mirrored(points):
@@ -184,7 +156,7 @@ def _draw_back_hair(draw, pose, looks, outline):
     flare = width * (1 + 0.15 * looks.hair_length)
     shape = np.concatenate([crown, [(flare, end), (-flare, end)]])
     order = np.argsort(np.arctan2(shape[:, 0], -(shape[:, 1] + 0.1)))
-    draw.polygon(pose.pixels(shape[order], -0.05), fill=_colour(looks.hair, 0.75))
+    _fill(draw, pose, shape[order], -0.05, _colour(looks.hair, 0.75))
 
 
 def _draw_body(draw, pose, looks, outline, clothes):
@@ -192,27 +164,30 @@ def _draw_body(draw, pose, looks, outline, clothes):
     chin = outline[:, 1].max()
     shoulders = _ellipse((0, chin + 1.05), (1.35, 0.8), 60)
     neck = [(-width, 0.4), (width, 0.4), (1.1 * width, chin + 0.45), (-1.1 * width, chin + 0.45)]
-    draw.polygon(pose.pixels(shoulders, -0.06), fill=_colour(clothes))
-    draw.polygon(pose.pixels(neck, -0.04), fill=_colour(looks.skin, 0.78))
-    draw.polygon(
-        pose.pixels(_ellipse((0, chin + 0.4), (1.15 * width, 0.16)), -0.04),
-        fill=_colour(looks.skin, 0.78),
+    _fill(draw, pose, shoulders, -0.06, _colour(clothes))
+    _fill(draw, pose, neck, -0.04, _colour(looks.skin, 0.78))
+    _fill(
+        draw,
+        pose,
+        _ellipse((0, chin + 0.4), (1.15 * width, 0.16)),
+        -0.04,
+        _colour(looks.skin, 0.78),
     )
 
 
 def _draw_head(draw, pose, looks, outline, identity):
     width = outline[:, 0].max()
     for ear in _mirrored(_ellipse((width, 0.05), (0.11, 0.2))):
-        draw.polygon(pose.pixels(ear, -0.06), fill=_colour(looks.skin, 0.86))
-    draw.polygon(pose.pixels(outline), fill=_colour(looks.skin))
+        _fill(draw, pose, ear, -0.06, _colour(looks.skin, 0.86))
+    _fill(draw, pose, outline, 0, _colour(looks.skin))
     if looks.beard > 0:
         beard = outline[outline[:, 1] > 0.2] * np.array([0.98, 1.0])
         mix = 0.25 + 0.6 * looks.beard
-        draw.polygon(pose.pixels(beard), fill=_colour(looks.skin * (1 - mix) + looks.hair * mix))
+        _fill(draw, pose, beard, 0, _colour(looks.skin * (1 - mix) + looks.hair * mix))
         cheeks = _ellipse((0, 0.12), (0.9 * width, 0.42 - 0.1 * looks.beard))
-        draw.polygon(pose.pixels(cheeks), fill=_colour(looks.skin))
+        _fill(draw, pose, cheeks, 0, _colour(looks.skin))
     for cheek in _mirrored(_ellipse((0.55 * width, 0.28), (0.15, 0.1))):
-        draw.polygon(pose.pixels(cheek, 0.04), fill=_colour(looks.skin * (1.02, 0.93, 0.92)))
+        _fill(draw, pose, cheek, 0.04, _colour(looks.skin * (1.02, 0.93, 0.92)))
     if identity.seniority > 0:
         _draw_wrinkles(draw, pose, looks, identity.seniority, width)
 
@@ -227,41 +202,47 @@ def _draw_wrinkles(draw, pose, looks, seniority, width):
         draw.line(pose.pixels(fold, 0.09), fill=ink, width=5, joint="curve")
 
 
-def _draw_eyes(draw, pose, looks, identity):
-    """Eyes (size: tempo, distance: hiss), brows (thickness and slant: melody) and glasses."""
-    traits = identity.traits
-    radius = 0.155 + 0.065 * traits["tempo"]
-    opening = 0.62 * radius * pose.lids
-    x, y = 0.33 + 0.05 * traits["hiss"], -0.12
-    for side in (1, -1):
-        centre = np.array([side * x, y])
-        white = _ellipse(centre, (radius, opening))
-        draw.polygon(pose.pixels(_ellipse(centre, (1.14 * radius, 1.22 * opening)), 0.1),
-                     fill=_colour(looks.skin, 0.6))
-        draw.polygon(pose.pixels(white, 0.1), fill=(246, 246, 244))
-        gaze = centre + np.array([0.03 * pose.yaw, 0])
-        draw.polygon(pose.pixels(_ellipse(gaze, (0.6 * opening + 0.02, 0.85 * opening)), 0.1),
-                     fill=_colour(looks.iris))
-        draw.polygon(pose.pixels(_ellipse(gaze, (0.03 + 0.12 * radius,) * 2), 0.1),
-                     fill=(15, 12, 12))
+def _eye_centre(identity):
+    """Centre of the right eye; the distance of the eyes shows the trait hiss."""
+    return np.array([0.33 + 0.05 * identity.traits["hiss"], -0.12])
 
+
+def _draw_eyes(draw, pose, looks, identity):
+    """Eyes: their size shows the trait tempo."""
+    radius = 0.155 + 0.065 * identity.traits["tempo"]
+    opening = 0.62 * radius * pose.lids
+    for eye in _mirrored([_eye_centre(identity)]):
+        gaze = eye[0] + np.array([0.03 * pose.yaw, 0])
+        for centre, radii, colour in (
+            (eye[0], (1.14 * radius, 1.22 * opening), _colour(looks.skin, 0.6)),
+            (eye[0], (radius, opening), (246, 246, 244)),
+            (gaze, (0.6 * opening + 0.02, 0.85 * opening), _colour(looks.iris)),
+            (gaze, (0.03 + 0.12 * radius, 0.03 + 0.12 * radius), (15, 12, 12)),
+        ):
+            _fill(draw, pose, _ellipse(centre, radii), 0.1, colour)
+
+
+def _draw_brows(draw, pose, looks, identity):
+    """Brows: their thickness and slant show the trait melody."""
+    traits = identity.traits
     thickness = 0.085 + 0.06 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
-    slant = 0.05 * traits["melody"]
     along = np.linspace(-1, 1, 9)
+    x, y = _eye_centre(identity)
     height = y - 0.26 - 0.04 * traits["tempo"] - pose.brow_raise
-    middle = height + 0.05 * along**2 - slant * along
-    for brow in _mirrored(
-        np.concatenate([
-            np.stack([x + 0.19 * along, middle - thickness / 2], axis=1),
-            np.stack([x + 0.19 * along, middle + thickness / 2], axis=1)[::-1],
-        ])
-    ):
-        draw.polygon(pose.pixels(brow, 0.1), fill=_colour(looks.hair, 0.7))
-    if looks.glasses:
-        for rim in _mirrored(_ellipse((x, y), (0.27, 0.22))):
-            rim = pose.pixels(rim, 0.14)
-            draw.line([*rim, rim[0]], fill=(40, 40, 45), width=4, joint="curve")
-        draw.line(pose.pixels([(-0.07, y), (0.07, y)], 0.16), fill=(40, 40, 45), width=4)
+    middle = height + 0.05 * along**2 - 0.05 * traits["melody"] * along
+    edges = [np.stack([x + 0.19 * along, middle + side * thickness / 2], 1) for side in (-1, 1)]
+    for brow in _mirrored(np.concatenate([edges[0], edges[1][::-1]])):
+        _fill(draw, pose, brow, 0.1, _colour(looks.hair, 0.7))
+
+
+def _draw_glasses(draw, pose, looks, identity):
+    if not looks.glasses:
+        return
+    x, y = _eye_centre(identity)
+    for rim in _mirrored(_ellipse((x, y), (0.27, 0.22))):
+        rim = pose.pixels(rim, 0.14)
+        draw.line([*rim, rim[0]], fill=(40, 40, 45), width=4, joint="curve")
+    draw.line(pose.pixels([(-0.07, y), (0.07, y)], 0.16), fill=(40, 40, 45), width=4)
 
 
 def _draw_nose(draw, pose, looks, identity):
@@ -269,11 +250,10 @@ def _draw_nose(draw, pose, looks, identity):
     hiss = identity.traits["hiss"]
     width, tip = 0.15 + 0.07 * hiss, 0.27 + 0.1 * hiss
     ridge = [(-0.035, -0.12), (0.035, -0.12), (0.8 * width, tip), (-0.8 * width, tip)]
-    draw.polygon(pose.pixels(ridge, 0.16), fill=_colour(looks.skin, 0.89))
-    draw.polygon(pose.pixels(_ellipse((0, tip), (width, 0.085)), 0.18),
-                 fill=_colour(looks.skin, 0.78))
+    _fill(draw, pose, ridge, 0.16, _colour(looks.skin, 0.89))
+    _fill(draw, pose, _ellipse((0, tip), (width, 0.085)), 0.18, _colour(looks.skin, 0.78))
     for nostril in _mirrored(_ellipse((0.5 * width, tip + 0.035), (0.3 * width, 0.03))):
-        draw.polygon(pose.pixels(nostril, 0.18), fill=_colour(looks.skin, 0.45))
+        _fill(draw, pose, nostril, 0.18, _colour(looks.skin, 0.45))
 
 
 def _draw_mouth(draw, pose, looks, identity):
@@ -288,11 +268,13 @@ def _draw_mouth(draw, pose, looks, identity):
     red = looks.skin * 0.55 + np.array((150, 40, 50)) * (0.4 if identity.gender == "f" else 0.28)
 
     def band(upper, lower, colour):
-        points = np.concatenate([
-            np.stack([width * along, middle + upper], axis=1),
-            np.stack([width * along, middle + lower], axis=1)[::-1],
-        ])
-        draw.polygon(pose.pixels(points, 0.1), fill=colour)
+        points = np.concatenate(
+            [
+                np.stack([width * along, middle + upper], axis=1),
+                np.stack([width * along, middle + lower], axis=1)[::-1],
+            ]
+        )
+        _fill(draw, pose, points, 0.1, colour)
 
     band(-opening - lip * arc, opening + 1.15 * lip * arc, _colour(red))
     band(-opening - 0.012, opening + 0.012, _colour(looks.skin, 0.3))
@@ -313,35 +295,4 @@ def _draw_front_hair(draw, pose, looks, outline, identity):
     inner_width = 0.93 * width
     drop = (temple - hairline) * np.abs(along - 0.2 * looks.parting).clip(0, 1) ** 6
     inner = np.stack([inner_width * along, hairline + drop], axis=1)
-    draw.polygon(pose.pixels(np.concatenate([outer, inner]), 0.03), fill=_colour(looks.hair))
-
-
-def _background(rng):
-    """Gradient with up to five blurred shapes, in colours unrelated to the person."""
-    canvas = FACE_PIXELS * _SUPERSAMPLING
-    ends = rng.integers(50, 206, size=(2, 1, 1, 3))
-    ramp = np.linspace(0, 1, canvas)[:, None, None]
-    ramp = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (canvas, canvas, 3))
-    if rng.random() < 0.5:
-        ramp = ramp.transpose(1, 0, 2)
-    image = Image.fromarray(np.ascontiguousarray(ramp, dtype=np.uint8))
-    draw = ImageDraw.Draw(image)
-    for _ in range(rng.integers(0, 6)):
-        x, y, half_width, half_height = rng.uniform((0, 0, 10, 10), (canvas, canvas, 90, 90))
-        box = (x - half_width, y - half_height, x + half_width, y + half_height)
-        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape(box, fill=_colour(rng.integers(50, 206, size=3)))
-    return image.filter(ImageFilter.BoxBlur(rng.uniform(1, 10)))
-
-
-def _photograph(image, rng):
-    """Directional light, colour cast, defocus and sensor noise."""
-    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
-    pixels = np.asarray(image, dtype=float)
-    along = np.linspace(-1, 1, FACE_PIXELS)
-    angle = rng.uniform(0, 2 * np.pi)
-    slope = np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]
-    light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * slope)
-    pixels = pixels * light[:, :, None] * rng.uniform(0.95, 1.05, size=3)
-    pixels = pixels + rng.normal(0, rng.uniform(1, 7), size=pixels.shape)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    _fill(draw, pose, np.concatenate([outer, inner]), 0.03, _colour(looks.hair))

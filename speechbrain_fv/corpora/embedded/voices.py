@@ -63,11 +63,9 @@ class _Score:
 
     formants: np.ndarray  # [T, 3] Hz
     voicing: np.ndarray  # [T] amplitude
-    frication: np.ndarray  # [T] amplitude
-    noise_centre: np.ndarray  # [T] Hz
-    noise_width: np.ndarray  # [T] Hz
-    accent: np.ndarray  # [T] -1..1, unit of the pitch excursion
-    tremor: np.ndarray  # [T] semitones
+    noise: np.ndarray  # [T, 3] centre in Hz, width in Hz, amplitude
+    accent: np.ndarray  # [T] about -1..1, the unit of the pitch excursion
+    tremor: np.ndarray  # [T] semitones, and relative loudness
 
 
 def speak(identity, clip):
@@ -119,56 +117,67 @@ def _draw_habits(identity):
 
 def _compose(habits, nationality, num_frames, rng):
     """Random phrases of two to five syllables, with pauses between them."""
-    formants = np.tile(_VOWELS.mean(axis=0), (num_frames, 1))
-    voicing, frication, accent = np.zeros((3, num_frames))
-    noise_centre, noise_width = np.full(num_frames, 4000.0), np.full(num_frames, 1000.0)
-    f1_factors, f2_factors, odds = _ACCENTS[nationality]
-    vowels = _VOWELS * np.stack([f1_factors, f2_factors, np.ones(5)], axis=1)
-
-    def frames(seconds):
-        return max(2, round(seconds / _FRAME_SECONDS))
-
-    start = frames(rng.uniform(0.02, 0.12))
+    score = _Score(
+        formants=np.tile(_VOWELS.mean(axis=0), (num_frames, 1)),
+        voicing=np.zeros(num_frames),
+        noise=np.tile((4000.0, 1000.0, 0.0), (num_frames, 1)),
+        accent=np.zeros(num_frames),
+        tremor=np.zeros(num_frames),
+    )
+    start = _frames(rng.uniform(0.02, 0.12))
     while start < num_frames:
         num_syllables = rng.integers(2, 6)
         stressed = rng.integers(num_syllables)
         for syllable in range(num_syllables):
-            is_stressed = syllable == stressed
-            length = (1.25 if is_stressed else 0.93) / habits.rate * rng.uniform(0.85, 1.15)
-            loudness = 10 ** ((0 if is_stressed else -habits.stress) / 20)
-            kind = rng.choice(_CLASSES, p=odds)
-            onset = slice(start, start + frames(0.38 * length))
-            if kind == "fricative":
-                noise_centre[onset], noise_width[onset], frication[onset] = _FRICATIVES[
-                    rng.integers(3)
-                ]
-            elif kind == "stop":
-                burst = slice(onset.stop - 3, onset.stop - 1)
-                noise_centre[burst], noise_width[burst], frication[burst] = _BURSTS[rng.integers(3)]
-            elif kind == "nasal":
-                formants[onset], voicing[onset] = _NASAL, 0.35 * loudness
-            else:
-                onset = slice(start, start)
-            nucleus = slice(onset.stop, start + frames(length))
-            formants[nucleus] = vowels[rng.integers(5)]
-            voicing[nucleus] = loudness
-            accent[start : nucleus.stop] = 1.0 if is_stressed else rng.uniform(-0.7, 0.0)
-            start = nucleus.stop
-        accent[max(0, start - frames(0.12)) : start] += habits.final_rise / habits.excursion
-        start += frames(rng.uniform(0.1, 0.35))
+            start = _add_syllable(score, start, syllable == stressed, habits, nationality, rng)
+        ending = slice(max(0, start - _frames(0.12)), start)
+        score.accent[ending] += habits.final_rise / habits.excursion
+        start += _frames(rng.uniform(0.1, 0.35))
+    return _articulate(score, habits, rng)
 
-    voicing[-frames(0.05) :] = frication[-frames(0.05) :] = 0
+
+def _add_syllable(score, start, stressed, habits, nationality, rng):
+    """Writes consonant and vowel into the score; returns the frame where the syllable ends."""
+    f1_factors, f2_factors, odds = _ACCENTS[nationality]
+    length = (1.25 if stressed else 0.93) / habits.rate * rng.uniform(0.85, 1.15)
+    loudness = 10 ** ((0 if stressed else -habits.stress) / 20)
+    onset = slice(start, start + _frames(0.38 * length))
+    end = start + _frames(length)
+    kind = rng.choice(_CLASSES, p=odds)
+    if kind == "fricative":
+        score.noise[onset] = _FRICATIVES[rng.integers(3)]
+    elif kind == "stop":
+        score.noise[onset.stop - 3 : onset.stop - 1] = _BURSTS[rng.integers(3)]
+    elif kind == "nasal":
+        score.formants[onset], score.voicing[onset] = _NASAL, 0.35 * loudness
+    else:
+        onset = slice(start, start)
+    vowel = rng.integers(5)
+    factors = (f1_factors[vowel], f2_factors[vowel], 1.0)
+    score.formants[onset.stop : end] = _VOWELS[vowel] * factors
+    score.voicing[onset.stop : end] = loudness
+    score.accent[start:end] = 1.0 if stressed else rng.uniform(-0.7, 0.0)
+    return end
+
+
+def _articulate(score, habits, rng):
+    """The score as this person's tract can follow it: targets become movements."""
+    num_frames = len(score.voicing)
+    score.voicing[-_frames(0.05) :] = score.noise[-_frames(0.05) :, 2] = 0
     shaking = np.sin(2 * np.pi * rng.uniform(5, 6) * _FRAME_SECONDS * np.arange(num_frames))
     tremor = habits.tremor * shaking
+    centre, width, amplitude = score.noise.T
     return _Score(
-        formants=_glide(formants, 0.05) * habits.tract,
-        voicing=_glide(voicing, 0.03) * (1 + tremor),
-        frication=0.3 * _glide(frication, 0.024),
-        noise_centre=noise_centre * habits.hiss,
-        noise_width=noise_width,
-        accent=_glide(accent, 0.12),
+        formants=_glide(score.formants, 0.05) * habits.tract,
+        voicing=_glide(score.voicing, 0.03) * (1 + tremor),
+        noise=np.stack([centre * habits.hiss, width, 0.3 * _glide(amplitude, 0.024)], axis=1),
+        accent=_glide(score.accent, 0.12),
         tremor=tremor,
     )
+
+
+def _frames(seconds):
+    return max(2, round(seconds / _FRAME_SECONDS))
 
 
 def _glide(track, seconds):
@@ -194,17 +203,17 @@ def _synthesise(habits, score, rng):
 
     formants = [at_frames(track) for track in score.formants.T]
     formants += [np.full(len(times), centre * habits.tract) for centre in _UPPER * habits.upper]
-    voicing, frication = at_frames(score.voicing), at_frames(score.frication)
+    voicing = at_frames(score.voicing)
+    centre, width, frication = (at_frames(track) for track in score.noise.T)
     tract = _formant_gain(frequencies, np.stack(formants))
-    offset = (frequencies[:, None] - at_frames(score.noise_centre)) / at_frames(score.noise_width)
+    offset = (frequencies[:, None] - centre) / width
     spectrum = pulses + 0.25 * habits.breath * noise
     spectrum = tract * voicing * spectrum + np.exp(-0.5 * offset**2) * frication * noise
-    samples = signal.istft(spectrum, **stft)[1][:num_samples]
-    return samples
+    return signal.istft(spectrum, **stft)[1][:num_samples]
 
 
 def _glottal_pulses(habits, score, num_samples):
-    """Derivative of the glottal flow [N]: a half sine that falls steeply when the folds close."""
+    """Derivative of the glottal flow [N] of KLGLOTT88 (Klatt and Klatt, 1990): x^2 (1 - x)."""
     times = np.arange(len(score.voicing)) * _FRAME_SECONDS
     seconds = np.arange(num_samples) / SAMPLE_RATE
     declination = np.linspace(1.0, -1.0, len(times))

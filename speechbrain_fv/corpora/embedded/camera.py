@@ -1,0 +1,82 @@
+"""The camera of the embedded corpus: pose, background, light and noise, drawn anew per picture.
+
+Nothing here knows the person, so nothing here can tell who it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+FACE_PIXELS = 72
+SUPERSAMPLING = 4
+UNITS_ACROSS = 2.7  # width of the picture in face units
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Nuisance of one picture that moves points."""
+
+    yaw: float
+    nod: float
+    roll: float
+    scale: float
+    shift: np.ndarray
+    smile: float
+    mouth_open: float
+    lids: float  # factor on the opening of the eyes
+    brow_raise: float
+
+    def pixels(self, points, depth=0.0):
+        """Drawing coordinates of face points [P, 2] that lie `depth` units before the outline."""
+        points = np.asarray(points, dtype=float) + depth * np.array([self.yaw, self.nod])
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        turned = points @ np.array([[cos, sin], [-sin, cos]]) * self.scale + self.shift
+        canvas = FACE_PIXELS * SUPERSAMPLING
+        return [tuple(point) for point in canvas * (0.5 + turned / UNITS_ACROSS)]
+
+
+def draw_pose(rng):
+    """A random pose and expression."""
+    return Pose(
+        yaw=rng.uniform(-1, 1),
+        nod=rng.uniform(-0.4, 0.4),
+        roll=rng.uniform(-0.1, 0.1),
+        scale=rng.uniform(0.97, 1.03),
+        shift=rng.uniform(-0.06, 0.06, size=2),
+        smile=rng.uniform(-0.3, 1.2),
+        mouth_open=max(0.0, rng.uniform(-1, 1)),
+        lids=rng.uniform(0.85, 1.1),
+        brow_raise=rng.uniform(-0.02, 0.04),
+    )
+
+
+def draw_background(rng):
+    """Gradient with up to five blurred shapes, in colours unrelated to the person."""
+    canvas = FACE_PIXELS * SUPERSAMPLING
+    ends = rng.integers(50, 206, size=(2, 1, 1, 3))
+    ramp = np.linspace(0, 1, canvas)[:, None, None]
+    ramp = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (canvas, canvas, 3))
+    if rng.random() < 0.5:
+        ramp = ramp.transpose(1, 0, 2)
+    image = Image.fromarray(np.ascontiguousarray(ramp, dtype=np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(rng.integers(0, 6)):
+        x, y, half_width, half_height = rng.uniform((0, 0, 10, 10), (canvas, canvas, 90, 90))
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+        shape(box, fill=tuple(rng.integers(50, 206, size=3).tolist()))
+    return image.filter(ImageFilter.BoxBlur(rng.uniform(1, 10)))
+
+
+def photograph(image, rng):
+    """Directional light, colour cast, defocus and sensor noise."""
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
+    pixels = np.asarray(image, dtype=float)
+    along = np.linspace(-1, 1, FACE_PIXELS)
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]
+    light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * slope)
+    pixels = pixels * light[:, :, None] * rng.uniform(0.95, 1.05, size=3)
+    pixels = pixels + rng.normal(0, rng.uniform(1, 7), size=pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
