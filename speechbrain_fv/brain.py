@@ -38,13 +38,27 @@ class FaceVoiceBrain(sb.Brain):
             self._keep(predictions[0], batch)
             return torch.zeros(())
         face, voice = predictions
+        self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
+        self._check_embeddings(face, voice)
         targets = {name: getattr(batch, name) for name in self.hparams.attributes}
         generator = torch.Generator().manual_seed(self._step_seed())
         with torch.autocast(torch.device(self.device).type, enabled=False):
             terms, monitors = self.modules.objective(face, voice, targets, generator)
         self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
-        self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
         return self.hparams.loss_weights(terms, self.optimizer_step)
+
+    def _check_embeddings(self, face, voice):
+        """Raises ValueError naming the pairs whose embeddings are NaN or infinite."""
+        finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
+        if not all(finite):
+            pairs = [name for name, good in zip(self.batch_ids, finite, strict=True) if not good]
+            raise ValueError(f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}")
+
+    def _where(self):
+        return (
+            f"at epoch {self.hparams.epoch_counter.current}, step {self.step} of the epoch; look "
+            "at the clips named here, or lower lr"
+        )
 
     def _step_seed(self):
         """A seed that a resumed run finds again: from the run's seed, epoch, step and rank."""
@@ -76,9 +90,8 @@ class FaceVoiceBrain(sb.Brain):
         if not torch.isfinite(loss):
             terms = {name: float(value) for name, value in self.scalars.items()}
             raise ValueError(
-                f"the loss is {float(loss)} at epoch {self.hparams.epoch_counter.current}, step "
-                f"{self.step}; terms {terms}; clips {', '.join(self.batch_ids)}; look at these "
-                "clips, or lower lr"
+                f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
+                f"{', '.join(self.batch_ids)}"
             )
 
     def on_stage_start(self, stage, epoch=None):

@@ -42,7 +42,7 @@ def load_hparams(argv):
         raise ValueError(
             f"{hparams_file}: {error.args[0]}; overrides must match a key of the YAML"
         ) from error
-    except (ImportError, AttributeError, TypeError, YAMLError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, YAMLError) as error:
         raise ValueError(f"{hparams_file}: {error}") from error
     return run_opts, hparams, resolved_yaml
 
@@ -89,6 +89,6 @@ def run_script(main, usage):
         main(argv)
     except (ValueError, OSError) as error:
         logger.debug("stopped by an error", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0

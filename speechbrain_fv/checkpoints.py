@@ -1,0 +1,47 @@
+"""A SpeechBrain checkpointer whose checkpoints are whole or not there."""
+
+import os
+import shutil
+from pathlib import Path
+
+from speechbrain.utils.checkpoints import METAFNAME, Checkpointer
+from speechbrain.utils.distributed import main_process_only
+
+
+class AtomicCheckpointer(Checkpointer):
+    """SpeechBrain's `Checkpointer`, except that a kill while saving leaves no checkpoint behind.
+
+    A folder is a checkpoint once it holds the metafile. SpeechBrain writes that file first, so a
+    run killed while saving resumes from a checkpoint without its last files and stops with an
+    error. Here the metafile gets its name last, and a deletion takes it first.
+
+    Example
+    -------
+    >>> import torch
+    >>> folder = getfixture("tmp_path")
+    >>> checkpointer = AtomicCheckpointer(folder, {"layer": torch.nn.Linear(2, 2)})
+    >>> checkpoint = checkpointer.save_checkpoint(meta={"auc": 0.8})
+    >>> checkpointer.recover_if_possible(max_key="auc").meta["auc"]
+    0.8
+    """
+
+    def save_checkpoint(self, *args, **kwargs):
+        """Saves as SpeechBrain does, then marks the folder as a checkpoint."""
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        if checkpoint is not None:  # the main process
+            metafile = checkpoint.path / METAFNAME
+            os.replace(_unfinished(metafile), metafile)
+        return checkpoint
+
+    def _save_checkpoint_metafile(self, fpath, *args, **kwargs):
+        return super()._save_checkpoint_metafile(_unfinished(fpath), *args, **kwargs)
+
+    @staticmethod
+    @main_process_only
+    def _delete_checkpoint(checkpoint, **kwargs):
+        (checkpoint.path / METAFNAME).unlink()
+        shutil.rmtree(checkpoint.path)
+
+
+def _unfinished(metafile):
+    return Path(f"{metafile}.unfinished")
