@@ -9,7 +9,7 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.16,<3"],
     "wandb": ["wandb>=0.17,<1"],
 }
-TEST = ["pytest>=8,<10", "ruff>=0.6,<1", *EXTRAS["transformers"]]
+TEST = ["pytest>=8,<10", "ruff>=0.6,<1", "scikit-learn>=1.4,<2", *EXTRAS["transformers"]]
 
 setup(
     name="speechbrain-fv",
