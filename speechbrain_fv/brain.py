@@ -52,7 +52,9 @@ class FaceVoiceBrain(sb.Brain):
         finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
         if not all(finite):
             pairs = [name for name, good in zip(self.batch_ids, finite, strict=True) if not good]
-            raise ValueError(f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}")
+            raise ValueError(
+                f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}"
+            )
 
     def _where(self):
         return (
@@ -80,7 +82,11 @@ class FaceVoiceBrain(sb.Brain):
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Logs the unweighted terms and the monitors of the step."""
         if should_step and if_main_process():
-            scalars = {"loss": loss.detach(), "lr": self.optimizer.param_groups[0]["lr"], **self.scalars}
+            scalars = {
+                "loss": loss.detach(),
+                "lr": self.optimizer.param_groups[0]["lr"],
+                **self.scalars,
+            }
             self.hparams.curves.append(
                 self.optimizer_step, self.hparams.epoch_counter.current, scalars
             )
@@ -112,7 +118,7 @@ class FaceVoiceBrain(sb.Brain):
         return Embeddings(**arrays)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
-        """After validation: logs, tells the early stopper, keeps the best and the last checkpoint."""
+        """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
         if stage == sb.Stage.TRAIN:
             return
         self.embeddings = self._gather()

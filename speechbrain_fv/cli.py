@@ -50,8 +50,8 @@ def load_hparams(argv):
 def _replace_tagged(file, overrides):
     """Puts overrides such as ``!include:x.yaml {key: value}`` in the place of the YAML's entries.
 
-    hyperpyyaml would merge their mapping into the entry and keep the entry's tag, that is, its file.
-    Returns the YAML as a stream, and the overrides that remain.
+    hyperpyyaml would merge their mapping into the entry and keep the entry's tag, that is, its
+    file. Returns the YAML as a stream, and the overrides that remain.
     """
     yaml = YAML()
     tree, overrides = yaml.load(file), yaml.load(overrides) or {}

@@ -1,6 +1,6 @@
 """Encoders: pixels, samples or precomputed vectors -> embeddings of width K.
 
-One contract each: ``face_encoder(images) -> (B, K)`` and ``voice_encoder(wavs, wav_lens) -> (B, K)``.
+The contracts: ``face_encoder(images) -> (B, K)``, ``voice_encoder(wavs, wav_lens) -> (B, K)``.
 The network inside is swapped through YAML.
 """
 

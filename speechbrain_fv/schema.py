@@ -13,6 +13,7 @@ VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech"]
 LABEL_COLUMNS = ["gender", "nationality", "age"]
 IDENTITY_COLUMNS = ["identity", "split", *LABEL_COLUMNS]
 EXCLUDED_COLUMNS = ["path", "modality", "identity", "reason"]
+UNKNOWN = -1  # class index of a clip whose identity lacks the label
 NUM_NAMED = 5  # how many culprits an error message names
 
 

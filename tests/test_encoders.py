@@ -4,7 +4,13 @@ from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
 
 from speechbrain_fv.cmwr import CMWR
-from speechbrain_fv.encoders import DimnetVoice, FaceEncoder, VectorNetwork, VoiceEncoder, timm_network
+from speechbrain_fv.encoders import (
+    DimnetVoice,
+    FaceEncoder,
+    VectorNetwork,
+    VoiceEncoder,
+    timm_network,
+)
 from tests.paths import HPARAMS
 
 VOICES = ["dimnet", "ecapa", "xvector", "resnet"]

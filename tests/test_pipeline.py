@@ -6,14 +6,12 @@ import torch
 from PIL import Image
 
 from speechbrain_fv.pipeline import (
-    EmbeddingReader,
-    ImageReader,
     PairSampler,
-    SpeechReader,
     clip_dataset,
     evaluation_loader,
     training_loader,
 )
+from speechbrain_fv.readers import EmbeddingReader, ImageReader, SpeechReader
 
 RATE = 16000
 
@@ -63,7 +61,7 @@ def test_other_rates_and_channels_become_16_khz_mono(tmp_path):
 
 def test_a_voice_that_vanished_since_the_preparation_is_named(tmp_path):
     gone = str(tmp_path / "gone.wav")
-    with pytest.raises(ValueError, match=r"gone.wav: cannot be read although"):
+    with pytest.raises(ValueError, match="gone.wav: cannot be read although"):
         SpeechReader(clip_seconds=1.0)(gone, 0, 100, "", None)
 
 
@@ -134,7 +132,10 @@ def test_an_epoch_covers_every_voice_by_default():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"sampling": "random"}, "expected 'identities' or 'clips'"), ({"steps_per_epoch": 0}, "got 4")],
+    [
+        ({"sampling": "random"}, "expected 'identities' or 'clips'"),
+        ({"steps_per_epoch": 0}, "got 4 and 0"),
+    ],
 )
 def test_sampler_mistakes_are_named(options, message):
     with pytest.raises(ValueError, match=message):

@@ -3,11 +3,11 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-UNKNOWN = -1  # class index of a sample without the label
+from speechbrain_fv.schema import UNKNOWN
 
 
 class IdentityLoss(torch.nn.Module):
-    """L_id: cross-entropy of identity and gender, one linear classifier each, shared by both modalities.
+    """L_id: cross-entropy of identity and gender, with classifiers that both modalities share.
 
     The paper's sum over the batch (Eq. 9) is a mean here, so that the loss does not change with the
     batch size. A pair without a gender label adds no gender term.

@@ -78,7 +78,8 @@ class LossWeights:
     ramped : sequence of str
         The terms that start late.
     warmup_steps, ramp_steps : int
-        Optimiser steps at weight zero, and steps from there to the full weight. Both 0: the paper's.
+        Optimiser steps at weight zero, and steps from there to the full weight; 0 and 0 is the
+        paper's.
 
     Example
     -------

@@ -18,7 +18,9 @@ def prototype_logits(samples, others, other_labels, q, tau):
     """cos(sample, o_c) / tau with o_c the mean of the unit-normalised others of cluster c."""
     logits = np.full((len(samples), q), -np.inf)
     for c in range(q):
-        members = [o / np.linalg.norm(o) for o, n in zip(others, other_labels, strict=True) if n == c]
+        members = [
+            o / np.linalg.norm(o) for o, n in zip(others, other_labels, strict=True) if n == c
+        ]
         if members:
             centre = sum(members) / len(members)
             for i, sample in enumerate(samples):

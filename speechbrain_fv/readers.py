@@ -1,0 +1,184 @@
+"""Readers: what one row of a manifest becomes, an image, a window of speech or a vector.
+
+Each is called with the columns that its `takes` names, and with `draw`: the seed of its random
+choices in training, None in evaluation.
+"""
+
+import functools
+
+import numpy as np
+import torch
+import torchaudio
+from speechbrain.dataio import audio_io
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
+
+from speechbrain_fv.schema import parse_speech
+
+
+class ImageReader:
+    """Reads a face: resized, cropped at random and flipped for training, centre crop otherwise.
+
+    Arguments
+    ---------
+    image_size : int
+        Side of the square crop, in pixels.
+    resize : int
+        Length to which the image's shorter side is resized first, in pixels, at least `image_size`.
+
+    Raises
+    ------
+    ValueError
+        If `resize` is smaller than `image_size`.
+    """
+
+    takes = ("image",)
+
+    def __init__(self, image_size, resize):
+        if resize < image_size:
+            raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
+        resized = v2.Resize(resize, antialias=True)
+        normalised = [
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ]
+        self.augmented = v2.Compose(
+            [resized, v2.RandomCrop(image_size), v2.RandomHorizontalFlip(0.5), *normalised]
+        )
+        self.centred = v2.Compose([resized, v2.CenterCrop(image_size), *normalised])
+
+    def __call__(self, image, draw):
+        """Returns a normalised face.
+
+        Arguments
+        ---------
+        image : str
+            Path of the image file.
+        draw : int or None
+            Seed of the augmentation; None for evaluation.
+
+        Returns
+        -------
+        face : torch.Tensor of float32, shape (3, image_size, image_size)
+        """
+        try:
+            pixels = decode_image(image, mode=ImageReadMode.RGB)
+        except RuntimeError as error:
+            raise _changed(image, error) from error
+        if draw is None:
+            return self.centred(pixels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw)
+            return self.augmented(pixels)
+
+
+class SpeechReader:
+    """Reads a window of a clip's speech; only the samples of the window leave the disk.
+
+    The speech segments of a clip, joined, are one stretch of time. From a stretch longer than the
+    window a window is drawn for training, and the middle taken otherwise; a shorter one is tiled.
+
+    Arguments
+    ---------
+    clip_seconds : float
+        Length of the window, in seconds.
+    sample_rate : int
+        Rate of the returned samples, in Hz; files at other rates are resampled.
+    """
+
+    takes = ("wav", "start", "stop", "speech")
+
+    def __init__(self, clip_seconds, sample_rate=16000):
+        self.sample_rate = sample_rate
+        self.num_samples = round(clip_seconds * sample_rate)
+
+    def __call__(self, wav, start, stop, speech, draw):
+        """Returns a mono window.
+
+        Arguments
+        ---------
+        wav : str
+            Path of the audio file.
+        start, stop : int
+            The clip, in samples of the file.
+        speech : str
+            Its speech segments as "start:stop;start:stop", empty for all of it.
+        draw : int or None
+            Seed of the window; None for evaluation.
+
+        Returns
+        -------
+        samples : torch.Tensor of float32, shape (clip_seconds x sample_rate,)
+            In [-1, 1].
+        """
+        segments = parse_speech(speech) or [(start, stop)]
+        try:
+            rate = audio_io.info(wav).sample_rate
+            wanted = -(-self.num_samples * rate // self.sample_rate)  # in samples of the file
+            spare = sum(last - first for first, last in segments) - wanted
+            offset = 0
+            if spare > 0:
+                offset = spare // 2 if draw is None else np.random.default_rng(draw).integers(spare)
+            window = torch.cat(
+                [
+                    audio_io.load(wav, frame_offset=first, num_frames=last - first)[0].mean(dim=0)
+                    for first, last in _cut(segments, int(offset), wanted)
+                ]
+            )
+        except (RuntimeError, OSError) as error:
+            raise _changed(wav, error) from error
+        if window.numel() == 0:
+            raise _changed(wav, "no samples where the manifest has speech")
+        if rate != self.sample_rate:
+            window = torchaudio.functional.resample(window, rate, self.sample_rate)
+        return window.repeat(-(-self.num_samples // len(window)))[: self.num_samples]
+
+
+class EmbeddingReader:
+    """Reads a clip's precomputed vector from an `.npz` file.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+    ids_key : str
+        Name of its array of clip IDs, shape (N,).
+    vectors_key : str
+        Name of its array of vectors, shape (N, D).
+    """
+
+    takes = ("ID",)
+
+    def __init__(self, path, ids_key, vectors_key):
+        self.path, self.ids_key, self.vectors_key = path, ids_key, vectors_key
+
+    @functools.cached_property
+    def _vectors(self):
+        with np.load(self.path, allow_pickle=False) as arrays:
+            vectors = torch.from_numpy(arrays[self.vectors_key].astype(np.float32))
+            return dict(zip(arrays[self.ids_key].tolist(), vectors, strict=True))
+
+    def __call__(self, clip, draw):
+        """Returns the vector of a clip, shape (D,); nothing is drawn."""
+        return self._vectors[clip]
+
+
+def _cut(segments, offset, length):
+    """The parts of (start, stop) segments that a window of their joined time covers."""
+    parts = []
+    for first, last in segments:
+        begin = first + min(offset, last - first)
+        end = min(last, begin + length)
+        offset -= begin - first
+        length -= end - begin
+        if end > begin:
+            parts.append((begin, end))
+    return parts
+
+
+def _changed(path, error):
+    return ValueError(
+        f"{path}: cannot be read although the preparation could ({error}); restore the file, or "
+        "delete the run's manifests folder to prepare again"
+    )
