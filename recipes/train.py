@@ -8,12 +8,12 @@ last checkpoint, evaluates the best one, and leaves report.json, the test embedd
 logs in the output folder. Run again, it resumes where it was stopped.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import speechbrain as sb
 from speechbrain.dataio.encoder import CategoricalEncoder
-from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
 from speechbrain_fv import plots
 from speechbrain_fv.brain import FaceVoiceBrain
@@ -84,17 +84,12 @@ def main(argv):
     """Prepares, trains, evaluates and reports."""
     run_opts, hparams, resolved_yaml = load_hparams(argv)
     hparams["objective"].check_batch_size(hparams["batch_size"])
-    ddp_init_group(run_opts)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("torchrun: pseudo-labels need the whole batch; run one process")
     sb.create_experiment_directory(hparams["output_folder"])
-    run_on_main(
-        Path(hparams["output_folder"], "hyperparams.yaml").write_text,
-        args=[resolved_yaml],
-        kwargs={"encoding": "utf-8"},
-    )
+    Path(hparams["output_folder"], "hyperparams.yaml").write_text(resolved_yaml, encoding="utf-8")
 
-    run_on_main(
-        hparams["corpus"]["prepare"], kwargs={"manifest_folder": hparams["manifest_folder"]}
-    )
+    hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
     manifests = load_manifests(hparams["manifest_folder"])
     classes = class_indices(manifests, hparams["attributes"])
     hparams["objective"].set_classes(
@@ -114,8 +109,7 @@ def main(argv):
     brain.train_sampler = sampler
     brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="auc")
-    if if_main_process():
-        write_results(brain, hparams)
+    write_results(brain, hparams)
 
 
 if __name__ == "__main__":

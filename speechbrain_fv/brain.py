@@ -4,7 +4,6 @@ import zlib
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.distributed import get_rank, if_main_process
 
 from speechbrain_fv.evaluation import Embeddings, evaluate
 
@@ -63,15 +62,14 @@ class FaceVoiceBrain(sb.Brain):
         )
 
     def _step_seed(self):
-        """A seed that a resumed run finds again: from the run's seed, epoch, step and rank."""
-        key = (self.hparams.seed, self.hparams.epoch_counter.current, self.step, get_rank() or 0)
+        """A seed that a resumed run finds again: from the run's seed, epoch and step."""
+        key = (self.hparams.seed, self.hparams.epoch_counter.current, self.step)
         return zlib.crc32(repr(key).encode())
 
     def on_fit_start(self):
         """Recovers the last checkpoint and drops what was logged after it."""
         super().on_fit_start()
-        if if_main_process():
-            self.hparams.curves.rewind(self.optimizer_step)
+        self.hparams.curves.rewind(self.optimizer_step)
 
     def on_fit_batch_start(self, batch, should_step):
         """Seeds the step's dropout, sets its learning rate."""
@@ -81,7 +79,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Logs the unweighted terms and the monitors of the step."""
-        if should_step and if_main_process():
+        if should_step:
             scalars = {
                 "loss": loss.detach(),
                 "lr": self.optimizer.param_groups[0]["lr"],
@@ -126,15 +124,16 @@ class FaceVoiceBrain(sb.Brain):
             return
         report = evaluate(self.embeddings, self.hparams.metadata, tasks=("verification",))
         strata = {name: value for name, value in report["verification"].items() if value}
-        valid = {f"auc_{name}": value["auc"] for name, value in strata.items() if value["auc"]}
+        valid = {
+            f"auc_{name}": value["auc"]
+            for name, value in strata.items()
+            if value["auc"] is not None
+        }
         self.hparams.epoch_counter.update_metric(valid["auc_U"])
-        if if_main_process():
-            curves = self.hparams.curves
-            train = curves.epoch_means(epoch)
-            curves.append(
-                self.optimizer_step, epoch, {f"valid_{name}": v for name, v in valid.items()}
-            )
-            self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
+        curves = self.hparams.curves
+        train = curves.epoch_means(epoch)
+        curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
+        self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
         self.checkpointer.save_and_keep_only(
             meta={
                 "auc": float(valid["auc_U"]),

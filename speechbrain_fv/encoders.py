@@ -12,11 +12,14 @@ import torch
 from speechbrain.utils.fetching import fetch
 
 
-def _projection(network_dim, embedding_dim):
-    """A linear layer to width K, or nothing where the network already has it."""
-    if network_dim == embedding_dim:
-        return torch.nn.Identity()
-    return torch.nn.Linear(network_dim, embedding_dim)
+def _projection(network_dim, embedding_dim, standardize):
+    """A linear layer to width K where the network has another, and a BatchNorm where asked for."""
+    layers = torch.nn.Sequential()
+    if network_dim != embedding_dim:
+        layers.append(torch.nn.Linear(network_dim, embedding_dim))
+    if standardize:
+        layers.append(torch.nn.BatchNorm1d(embedding_dim, affine=False))
+    return layers
 
 
 def _load_strictly(network, state, source):
@@ -86,6 +89,9 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         K.
     freeze : bool
         Whether the network's weights stay as they are; the projection always trains.
+    standardize : bool
+        Whether a BatchNorm without weights gives each output dimension mean 0 and variance 1.
+        Random encoders give all clips nearly one direction; this makes what differs visible.
 
     Example
     -------
@@ -94,11 +100,11 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
     torch.Size([2, 16])
     """
 
-    def __init__(self, network, embedding_dim, freeze=False):
+    def __init__(self, network, embedding_dim, freeze=False, standardize=False):
         super().__init__()
         self.network = network
         self.freeze = freeze
-        self.projection = _projection(network.num_features, embedding_dim)
+        self.projection = _projection(network.num_features, embedding_dim, standardize)
 
     def forward(self, images):
         """Returns embeddings, shape (B, K), of images, shape (B, 3, H, W)."""
@@ -128,6 +134,8 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         File of the network's weights, as SpeechBrain's published models name it.
     freeze : bool
         Whether the network's weights stay as they are; the projection always trains.
+    standardize : bool
+        As for `FaceEncoder`.
 
     Raises
     ------
@@ -151,13 +159,14 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         pretrained=None,
         checkpoint_name="embedding_model.ckpt",
         freeze=False,
+        standardize=False,
     ):
         super().__init__()
         self.network = network
         self.features = features
         self.normalize = normalize
         self.freeze = freeze
-        self.projection = _projection(network_dim, embedding_dim)
+        self.projection = _projection(network_dim, embedding_dim, standardize)
         if pretrained:
             path = fetch(checkpoint_name, source=pretrained, savedir=None)
             state = torch.load(path, map_location="cpu", weights_only=True)

@@ -183,6 +183,69 @@ def training_figure(curves):
     return _finished(figure)
 
 
+def comparison_figure(runs):
+    """Returns the validation AUC of several runs over their steps, one panel per stratum U and G.
+
+    Arguments
+    ---------
+    runs : dict of str to pandas.DataFrame
+        Label -> training curves, with the columns ``step``, ``name``, ``value``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Example
+    -------
+    >>> curves = pd.DataFrame({"step": [10, 20], "name": "valid_auc_U", "value": [0.5, 0.7]})
+    >>> [axes.get_title() for axes in comparison_figure({"mine": curves}).axes]
+    ['U: any other person', 'G: same gender']
+    """
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, stratum in zip(panels, "UG", strict=True):
+        for (label, curves), (colour, style, marker) in zip(
+            runs.items(), STRATA.values(), strict=False
+        ):
+            points = curves[curves.name == f"valid_auc_{stratum}"]
+            look = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
+            axes.plot(points.step, points.value * 100, label=label, **look)
+        axes.axhline(50, label="chance", **CHANCE)
+        axes.set(title=f"{stratum}: {CONSTRAINTS[stratum]}", xlabel="optimiser step")
+    panels[0].set_ylabel("validation AUC [%]")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return _finished(figure)
+
+
+def plot_comparison(folders, stem):
+    """Draws the validation AUC of several runs as PNG and PDF.
+
+    Arguments
+    ---------
+    folders : dict of str to (str or Path)
+        Label -> output folder of a run; at most six.
+    stem : str or Path
+        Path of the figure without its ending.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ValueError
+        If a folder has no training curves.
+    """
+    runs = {}
+    for label, folder in folders.items():
+        path = Path(folder) / "train_curves.csv"
+        if not path.is_file():
+            raise ValueError(f"{path}: not found; expected the output folder of a training run")
+        runs[label] = pd.read_csv(path)
+    return _save(comparison_figure(runs), Path(stem))
+
+
 def plot_report(report, folder):
     """Draws the report's figures, matching and verification, as PNG and PDF into a folder.
 

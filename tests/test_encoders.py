@@ -136,8 +136,8 @@ def test_face_encoder_projects_to_any_width():
     encoder = FaceEncoder(timm_network("resnet10t"), embedding_dim=24, freeze=True).train()
     assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, 24)
     assert [name for name, p in encoder.named_parameters() if p.requires_grad] == [
-        "projection.weight",
-        "projection.bias",
+        "projection.0.weight",
+        "projection.0.bias",
     ]
 
 

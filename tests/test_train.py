@@ -170,6 +170,26 @@ def test_a_killed_run_resumes_to_the_same_result(corpus, finished, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
+def test_pixels_and_waveforms_run_end_to_end(tmp_path):
+    """The embedded corpus, made small, through ResNet and DIMNet-voice; a second run reuses it."""
+    options = [
+        "--corpus=!include:corpora/embedded.yaml "
+        f"{{num_identities: 12, cache_folder: {tmp_path}, generation_workers: 1}}",
+        "--face=!include:face/timm.yaml {model: resnet10t}",
+        "--voice=!include:voice/dimnet.yaml",
+        "--batch_size=16",
+        "--steps_per_epoch=2",
+        "--number_of_epochs=1",
+    ]
+    for _ in range(2):
+        result = train("--corpus=", tmp_path / "run", *options)
+        assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["num_faces"] == report["num_voices"] == 10
+    assert report["training"]["num_epochs"] == 1
+    assert len(list(tmp_path.glob("embedded-*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
