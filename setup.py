@@ -34,7 +34,7 @@ setup(
         "matplotlib>=3.8,<4",
         "silero-vad>=6.0,<7",
         "soundfile>=0.12,<1",
-        "pillow>=10,<13",
+        "pillow>=10,<14",
         "tqdm>=4.66,<5",
     ],
     extras_require={**EXTRAS, "test": TEST},

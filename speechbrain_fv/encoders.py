@@ -262,6 +262,7 @@ class VectorNetwork(torch.nn.Module):
         self.num_features = output_dim
         self.layers = torch.nn.Sequential(
             torch.nn.Linear(input_dim, hidden_dim),
+            torch.nn.BatchNorm1d(hidden_dim),
             torch.nn.ReLU(),
             torch.nn.Dropout(dropout),
             torch.nn.Linear(hidden_dim, output_dim),
