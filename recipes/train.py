@@ -23,6 +23,16 @@ from speechbrain_fv.manifests import SPLITS, load_manifests, write_table
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
 
 
+def check_sizes(manifests):
+    """Raises ValueError for a split in which no face meets the voice of somebody else."""
+    counts = manifests.identities.split.value_counts()
+    for split in SPLITS:
+        if counts[split] < 2:
+            raise ValueError(
+                f"split {split!r}: expected at least 2 identities, got {counts[split]}"
+            )
+
+
 def class_indices(manifests, attributes):
     """Returns attribute -> training identity -> class index; unknown labels are left out."""
     identities = manifests.identities
@@ -91,6 +101,7 @@ def main(argv):
 
     hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
     manifests = load_manifests(hparams["manifest_folder"])
+    check_sizes(manifests)
     classes = class_indices(manifests, hparams["attributes"])
     hparams["objective"].set_classes(
         {name: len(set(class_of.values())) for name, class_of in classes.items()}

@@ -174,7 +174,7 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
     """The embedded corpus, made small, through ResNet and DIMNet-voice; a second run reuses it."""
     options = [
         "--corpus=!include:corpora/embedded.yaml "
-        f"{{num_identities: 12, cache_folder: {tmp_path}, generation_workers: 1}}",
+        f"{{num_identities: 20, cache_folder: {tmp_path}, generation_workers: 1}}",
         "--face=!include:face/timm.yaml {model: resnet10t}",
         "--voice=!include:voice/dimnet.yaml",
         "--batch_size=16",
@@ -185,7 +185,7 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
         result = train("--corpus=", tmp_path / "run", *options)
         assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["num_faces"] == report["num_voices"] == 10
+    assert report["num_faces"] == report["num_voices"] == 20
     assert report["training"]["num_epochs"] == 1
     assert len(list(tmp_path.glob("embedded-*"))) == 1
 
