@@ -33,6 +33,18 @@ def check_sizes(manifests):
             )
 
 
+def check_same_data(save_folder, key):
+    """Raises ValueError if the checkpoints in the folder were trained on other data."""
+    record = Path(save_folder, "corpus_key.txt")
+    if record.is_file() and record.read_text() != key:
+        raise ValueError(
+            f"{save_folder}: its checkpoints were trained on other data than this run's; choose "
+            "another --output_folder, or delete this folder to start again"
+        )
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(key)
+
+
 def class_indices(manifests, attributes):
     """Returns attribute -> training identity -> class index; unknown labels are left out."""
     identities = manifests.identities
@@ -102,6 +114,7 @@ def main(argv):
     hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
     manifests = load_manifests(hparams["manifest_folder"])
     check_sizes(manifests)
+    check_same_data(hparams["save_folder"], manifests.preparation["key"])
     classes = class_indices(manifests, hparams["attributes"])
     hparams["objective"].set_classes(
         {name: len(set(class_of.values())) for name, class_of in classes.items()}

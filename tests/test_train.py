@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,15 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
     assert report["num_faces"] == report["num_voices"] == 20
     assert report["training"]["num_epochs"] == 1
     assert len(list(tmp_path.glob("embedded-*"))) == 1
+
+
+def test_a_folder_trained_on_other_data_is_not_resumed(corpus, finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "save", tmp_path / "save")
+    other = corpus.replace("voice_key: voice_vectors", "voice_key: face_vectors")
+    result = train(other, tmp_path)
+    assert result.returncode == 2
+    assert "checkpoints were trained on other data" in result.stderr
 
 
 @pytest.mark.parametrize(
