@@ -12,12 +12,13 @@ from pathlib import Path
 
 from speechbrain_fv import evaluation, plots
 from speechbrain_fv.cli import load_hparams, run_script
+from speechbrain_fv.embeddings import load_embeddings
 
 
 def main(argv):
     """Loads, evaluates and reports."""
     run_opts, hparams, _ = load_hparams(argv)
-    embeddings = evaluation.load_embeddings(hparams["embeddings"])
+    embeddings = load_embeddings(hparams["embeddings"])
     metadata = hparams["metadata"] and evaluation.load_metadata(hparams["metadata"])
     report = evaluation.evaluate(
         embeddings,

@@ -18,9 +18,12 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain_fv import plots
 from speechbrain_fv.brain import FaceVoiceBrain
 from speechbrain_fv.cli import load_hparams, run_script
-from speechbrain_fv.evaluation import evaluate, format_report, save_embeddings, save_report
-from speechbrain_fv.manifests import SPLITS, load_manifests, write_table
+from speechbrain_fv.embeddings import save_embeddings
+from speechbrain_fv.evaluation import evaluate, format_report, save_report
+from speechbrain_fv.files import write_table
+from speechbrain_fv.manifests import load_manifests
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
+from speechbrain_fv.schema import SPLITS
 
 
 def check_sizes(manifests):

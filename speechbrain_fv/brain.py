@@ -5,7 +5,8 @@ import zlib
 import speechbrain as sb
 import torch
 
-from speechbrain_fv.evaluation import Embeddings, evaluate
+from speechbrain_fv.embeddings import Embeddings
+from speechbrain_fv.evaluation import evaluate
 
 
 class FaceVoiceBrain(sb.Brain):

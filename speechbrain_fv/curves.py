@@ -1,10 +1,11 @@
 """The training curves of a run: one CSV row per step and quantity, kept right across resumes."""
 
 import csv
-import os
 from pathlib import Path
 
 import pandas as pd
+
+from speechbrain_fv.files import write_table
 
 COLUMNS = ("step", "epoch", "name", "value")
 
@@ -46,9 +47,7 @@ class CurveLog:
             return
         table = pd.read_csv(self.path, on_bad_lines="skip")
         kept = table[pd.to_numeric(table.step, errors="coerce") <= step].dropna()
-        temporary = self.path.with_suffix(".tmp")
-        kept.drop_duplicates(["step", "name"], keep="last").to_csv(temporary, index=False)
-        os.replace(temporary, self.path)
+        write_table(kept.drop_duplicates(["step", "name"], keep="last"), self.path)
 
     def epoch_means(self, epoch):
         """Returns the mean of every scalar over the steps of an epoch, as a dict by name."""

@@ -5,11 +5,6 @@ beside it; a stratum that the metadata cannot define is None, with the reason un
 """
 
 import json
-import os
-import zipfile
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,75 +12,10 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
+from speechbrain_fv.files import replacing
 
 TASKS = ("verification", "matching", "retrieval")
 DIRECTIONS = ("F-V", "V-F")
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Face and voice embeddings with the identity of each clip, checked.
-
-    Arguments
-    ---------
-    face : array of shape (num_faces, dim)
-        Numbers; only the direction of a row matters.
-    voice : array of shape (num_voices, dim)
-    face_identity : sequence of num_faces str
-    voice_identity : sequence of num_voices str
-    face_id : sequence of num_faces str, optional
-        Names of the clips, each once; used in messages.
-    voice_id : sequence of num_voices str, optional
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, an embedding is not finite or has norm zero, a clip is named twice, an
-        identity is empty, or no identity has both a face and a voice.
-
-    Example
-    -------
-    >>> Embeddings(np.eye(2), np.eye(2), ["ann", "bob"], ["ann", "bob"]).identities
-    ['ann', 'bob']
-    """
-
-    face: np.ndarray
-    voice: np.ndarray
-    face_identity: np.ndarray
-    voice_identity: np.ndarray
-    face_id: np.ndarray | None = None
-    voice_id: np.ndarray | None = None
-
-    def __post_init__(self):
-        for modality in ("face", "voice"):
-            vectors = np.asarray(getattr(self, modality))
-            if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
-                raise ValueError(
-                    f"{modality}: expected numbers of shape (clips, dim), received "
-                    f"{vectors.dtype} of shape {vectors.shape}; stack one vector per clip."
-                )
-            labels = _labels(self, f"{modality}_identity", len(vectors))
-            names = _labels(self, f"{modality}_id", len(vectors))
-            _check_clips(modality, vectors, labels, names)
-            object.__setattr__(self, modality, vectors)
-            object.__setattr__(self, f"{modality}_identity", labels)
-            object.__setattr__(self, f"{modality}_id", names)
-        if self.face.shape[1] != self.voice.shape[1]:
-            raise ValueError(
-                f"face has {self.face.shape[1]} values per clip, voice {self.voice.shape[1]}; "
-                "embed both into one space."
-            )
-        if not set(self.face_identity) & set(self.voice_identity):
-            raise ValueError(
-                "no identity has both a face and a voice: the first face belongs to "
-                f"{self.face_identity[:1]}, the first voice to {self.voice_identity[:1]}; "
-                "use the same names in face_identity and voice_identity."
-            )
-
-    @property
-    def identities(self):
-        """The identities that have a face or a voice, sorted."""
-        return sorted({*self.face_identity.tolist(), *self.voice_identity.tolist()})
 
 
 def evaluate(
@@ -132,6 +62,7 @@ def evaluate(
 
     Example
     -------
+    >>> from speechbrain_fv.embeddings import Embeddings
     >>> names = ["ann", "bob", "eve"]
     >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names))
     >>> report["verification"]["U"]
@@ -298,85 +229,6 @@ def _number(value):
     return None if np.isnan(float(value)) else float(value)
 
 
-def _labels(embeddings, name, num_clips):
-    """Returns one text per clip, or None where the optional ids are not given."""
-    labels = getattr(embeddings, name)
-    if labels is None:
-        return None
-    labels = np.asarray(labels).astype(str)
-    if labels.shape != (num_clips,):
-        raise ValueError(
-            f"{name}: expected {num_clips} names, one per clip, received shape {labels.shape}."
-        )
-    return labels
-
-
-def _check_clips(modality, vectors, labels, names):
-    """Raises ValueError naming the first clip that is not usable."""
-    with np.errstate(over="ignore"):
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    faults = {
-        "holds NaN or infinity": ~np.isfinite(vectors).all(axis=1),
-        "has norm zero or beyond float64": ~((norms > 0) & np.isfinite(norms)),
-        "has an empty identity": labels == "",
-    }
-    if names is not None:
-        order = np.argsort(names, kind="stable")
-        repeated = np.zeros(len(names), dtype=bool)
-        repeated[order[1:]] = names[order[1:]] == names[order[:-1]]
-        faults[f"repeats a {modality}_id"] = repeated
-    for fault, rows in faults.items():
-        if rows.any():
-            row = int(rows.argmax())
-            name = f" ({names[row]})" if names is not None else ""
-            raise ValueError(
-                f"{modality}: row {row}{name} of identity {str(labels[row])!r} {fault}; "
-                f"{int(rows.sum())} of {len(rows)} rows do. Correct or remove them."
-            )
-
-
-def load_embeddings(path):
-    """Returns the `Embeddings` of an .npz file.
-
-    Arguments
-    ---------
-    path : str or Path
-        Arrays ``face``, ``voice``, ``face_identity``, ``voice_identity`` and optionally
-        ``face_id``, ``voice_id``; never pickled objects.
-
-    Raises
-    ------
-    ValueError
-        If the file is no .npz, an array is missing or holds objects, or its content is not usable.
-    FileNotFoundError
-        If there is no such file.
-    """
-    required = ("face", "voice", "face_identity", "voice_identity")
-    optional = ("face_id", "voice_id")
-    try:
-        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in (*required, *optional) if key in archive}
-            found = sorted(archive)
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: {error}; expected an .npz of numbers and text, as numpy.savez writes it."
-        ) from error
-    missing = [key for key in required if key not in arrays]
-    if missing:
-        raise ValueError(f"{path}: arrays {missing} are missing, found {found}; add them.")
-    try:
-        return Embeddings(**arrays)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def save_embeddings(path, embeddings):
-    """Writes embeddings where `load_embeddings` finds them; a killed run leaves no half file."""
-    arrays = {key: value for key, value in vars(embeddings).items() if value is not None}
-    with _replaced(path) as file:
-        np.savez(file, **arrays)
-
-
 def load_metadata(path):
     """Returns the table of a metadata CSV as text; an empty field is unknown.
 
@@ -395,22 +247,8 @@ def load_metadata(path):
 
 def save_report(path, report):
     """Writes a report as strict JSON; a killed run leaves no half file."""
-    with _replaced(path) as file:
+    with replacing(path) as file:
         file.write(json.dumps(report, indent=2, allow_nan=False).encode() + b"\n")
-
-
-@contextmanager
-def _replaced(path):
-    """Yields a binary file that takes the place of `path` once it is complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def format_report(report):
@@ -427,6 +265,7 @@ def format_report(report):
 
     Example
     -------
+    >>> from speechbrain_fv.embeddings import Embeddings
     >>> names = ["ann", "bob", "eve"]
     >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names), tasks=["retrieval"])
     >>> print(format_report(report))

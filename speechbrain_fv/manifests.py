@@ -15,13 +15,13 @@ The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an i
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.files import file_stamp, read_table, replacing, write_table
 from speechbrain_fv.schema import (
     EXCLUDED_COLUMNS,
     SPLITS,
@@ -87,15 +87,6 @@ def cache_key(options, files=()):
     for path in sorted(str(file) for file in files):
         digest.update(f"\n{path}|{file_stamp(path)}".encode())
     return digest.hexdigest()
-
-
-def file_stamp(path):
-    """Size in bytes and modification time in ns of a file as "size:mtime"; "" when absent."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ""
-    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def is_prepared(manifest_folder, key):
@@ -256,8 +247,8 @@ def write_manifests(
         "one_sided_identities": one_sided,
         "notes": notes or {},
     }
-    text = json.dumps(preparation, indent=2, ensure_ascii=False)
-    _write_text(text, folder / PREPARATION_FILE)
+    with replacing(folder / PREPARATION_FILE) as file:
+        file.write(json.dumps(preparation, indent=2, ensure_ascii=False).encode())
     for split, counts in preparation["splits"].items():
         logger.info("%s, %s: %s", corpus, split, counts)
     if len(excluded):
@@ -310,45 +301,3 @@ def load_manifests(manifest_folder):
     check_disjoint(tables, identities, folder)
     preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
     return Manifests(tables["faces"], tables["voices"], identities, preparation)
-
-
-def read_table(file, separator=","):
-    """A CSV as strings, with empty cells as empty strings.
-
-    Arguments
-    ---------
-    file : path
-        The CSV file.
-    separator : str
-        What separates the cells of a line.
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    ValueError
-        If the file is absent, empty or not a CSV in UTF-8.
-    """
-    try:
-        table = pd.read_csv(
-            file, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True
-        )
-    except FileNotFoundError:
-        raise ValueError(f"{file}: not found; check the path.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
-    return table.rename(columns=str.strip)
-
-
-def write_table(table, file):
-    """Write a table as CSV so that a reader sees the old file or the new one, never a part."""
-    _write_text(table.to_csv(index=False, lineterminator="\n"), Path(file))
-
-
-def _write_text(text, file):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, file)

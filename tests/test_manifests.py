@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from speechbrain.dataio.dataset import DynamicItemDataset
 
+from speechbrain_fv.files import write_table
 from speechbrain_fv.manifests import (
     SPLITS,
     cache_key,
@@ -15,7 +16,6 @@ from speechbrain_fv.manifests import (
     load_manifests,
     split_identities,
     write_manifests,
-    write_table,
 )
 from speechbrain_fv.schema import parse_speech
 

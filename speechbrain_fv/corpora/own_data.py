@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_fv.files import read_table
 from speechbrain_fv.manifests import (
     cache_key,
     is_prepared,
-    read_table,
     split_identities,
     write_manifests,
 )

@@ -19,7 +19,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
-from speechbrain_fv.manifests import REPORT_FILE, file_stamp, write_table
+from speechbrain_fv.files import file_stamp, write_table
+from speechbrain_fv.manifests import REPORT_FILE
 from speechbrain_fv.schema import (
     EXCLUDED_COLUMNS,
     FACE_COLUMNS,

@@ -1,0 +1,82 @@
+"""Reading and writing small files: tables as text, and writes that are whole or not there."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+
+@contextmanager
+def replacing(path):
+    """Yields a binary file that takes the place of `path` once it is complete.
+
+    A reader sees the old file or the new one, never a part; after an error the old one stays.
+
+    Arguments
+    ---------
+    path : path
+        The file; its folder is made when absent.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "folder" / "note.txt"
+    >>> with replacing(path) as file:
+    ...     _ = file.write(b"whole")
+    >>> path.read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_stamp(path):
+    """Size in bytes and modification time in ns of a file as "size:mtime"; "" when absent."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def read_table(file, separator=","):
+    """A CSV as strings, with empty cells as empty strings.
+
+    Arguments
+    ---------
+    file : path
+        The CSV file.
+    separator : str
+        What separates the cells of a line.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ValueError
+        If the file is absent, empty or not a CSV in UTF-8.
+    """
+    try:
+        table = pd.read_csv(
+            file, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True
+        )
+    except FileNotFoundError:
+        raise ValueError(f"{file}: not found; check the path.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
+    return table.rename(columns=str.strip)
+
+
+def write_table(table, path):
+    """Writes a table as CSV, whole or not at all."""
+    with replacing(path) as file:
+        file.write(table.to_csv(index=False, lineterminator="\n").encode())
