@@ -20,7 +20,7 @@ from speechbrain_fv.brain import FaceVoiceBrain
 from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import save_embeddings
 from speechbrain_fv.evaluation import evaluate, format_report, save_report
-from speechbrain_fv.files import write_table
+from speechbrain_fv.files import replacing, write_table
 from speechbrain_fv.manifests import load_manifests
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.schema import SPLITS
@@ -36,16 +36,16 @@ def check_sizes(manifests):
             )
 
 
-def check_same_data(save_folder, key):
-    """Raises ValueError if the checkpoints in the folder were trained on other data."""
-    record = Path(save_folder, "corpus_key.txt")
-    if record.is_file() and record.read_text() != key:
+def check_same_data(checkpointer, key):
+    """Raises ValueError if there are checkpoints and they were trained on other data."""
+    record = checkpointer.checkpoints_dir / "corpus_key.txt"
+    if checkpointer.list_checkpoints() and record.is_file() and record.read_text() != key:
         raise ValueError(
-            f"{save_folder}: its checkpoints were trained on other data than this run's; choose "
+            f"{record.parent}: its checkpoints were trained on other data than this run's; choose "
             "another --output_folder, or delete this folder to start again"
         )
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(key)
+    with replacing(record) as file:
+        file.write(key.encode())
 
 
 def class_indices(manifests, attributes):
@@ -117,7 +117,7 @@ def main(argv):
     hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
     manifests = load_manifests(hparams["manifest_folder"])
     check_sizes(manifests)
-    check_same_data(hparams["save_folder"], manifests.preparation["key"])
+    check_same_data(hparams["checkpointer"], manifests.preparation["key"])
     classes = class_indices(manifests, hparams["attributes"])
     hparams["objective"].set_classes(
         {name: len(set(class_of.values())) for name, class_of in classes.items()}

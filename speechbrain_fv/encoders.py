@@ -33,13 +33,12 @@ def _load_strictly(network, state, source):
 
 
 class FrozenMixin:
-    """Keeps ``self.network`` in evaluation mode and without gradients when ``self.freeze``."""
+    """Keeps ``self.network`` in evaluation mode when ``self.freeze``: BatchNorm learns nothing."""
 
     def train(self, mode=True):
         super().train(mode)
         if self.freeze:
             self.network.eval()
-            self.network.requires_grad_(False)
         return self
 
 
@@ -102,7 +101,7 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
 
     def __init__(self, network, embedding_dim, freeze=False, standardize=False):
         super().__init__()
-        self.network = network
+        self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
         self.projection = _projection(network.num_features, embedding_dim, standardize)
 
@@ -162,7 +161,7 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         standardize=False,
     ):
         super().__init__()
-        self.network = network
+        self.network = network.requires_grad_(False) if freeze else network
         self.features = features
         self.normalize = normalize
         self.freeze = freeze

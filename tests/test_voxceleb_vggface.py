@@ -14,32 +14,13 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_fv.corpora.scan import Scanner
-from speechbrain_fv.corpora.voxceleb_splits import (
-    PUBLISHED_COUNTS,
-    dimnet_split,
-    pins_split,
-    read_meta,
-)
 from speechbrain_fv.corpora.voxceleb_vggface import prepare_voxceleb_vggface
 from speechbrain_fv.manifests import load_manifests
 from tests.media import write_face, write_voice
-from tests.paths import HPARAMS, ROOT
+from tests.paths import HPARAMS
+from tests.test_voxceleb_splits import META, PINS
 
-REAL = ROOT.parent / "shared" / "data" / "voxceleb"
-real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not on this machine")
-
-# Both ends of the alphabet, an identity that the split leaves out, and one that is not on disk.
-META = """VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet
-id10001\tA.J._Buckley\tm\tIreland\tdev
-id10003\tAamir_Khan\tm\tIndia\tdev
-id10134\tBradley_Cooper\tm\tUSA\tdev
-id10270\tEartha_Kitt\tf\tUSA\ttest
-id10309\tEwan_McGregor\tm\tUK\ttest
-id10317\tFaye_Dunaway\tf\tUSA\tdev
-id11249\tZoe_Saldana\tf\tUSA\tdev
-id11251\tZulay_Henao\tf\tColombia\tdev
-id11250\tZooey_Deschanel\tf\tUSA\tdev
-"""
+# One of these identities is not on disk.
 ABSENT = "id11250"
 SPLIT_OF = {
     "id10003": "valid",
@@ -51,16 +32,6 @@ SPLIT_OF = {
     "id11250": "train",
     "id11251": "train",
 }
-PINS = """A.J._Buckley 1
-Aamir_Khan 4
-Bradley_Cooper 2
-Eartha_Kitt 1
-Ewan_McGregor 4
-Faye_Dunaway 2
-Zoe_Saldana 1
-Zulay_Henao 1
-Zooey_Deschanel 1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -303,29 +274,6 @@ def test_wrong_paths_are_named(corpus, tmp_path, position, message):
         prepare_voxceleb_vggface(*folders, Scanner(str(tmp_path), vad=False, num_workers=0))
 
 
-@pytest.mark.parametrize(
-    ("line", "number"), [("Nobody 1", 10), ("Zoe_Saldana 3", 10), ("Zoe_Saldana 1", 10), ("x", 10)]
-)
-def test_wrong_lines_of_the_pins_list_are_named(corpus, tmp_path, line, number):
-    (tmp_path / "list.txt").write_text(PINS + line)
-    with pytest.raises(ValueError, match=f"line {number}: expected a VGGFace name"):
-        pins_split(read_meta(corpus / "vox1_meta.csv"), tmp_path / "list.txt")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (META.replace("\t", ","), "missing column VoxCeleb1 ID"),
-        (META + "id10003\tZzz\tm\tUK\tdev\n", "line 11: identity 'id10003' is listed twice"),
-        (META + "id19999\tZoe_Saldana\tm\tUK\tdev\n", "line 11: name 'Zoe_Saldana' is listed"),
-    ],
-)
-def test_a_wrong_meta_file_is_named(tmp_path, text, message):
-    (tmp_path / "meta.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_meta(tmp_path / "meta.csv")
-
-
 @pytest.mark.parametrize("line", ["id10003,1\nid10003,2", "id99999,30"])
 def test_wrong_ages_are_named(corpus, tmp_path, line):
     (tmp_path / "age.csv").write_text(f"identity,age\n{line}\n")
@@ -346,23 +294,3 @@ def test_the_include_prepares(corpus, tmp_path):
         parts = load_hyperpyyaml(stream, options)
     parts["prepare"](manifest_folder=tmp_path / "manifests")
     assert len(load_manifests(tmp_path / "manifests").identities) == 7
-
-
-@real
-def test_dimnet_split_equals_the_published_lists():
-    split_of = dimnet_split(read_meta(REAL / "vox1_meta.csv"))
-    assert Counter(split_of.values()) == PUBLISHED_COUNTS["dimnet"]
-    for name, split in (("train", "train"), ("val", "valid"), ("test", "test")):
-        published = pd.read_csv(REAL / "ssos" / f"vox1_{name}.csv")
-        expected = set(published.VoxCeleb1_ID[published.Set != "none"])
-        assert {identity for identity, part in split_of.items() if part == split} == expected
-
-
-@real
-def test_pins_split_has_the_published_counts():
-    meta = read_meta(REAL / "vox1_meta.csv")
-    split_of = pins_split(meta, REAL / "pins" / "Splits" / "identity_splits.txt")
-    assert Counter(split_of.values()) == PUBLISHED_COUNTS["pins"]
-    dimnet = dimnet_split(meta)
-    tested = [name for name, part in split_of.items() if part == "test"]
-    assert sum(dimnet.get(name) == "train" for name in tested) == 169
