@@ -123,8 +123,9 @@ def main(argv):
         {name: len(set(class_of.values())) for name, class_of in classes.items()}
     )
     sampler, train, valid, test = loaders(hparams, manifests, classes)
+    steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
     hparams["lr_schedule"] = hparams["lr_schedule"](
-        total_steps=hparams["number_of_epochs"] * len(sampler)
+        total_steps=hparams["number_of_epochs"] * steps_per_epoch
     )
     hparams["metadata"] = manifests.identities
     hparams["checkpointer"].add_recoverables(

@@ -69,6 +69,8 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_start(self):
         """Recovers the last checkpoint and drops what was logged after it."""
+        if self.optimizer_step_limit is not None:
+            self.optimizer_step_limit = int(self.optimizer_step_limit)  # text from a command line
         super().on_fit_start()
         self.hparams.curves.rewind(self.optimizer_step)
 
@@ -98,6 +100,15 @@ class FaceVoiceBrain(sb.Brain):
                 f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
                 f"{', '.join(self.batch_ids)}"
             )
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Recovers the best checkpoint; ValueError if there is none."""
+        if self.checkpointer.find_checkpoint(max_key=max_key, min_key=min_key) is None:
+            raise ValueError(
+                f"{self.checkpointer.checkpoints_dir}: no checkpoint to evaluate; train at least "
+                "one epoch first"
+            )
+        super().on_evaluate_start(max_key, min_key)
 
     def on_stage_start(self, stage, epoch=None):
         """Empties the collection of embeddings."""
@@ -130,6 +141,11 @@ class FaceVoiceBrain(sb.Brain):
             for name, value in strata.items()
             if value["auc"] is not None
         }
+        if "auc_U" not in valid:
+            raise ValueError(
+                "validation: no face meets the voice of somebody else in these clips; with --debug "
+                "raise batch_size"
+            )
         self.hparams.epoch_counter.update_metric(valid["auc_U"])
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)

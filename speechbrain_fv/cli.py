@@ -8,6 +8,8 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML, YAMLError
 
+from speechbrain_fv.evaluation import check_device
+
 logger = logging.getLogger(__name__)
 
 
@@ -30,9 +32,11 @@ def load_hparams(argv):
     Raises
     ------
     ValueError
-        If the YAML is missing, names an unknown part, or an override matches no key.
+        If the YAML is missing, names an unknown part, an override matches no key, or the device
+        cannot be used.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
+    check_device(run_opts["device"] or "cpu")
     try:
         with open(hparams_file, encoding="utf-8") as file:
             stream, overrides = _replace_tagged(file, overrides)

@@ -81,10 +81,7 @@ def evaluate(
             raise ValueError(
                 f"{name}: expected an integer of at least {least}, received {value!r}."
             )
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        raise ValueError(f"device {device!r} cannot be used ({error}); try 'cpu'.") from error
+    check_device(device)
     trials = _Trials(embeddings, metadata, max_candidates, chunk_size, device)
     report = {
         "num_identities": len(embeddings.identities),
@@ -103,6 +100,14 @@ def evaluate(
             reasons["/".join(path)] = value
         node[name] = None if isinstance(value, str) else value
     return {**report, "reasons": reasons}
+
+
+def check_device(device):
+    """Raises ValueError if torch cannot compute on the device, such as "cpu" or "cuda:0"."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise ValueError(f"device {device!r} cannot be used ({error}); try 'cpu'.") from error
 
 
 class _Trials:

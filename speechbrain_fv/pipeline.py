@@ -224,7 +224,9 @@ def training_loader(faces, voices, sampler, num_workers=0):
 
 
 def evaluation_loader(faces, voices, batch_size, num_workers=0):
-    """Returns the loader of all faces, then all voices, in batches of one modality.
+    """Returns the loader of all faces and all voices, in batches of one modality, by turns.
+
+    By turns, because SpeechBrain's ``--debug`` looks at the first two batches only.
 
     Arguments
     ---------
@@ -241,8 +243,9 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0):
     """
     batches = [
         [(modality, index) for index in range(start, min(start + batch_size, len(dataset)))]
+        for start in range(0, max(len(faces), len(voices)), batch_size)
         for modality, dataset in (("face", faces), ("voice", voices))
-        for start in range(0, len(dataset), batch_size)
+        if start < len(dataset)
     ]
     return torch.utils.data.DataLoader(
         ClipDataset(faces, voices),

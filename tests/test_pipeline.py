@@ -170,9 +170,11 @@ def test_training_batches_hold_what_the_sampler_drew(datasets, num_workers):
 
 
 def test_evaluation_batches_hold_every_clip_once_and_one_modality(datasets):
-    seen = {"face": [], "voice": []}
+    seen, order = {"face": [], "voice": []}, []
     for batch in evaluation_loader(*datasets, batch_size=4):
         (modality,) = [name for name in seen if hasattr(batch, name)]
         seen[modality] += getattr(batch, f"{modality}_id")
+        order.append(modality)
     assert seen["face"] == [f"face{n}" for n in range(7)]
     assert seen["voice"] == [f"voice{n}" for n in range(10)]
+    assert order == ["face", "voice", "face", "voice", "voice"]

@@ -201,8 +201,31 @@ def test_a_folder_trained_on_other_data_is_not_resumed(corpus, finished, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("option", "num_steps"),
+    [
+        ("--debug", 4),  # SpeechBrain's two batches in each of two epochs
+        ("--optimizer_step_limit=5", 5),
+        ("--grad_accumulation_factor=2", 40),
+    ],
+)
+def test_run_options_of_speechbrain_work(corpus, tmp_path, option, num_steps):
+    result = train(corpus, tmp_path, option)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["training"]["num_steps"] == num_steps
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_line(corpus, tmp_path):
+    result = train(corpus, tmp_path, "--device=cuda")
+    assert result.returncode == 2
+    assert "error: device 'cuda' cannot be used" in result.stderr
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--test_only"], "no checkpoint to evaluate; train at least one epoch first"),
         (["--num_clusters=[64]"], "q = 64 is larger than the batch of 32 pairs"),
         (["--no_such_key=1"], "no_such_key"),
         (["--sampling=random"], "sampling: expected 'identities' or 'clips', got 'random'"),
