@@ -15,6 +15,7 @@ META_COLUMNS = {
     "Gender": "gender",
     "Nationality": "nationality",
 }
+VOXCELEB_ID = r"id\d{5}"
 # Of the 1251 identities of VoxCeleb1 the `dimnet` split leaves out these 26.
 DIMNET_LEFT_OUT = """
 10001 10002 10006 10077 10143 10144 10204 10260 10362 10363 10397 10398 10414

@@ -1,8 +1,8 @@
-"""Which pairs are compared: the strata of the field, from identity metadata.
+"""Strata of the field, from identity metadata: who may be whose negative.
 
-A stratum restricts the negatives: U admits all, G those of the same gender, N of the same
-nationality, A of the same age group, GN and GNA of all of them. Positives are never restricted.
-An identity with an unknown attribute matches nobody in a stratum that asks for it.
+U admits all, G those of the same gender, N of the same nationality, A of the same age group, GN
+and GNA of all of them. Positives are never restricted. An identity with an unknown attribute
+matches nobody in a stratum that asks for it.
 """
 
 import numpy as np

@@ -1,0 +1,121 @@
+"""When do two names mean the same clip? Letter for letter, or as paths of VoxCeleb and VGGFace."""
+
+import re
+
+import pandas as pd
+
+from speechbrain_fv.corpora.voxceleb_splits import read_meta
+
+MODALITIES = ("face", "voice")
+SUFFIXES = {"face": (".jpg", ".jpeg", ".png"), "voice": (".wav", ".m4a", ".flac")}
+_JOINED = re.compile(r"(id\d{5})--(?:1\.6--)?(?:(.{11})--)?(\d+)")
+_VIDEO_AND_NUMBER = re.compile(r"(.{11})_(\d+)")
+
+
+class ExactNames:
+    """A clip is known by its name, letter for letter; a name tells no identity.
+
+    Example
+    -------
+    >>> ExactNames().keys(["a.wav"], "voice").tolist()
+    ['a.wav']
+    """
+
+    def keys(self, names, modality):
+        """Returns the keys under which clips are looked up: the names."""
+        return pd.Series(names, dtype=object)
+
+    def identities(self, names):
+        """Returns None: the identity is not in the name."""
+        return None
+
+
+class VoxCelebNames:
+    """A clip is known by identity, video and number, however the path is written.
+
+    Voices: ``id10001/<video>/00001.wav``, ``Name/<video>_0000001.wav`` and this package's ID
+    ``id10001--<video>--00001``. Faces: ``Name/<video>/0000025.jpg``,
+    ``Name/1.6/<video>/0000025.jpg``, stills ``Name/00000025.jpg``, and the IDs ``id10001--1.6--<video>--0000025.jpg``. Folders before
+    the identity do not count, nor do leading zeros; a name of VGGFace and its VoxCeleb1 id are one
+    identity.
+
+    Arguments
+    ---------
+    meta_csv : path
+        `vox1_meta.csv`.
+
+    Raises
+    ------
+    ValueError
+        If the file is absent or malformed.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "vox1_meta.csv"
+    >>> _ = path.write_text(
+    ...     "VoxCeleb1 ID\\tVGGFace1 ID\\tGender\\tNationality\\n"
+    ...     "id10001\\tA.J._Buckley\\tm\\tIreland\\n"
+    ... )
+    >>> names = ["A.J._Buckley/Y8hIVOBuels_0000001.wav", "id10001/Y8hIVOBuels/00001.wav"]
+    >>> VoxCelebNames(path).keys(names, "voice").unique().tolist()
+    ['id10001/Y8hIVOBuels/1']
+    """
+
+    def __init__(self, meta_csv):
+        self.meta_csv = meta_csv
+        meta = read_meta(meta_csv)
+        self.identity_of = dict(zip(meta.name, meta.identity, strict=True))
+        self.identity_of.update(zip(meta.identity, meta.identity, strict=True))
+
+    def keys(self, names, modality):
+        """Returns the keys under which clips are looked up.
+
+        Arguments
+        ---------
+        names : sequence of str
+        modality : str
+            "face" or "voice".
+
+        Returns
+        -------
+        pandas.Series of str
+            ``identity/video/number``; None for a name of another form or the other modality.
+        """
+        parts = (self._parts(name, modality) for name in names)
+        return pd.Series([found and "/".join(found) for found in parts], dtype=object)
+
+    def identities(self, names):
+        """Returns the VoxCeleb1 id of each name as a pandas.Series; None where it has none."""
+        parts = (self._parts(name, "face") or self._parts(name, "voice") for name in names)
+        return pd.Series([found and found[0] for found in parts], dtype=object)
+
+    def _parts(self, name, modality):
+        """Returns (identity, video, number) of a name, or None."""
+        stem, dot, suffix = name.rpartition(".")
+        if not dot or "/" in suffix or "--" in suffix:
+            stem, suffix = name, ""
+        if suffix and f".{suffix.lower()}" not in SUFFIXES[modality]:
+            return None
+        joined = _JOINED.fullmatch(stem)
+        if joined:
+            who, video, number = joined.groups(default="")
+        else:
+            who, video, number = self._path_parts(stem.split("/"))
+        identity = self.identity_of.get(who)
+        if identity is None or not number.isdecimal() or (modality == "voice" and not video):
+            return None
+        return identity, video, str(int(number))
+
+    def _path_parts(self, folders):
+        """Returns the identity's folder, the video ("" for a still) and the number."""
+        *folders, number = folders
+        pair = _VIDEO_AND_NUMBER.fullmatch(number)
+        if pair:
+            return (folders or [""])[-1], *pair.groups()
+        for video in ([], folders[-1:]):
+            rest = folders[: len(folders) - len(video)]
+            if video and rest[-1:] == ["1.6"]:
+                rest = rest[:-1]
+            if rest and rest[-1] in self.identity_of:
+                return rest[-1], *(video or [""]), number
+        return "", "", ""
