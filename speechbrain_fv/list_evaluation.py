@@ -61,7 +61,9 @@ def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SI
     {'2': {'accuracy': 1.0, 'chance': 0.5, 'num_trials': 6}}
     """
     vectors = {
-        modality: metrics.unit_rows(torch.as_tensor(getattr(embeddings, modality), device=device))
+        modality: metrics.unit_rows(
+            torch.as_tensor(np.ascontiguousarray(getattr(embeddings, modality)), device=device)
+        )
         for modality in ("face", "voice")
     }
     attributes = _attribute_codes(embeddings, metadata)
@@ -174,14 +176,15 @@ def _listed_counts(positives, negatives):
 def _matching(resolved, vectors, chunk_size):
     """Returns the accuracy by the number of candidates."""
     scores = _pair_scores(resolved, vectors, chunk_size)
-    num_candidates = torch.as_tensor((resolved.targets >= 0).sum(axis=1), device=scores.device)
+    num_candidates = torch.as_tensor((resolved.candidates >= 0).sum(axis=1), device=scores.device)
     positive, negatives = scores[:, :1], scores[:, 1:]
-    won = (negatives <= positive).all(dim=1) / (1.0 + (negatives == positive).sum(dim=1))
+    won = (negatives <= positive).all(dim=1).double() / (1 + (negatives == positive).sum(dim=1))
     accuracy = {}
-    for size in num_candidates.unique().tolist():
+    # Of all rows: a size of which no row is left is reported with no trials.
+    for size in np.unique((resolved.trials.targets != "").sum(axis=1)).tolist():
         wins = won[num_candidates == size]
         accuracy[str(size)] = {
-            "accuracy": _number(wins.double().mean()),
+            "accuracy": _number(wins.mean()),
             "chance": 1 / size,
             "num_trials": len(wins),
         }
@@ -196,7 +199,7 @@ def _pair_scores(resolved, vectors, chunk_size):
     probe, target = ("face", "voice") if resolved.probe == "face" else ("voice", "face")
     device = vectors[probe].device
     probes = torch.as_tensor(resolved.probes, device=device)
-    targets = torch.as_tensor(resolved.targets, device=device).reshape(len(probes), -1)
+    targets = torch.as_tensor(resolved.candidates, device=device)
     scores = vectors[probe].new_empty(targets.shape)
     step = max(1, chunk_size // (vectors[probe].shape[1] * (targets.shape[1] + 1)))
     for rows in torch.arange(len(probes), device=device).split(step):
@@ -265,7 +268,7 @@ def _agreement(resolved, attributes):
     if resolved.trials.kind == "retrieval":
         return None
     target = "voice" if resolved.probe == "face" else "face"
-    targets = resolved.targets.reshape(len(resolved.probes), -1)
+    targets = resolved.candidates
     if resolved.trials.kind == "verification":
         negative = ~resolved.labels[:, None]
     else:

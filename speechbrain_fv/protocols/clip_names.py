@@ -25,7 +25,7 @@ class ExactNames:
         """Returns the keys under which clips are looked up: the names."""
         return pd.Series(names, dtype=object)
 
-    def identities(self, names):
+    def identities(self, names, modality):
         """Returns None: the identity is not in the name."""
         return None
 
@@ -33,11 +33,11 @@ class ExactNames:
 class VoxCelebNames:
     """A clip is known by identity, video and number, however the path is written.
 
-    Voices: ``id10001/<video>/00001.wav``, ``Name/<video>_0000001.wav`` and this package's ID
-    ``id10001--<video>--00001``. Faces: ``Name/<video>/0000025.jpg``,
-    ``Name/1.6/<video>/0000025.jpg``, stills ``Name/00000025.jpg``, and the IDs ``id10001--1.6--<video>--0000025.jpg``. Folders before
-    the identity do not count, nor do leading zeros; a name of VGGFace and its VoxCeleb1 id are one
-    identity.
+    Voices: ``id10001/<video>/00001.wav``, ``Name/<video>_0000001.wav`` and the ID of this
+    package's manifests, ``id10001--<video>--00001``. Faces: ``Name/<video>/0000025.jpg``,
+    ``Name/1.6/<video>/0000025.jpg``, ``id10001--1.6--<video>--0000025.jpg``, and the same without
+    video for stills. Folders before the identity do not count, nor do leading zeros; a name of
+    VGGFace and its VoxCeleb1 id are one identity.
 
     Arguments
     ---------
@@ -84,9 +84,9 @@ class VoxCelebNames:
         parts = (self._parts(name, modality) for name in names)
         return pd.Series([found and "/".join(found) for found in parts], dtype=object)
 
-    def identities(self, names):
-        """Returns the VoxCeleb1 id of each name as a pandas.Series; None where it has none."""
-        parts = (self._parts(name, "face") or self._parts(name, "voice") for name in names)
+    def identities(self, names, modality):
+        """Returns the VoxCeleb1 id of each name as a pandas.Series; None where it has no key."""
+        parts = (self._parts(name, modality) for name in names)
         return pd.Series([found and found[0] for found in parts], dtype=object)
 
     def _parts(self, name, modality):

@@ -56,6 +56,11 @@ class ResolvedList:
         """ "F-V" when the probes are faces, else "V-F"."""
         return "F-V" if self.probe == "face" else "V-F"
 
+    @property
+    def candidates(self):
+        """`targets` of verification and matching as (num_left, max_candidates)."""
+        return self.targets if self.targets.ndim == 2 else self.targets[:, None]
+
 
 def resolve_lists(source, embeddings, metadata=None):
     """Returns the lists of one or more sources as rows of the embeddings.
@@ -63,6 +68,7 @@ def resolve_lists(source, embeddings, metadata=None):
     Arguments
     ---------
     source : PublishedLists, ListFile or SampledTrials, or a sequence of them
+        A mapping with the key ``trials``, as a YAML of hparams/protocols makes it, stands for that.
     embeddings : Embeddings
         With `face_id` and `voice_id`.
     metadata : pandas.DataFrame, optional
@@ -86,6 +92,7 @@ def resolve_lists(source, embeddings, metadata=None):
     sources = source if isinstance(source, (list, tuple)) else [source]
     indices, resolved = {}, []
     for source in sources:
+        source = source["trials"] if isinstance(source, dict) else source
         for trials in source.read(embeddings, metadata):
             naming = trials.clip_names
             if id(naming) not in indices:
@@ -114,15 +121,18 @@ class _ClipIndex:
                 raise ValueError(
                     f"embeddings: {named(clips)} are one {modality} clip to the list; keep one."
                 )
-            self.index[modality] = pd.Index(keys)
+            # Clips without a key can be named by no list.
+            known = keys.notna().to_numpy()
+            self.index[modality] = pd.Index(keys[known]), np.flatnonzero(known)
 
     def rows(self, names, modality):
         """Returns the row of each name, -1 where there is none; the shape is kept."""
         codes, values = pd.factorize(names.ravel())
         keys = self.naming.keys(values.tolist(), modality)
-        rows = self.index[modality].get_indexer(pd.Index(keys))
-        # A name without a key would match another one, and padding a clip without a name.
-        rows[keys.isna().to_numpy() | (values == "")] = -1
+        index, places = self.index[modality]
+        hits = index.get_indexer(pd.Index(keys))
+        hits[values == ""] = -1  # padding names no clip, even where one is called ""
+        rows = np.where(hits < 0, -1, np.append(places, -1)[hits])
         return rows[codes].reshape(names.shape)
 
 
@@ -153,7 +163,11 @@ def _resolve(trials, embeddings, index):
         kept = [complete, complete]
         num_unresolved = int((~complete).sum())
     probes, targets = probes[kept[0]], targets[kept[1]]
-    truth = _truth(trials, kept, index.naming)
+    # Labels and the order of candidates say it already.
+    needs_truth = trials.kind == "retrieval" or (
+        trials.kind == "verification" and trials.labels is None
+    )
+    truth = _truth(trials, kept, index.naming, probe) if needs_truth else None
     by_embeddings = _identities(embeddings, probe, probes, targets)
     labels, identities, num_contradictions = _answers(trials, kept, truth, by_embeddings)
     resolved = ResolvedList(
@@ -201,15 +215,20 @@ def _missing(name, modality, clips):
     return pd.DataFrame(table)
 
 
-def _truth(trials, kept, naming):
+def _truth(trials, kept, naming, probe):
     """Returns who the names say it is, as codes of probes and targets; None if they do not."""
-    names = [trials.probes[kept[0]], trials.targets[kept[1]]]
-    codes, values = pd.factorize(np.concatenate([part.ravel() for part in names]))
-    identities = naming.identities(values.tolist())
-    if identities is None:
-        return None
-    people = pd.factorize(identities)[0][codes]
-    return people[: len(names[0])], people[len(names[0]) :].reshape(names[1].shape)
+    people = []
+    for modality, names in (
+        (probe, trials.probes[kept[0]]),
+        (_OTHER[probe], trials.targets[kept[1]]),
+    ):
+        codes, values = pd.factorize(names.ravel())
+        identities = naming.identities(values.tolist(), modality)
+        if identities is None:
+            return None
+        people.append(identities.to_numpy()[codes])
+    codes = pd.factorize(np.concatenate(people))[0]
+    return codes[: len(people[0])], codes[len(people[0]) :].reshape(trials.targets[kept[1]].shape)
 
 
 def _identities(embeddings, probe, probes, targets):
@@ -227,8 +246,8 @@ def _answers(trials, kept, truth, by_embeddings):
         contradicted = _num_positives(*identities) != _num_positives(query, target)
         return None, identities, int(contradicted.sum())
     if trials.kind == "verification":
-        stated = trials.labels[kept[0]] if trials.labels is not None else None
-        labels = stated if stated is not None else np.equal(*(truth or by_embeddings))
+        stated = trials.labels is not None
+        labels = trials.labels[kept[0]] if stated else np.equal(*(truth or by_embeddings))
         return labels, (None, None), int((labels != (query == target)).sum())
     same = query[:, None] == target
     contradicted = ~same[:, 0] | same[:, 1:].any(axis=1)
