@@ -13,6 +13,7 @@ import torch
 
 from speechbrain_fv import metrics
 from speechbrain_fv.files import write_table
+from speechbrain_fv.list_metrics import average_precisions, listed_counts, pair_scores, wins
 from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, write_list
 
 NUM_EXAMPLES = 5
@@ -152,9 +153,9 @@ def _facts(resolved):
 
 def _verification(resolved, vectors, chunk_size):
     """Returns AUC, EER and the numbers of trials."""
-    scores = _pair_scores(resolved, vectors, chunk_size)[:, 0]
+    scores = _scores(resolved, vectors, chunk_size)[:, 0]
     labels = torch.as_tensor(resolved.labels, device=scores.device)
-    counts = _listed_counts(scores[labels], scores[~labels])
+    counts = listed_counts(scores[labels], scores[~labels])
     return {
         "auc": _number(metrics.area_under_curve(counts)),
         "eer": _number(metrics.equal_error_rate(counts)),
@@ -164,74 +165,42 @@ def _verification(resolved, vectors, chunk_size):
     }
 
 
-def _listed_counts(positives, negatives):
-    """Returns the `PooledCounts` of two sets of scores."""
-    negatives = negatives.sort().values
-    thresholds, num_positives = positives.unique(return_counts=True)
-    below = torch.searchsorted(negatives, thresholds)
-    upto = torch.searchsorted(negatives, thresholds, right=True)
-    return metrics.PooledCounts(thresholds, num_positives, below, upto - below, len(negatives))
-
-
 def _matching(resolved, vectors, chunk_size):
     """Returns the accuracy by the number of candidates."""
-    scores = _pair_scores(resolved, vectors, chunk_size)
-    num_candidates = torch.as_tensor((resolved.candidates >= 0).sum(axis=1), device=scores.device)
-    positive, negatives = scores[:, :1], scores[:, 1:]
-    won = (negatives <= positive).all(dim=1).double() / (1 + (negatives == positive).sum(dim=1))
+    won = wins(_scores(resolved, vectors, chunk_size)).cpu().numpy()
+    num_candidates = (resolved.candidates >= 0).sum(axis=1)
     accuracy = {}
     # Of all rows: a size of which no row is left is reported with no trials.
     for size in np.unique((resolved.trials.targets != "").sum(axis=1)).tolist():
-        wins = won[num_candidates == size]
+        of_size = won[num_candidates == size]
         accuracy[str(size)] = {
-            "accuracy": _number(wins.mean()),
+            "accuracy": float(of_size.mean()) if len(of_size) else None,
             "chance": 1 / size,
-            "num_trials": len(wins),
+            "num_trials": len(of_size),
         }
     return {"accuracy": accuracy}
 
 
-def _pair_scores(resolved, vectors, chunk_size):
-    """Returns the cosines (num_rows, max_candidates) of each probe with its targets, padded -inf.
-
-    Rounded as `metrics.cosine_scores` does it, so that equal embeddings tie.
-    """
-    probe, target = ("face", "voice") if resolved.probe == "face" else ("voice", "face")
-    device = vectors[probe].device
-    probes = torch.as_tensor(resolved.probes, device=device)
-    targets = torch.as_tensor(resolved.candidates, device=device)
-    scores = vectors[probe].new_empty(targets.shape)
-    step = max(1, chunk_size // (vectors[probe].shape[1] * (targets.shape[1] + 1)))
-    for rows in torch.arange(len(probes), device=device).split(step):
-        candidates = vectors[target][targets[rows].clamp(min=0)]
-        scores[rows] = (candidates @ vectors[probe][probes[rows], :, None]).squeeze(2)
-    scores.div_(metrics.SCORE_STEP).round_().mul_(metrics.SCORE_STEP)
-    return scores.masked_fill_(targets < 0, -torch.inf)
-
-
 def _retrieval(resolved, vectors, chunk_size):
     """Returns mAP by query and by identity, beside chance."""
-    probe, target = ("face", "voice") if resolved.probe == "face" else ("voice", "face")
-    device = vectors[probe].device
-    query, gallery = (
-        torch.as_tensor(people, device=device)
-        for people in (resolved.probe_identity, resolved.target_identity)
+    probe, target = _modalities(resolved)
+    query, gallery, probes, targets = (
+        torch.as_tensor(rows, device=vectors[probe].device)
+        for rows in (
+            resolved.probe_identity,
+            resolved.target_identity,
+            resolved.probes,
+            resolved.targets,
+        )
     )
-    scored = metrics.score_queries(
-        vectors[probe][torch.as_tensor(resolved.probes, device=device)],
-        vectors[target][torch.as_tensor(resolved.targets, device=device)],
-        query,
-        gallery,
-        torch.zeros_like(query),
-        torch.zeros_like(gallery),
-        max_candidates=2,
-        chunk_size=chunk_size,
+    num_positives, precision = average_precisions(
+        vectors[probe][probes], vectors[target][targets], query, gallery, chunk_size
     )
-    has_positive = scored.num_positives > 0
-    precision = scored.average_precision[has_positive]
+    has_positive = num_positives > 0
+    precision = precision[has_positive]
     identity = query[has_positive].unique(return_inverse=True)[1]
     per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
-    chance = metrics.chance_average_precision(scored.num_positives[has_positive], len(gallery))
+    chance = metrics.chance_average_precision(num_positives[has_positive], len(gallery))
     return {
         "map": _number(precision.mean()),
         "map_per_identity": _number(per_identity.mean()),
@@ -240,6 +209,21 @@ def _retrieval(resolved, vectors, chunk_size):
         "num_queries_without_positive": int((~has_positive).sum()),
         "gallery_size": len(gallery),
     }
+
+
+def _scores(resolved, vectors, chunk_size):
+    """Returns the scores (num_left, max_candidates) of verification or matching trials."""
+    probe, target = _modalities(resolved)
+    device = vectors[probe].device
+    rows, columns = (
+        torch.as_tensor(part, device=device) for part in (resolved.probes, resolved.candidates)
+    )
+    return pair_scores(vectors[probe], vectors[target], rows, columns, chunk_size)
+
+
+def _modalities(resolved):
+    """Returns the modality of the probes and of the targets."""
+    return ("face", "voice") if resolved.probe == "face" else ("voice", "face")
 
 
 _KINDS = {"verification": _verification, "matching": _matching, "retrieval": _retrieval}
@@ -267,7 +251,7 @@ def _agreement(resolved, attributes):
     """Returns by attribute the share of negative pairs that agree; None for retrieval."""
     if resolved.trials.kind == "retrieval":
         return None
-    target = "voice" if resolved.probe == "face" else "face"
+    target = _modalities(resolved)[1]
     targets = resolved.candidates
     if resolved.trials.kind == "verification":
         negative = ~resolved.labels[:, None]

@@ -1,6 +1,7 @@
 """When do two names mean the same clip? Letter for letter, or as paths of VoxCeleb and VGGFace."""
 
 import re
+from functools import lru_cache
 
 import pandas as pd
 
@@ -66,6 +67,8 @@ class VoxCelebNames:
         meta = read_meta(meta_csv)
         self.identity_of = dict(zip(meta.name, meta.identity, strict=True))
         self.identity_of.update(zip(meta.identity, meta.identity, strict=True))
+        # Lists of a family name the same clips again and again.
+        self._parts = lru_cache(maxsize=2**19)(self._parts)
 
     def keys(self, names, modality):
         """Returns the keys under which clips are looked up.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from speechbrain_fv.protocols.clip_names import VoxCelebNames
 from speechbrain_fv.protocols.lists import (
@@ -172,9 +173,10 @@ class PublishedLists:
         target = "voice" if entry.probe == "face" else "face"
         one_line_each = entry.kind == "retrieval" and len(files) == 1
         for side, (modality, paths) in enumerate(((entry.probe, probes), (target, targets))):
-            wrong = self.clip_names.keys(paths.ravel(), modality).isna().to_numpy()
-            wrong = (wrong & (paths.ravel() != "")).reshape(len(paths), -1)
-            if wrong.any():
+            names = pd.Series(pd.unique(paths.ravel()))
+            names = names[self.clip_names.keys(names.tolist(), modality).isna() & (names != "")]
+            if len(names):
+                wrong = np.isin(paths.astype(str), names.tolist()).reshape(len(paths), -1)
                 row = int(wrong.any(axis=1).argmax())
                 line = side + 1 if one_line_each else row + first
                 path = paths.reshape(len(paths), -1)[row, wrong[row].argmax()]
