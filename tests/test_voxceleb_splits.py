@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from speechbrain_fv.corpora.voxceleb_splits import (
+    DIMNET_LEFT_OUT,
     PUBLISHED_COUNTS,
     dimnet_split,
     pins_split,
@@ -72,6 +73,21 @@ def test_dimnet_split_equals_the_published_lists():
         published = pd.read_csv(REAL / "ssos" / f"vox1_{name}.csv")
         expected = set(published.VoxCeleb1_ID[published.Set != "none"])
         assert {identity for identity, part in split_of.items() if part == split} == expected
+        left_out = set(published.VoxCeleb1_ID[published.Set == "none"])
+        assert left_out == {f"id{n}" for n in DIMNET_LEFT_OUT.split()} & {*published.VoxCeleb1_ID}
+
+
+@real
+def test_people_of_the_dimnet_test_split():
+    meta = read_meta(REAL / "vox1_meta.csv")
+    people = meta[meta.identity.map(dimnet_split(meta)) == "test"]
+    assert people.gender.value_counts().to_dict() == {"m": 115, "f": 74}
+    assert people.nationality.nunique() == 18
+    partners = {
+        attributes: (people.groupby([*attributes]).identity.transform("size") > 1).sum()
+        for attributes in (("nationality",), ("gender", "nationality"))
+    }
+    assert partners == {("nationality",): 179, ("gender", "nationality"): 174}
 
 
 @real
