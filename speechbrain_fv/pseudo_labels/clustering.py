@@ -85,14 +85,14 @@ def _means(points, columns, num_columns):
     return torch.bmm(members, points), members.sum(dim=2)
 
 
-def _reseed(points, centres, occupied, columns, sizes):
-    """Puts the j-th empty cluster of a clustering on the j-th farthest point from its own centre.
+def _reseed(points, columns, old_centres, centres, occupied, sizes):
+    """Puts the j-th empty cluster on the j-th farthest point from the centre it was assigned to.
 
     Points that lie on their centres, as all do where there are fewer distinct points than clusters,
     are not taken: the cluster stays empty. Changes `centres` and `occupied`.
     """
     num_sets, num_points, dim = points.shape
-    own = centres.gather(1, columns.flatten(1).unsqueeze(2).expand(-1, -1, dim))
+    own = old_centres.gather(1, columns.flatten(1).unsqueeze(2).expand(-1, -1, dim))
     offsets = points.unsqueeze(1) - own.view(num_sets, -1, num_points, dim)  # (P, n, B, K)
     distances, order = offsets.square().sum(dim=3).sort(dim=2, descending=True, stable=True)
     floor = SAME_POINT * points.square().sum(dim=2).amax(dim=1, keepdim=True)  # (P, 1)
@@ -159,12 +159,13 @@ def kmeans(points, num_clusters, generator, max_iterations=300):
     for iteration in range(1, max_iterations + 1):
         before, columns = columns, _assign(points, centres, occupied, sizes)
         sums, counts = _means(points, columns, occupied.shape[1])
-        centres, occupied = sums / counts.clamp_min(1).unsqueeze(2), counts > 0
+        old_centres, centres = centres, sums / counts.clamp_min(1).unsqueeze(2)
+        occupied = counts > 0
         # Between two looks a converged iteration changes nothing, an empty cluster stays empty.
         if iteration % look_every == 0:
             num_occupied = int(occupied.sum())
             if num_occupied < occupied.numel():
-                _reseed(points, centres, occupied, columns, sizes)
+                _reseed(points, columns, old_centres, centres, occupied, sizes)
             if torch.equal(columns, before) and int(occupied.sum()) == num_occupied:
                 break
     centres = (sums / counts.unsqueeze(2) + origin).split(sizes, dim=1)

@@ -70,7 +70,7 @@ def median_gradient_norm(point, points):
     return np.linalg.norm(units.sum(axis=0)) / len(points)
 
 
-def weiszfeld(points, iterations=2000):
+def weiszfeld(points, iterations=300):
     """Eq. 4 by the plain iteration; for points that the median does not meet."""
     point = points.mean(axis=0)
     for _ in range(iterations):
