@@ -8,6 +8,7 @@ EXTRAS = {
     "transformers": ["transformers>=5.0,<6"],
     "tensorboard": ["tensorboard>=2.16,<3"],
     "wandb": ["wandb>=0.17,<1"],
+    "benchmark": ["faiss-cpu>=1.8,<2", "scikit-learn>=1.4,<2"],  # peers of recipes/benchmark.py
 }
 TEST = ["pytest>=8,<10", "ruff>=0.6,<1", "scikit-learn>=1.4,<2", *EXTRAS["transformers"]]
 

@@ -99,7 +99,7 @@ def test_bilinear_score_has_the_gradient_that_algorithm_1_prints():
     assert torch.allclose(x.grad, printed)
 
 
-@pytest.mark.parametrize("label", [[0, 2, 1, 2], [0, -1, 1, -1], [-1, -1, -1, -1]])
+@pytest.mark.parametrize("label", [[0, 2, 1, 2], [1, 1, 1, 1], [0, -1, 1, -1], [-1, -1, -1, -1]])
 def test_identity_loss_equals_the_reference_and_skips_the_unknown(label):
     loss = IdentityLoss(embedding_dim=6, attributes=("identity", "gender"))
     loss.set_classes({"identity": 4, "gender": 3})
@@ -153,6 +153,48 @@ def test_every_reading_trains_with_finite_gradients(discriminator, agreement, co
         assert gradient is not None and torch.isfinite(gradient).all()
     assert set(monitors) == {"agreement_q2", "agreement_q4"}
     assert all(0 <= value <= 1 for value in monitors.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_gradients_are_finite_when_every_feature_is_the_same(dtype, value):
+    pairs = torch.full((2, 8, 6), value, dtype=dtype, requires_grad=True)
+    terms, _ = engine()(*pairs, {}, torch.Generator().manual_seed(0))
+    sum(terms.values()).backward()
+    assert torch.isfinite(pairs.grad).all()
+
+
+def test_autocast_does_not_round_the_self_learning_terms():
+    """Under autocast the cosines had three digits, and tau = 0.1 multiplied the error by ten."""
+    face, voice = torch.randn(2, 16, 6, generator=torch.Generator().manual_seed(6))
+    expected, _ = engine()(face, voice, {}, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        terms, _ = engine()(face, voice, {}, torch.Generator().manual_seed(0))
+    assert {name: term.item() for name, term in terms.items()} == {
+        name: term.item() for name, term in expected.items()
+    }
+
+
+def test_equation_11_weighs_the_terms_of_the_paper(pairs):
+    """L = L_cma + gamma1 L_Bi-P + gamma2 L_id + L_KL of one batch, from logits to the sum."""
+    face, voice, face_labels, voice_labels, _ = pairs
+    logits = LinearDiscriminator(6, (5,))(face, voice, None, None, q=5)
+    identity = torch.arange(12) % 5
+    f, v = (x.detach().numpy() for x in logits)
+    expected = (
+        reference.agreement(f, v)
+        + 10 * reference.bi_directional(f, v, face_labels, voice_labels)
+        + 0.1 * reference.identity(f, v, identity)
+        + reference.kl(f, v)
+    )
+    terms = {
+        "L_cma": cross_modal_agreement(PredictedAgreement()(None, None, *logits, None, None, 5)),
+        "L_BiP": bi_directional_loss(*logits, face_labels, voice_labels),
+        "L_id": bi_directional_loss(*logits, identity, identity),
+        "L_KL": symmetric_kl(*logits),
+    }
+    weights = LossWeights({"L_cma": 1.0, "L_BiP": 10.0, "L_id": 0.1, "L_KL": 1.0})
+    assert weights(terms, step=0).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_terms_of_several_q_add_up():

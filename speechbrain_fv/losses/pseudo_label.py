@@ -285,7 +285,11 @@ class PseudoLabelLoss(torch.nn.Module):
             Per q the share of pairs whose two hard labels agree, the mean of Eq. 5, in [0, 1].
         """
         labels = self.labeler(face, voice, generator)  # (number of q, 2, B)
-        face, voice = face.float(), voice.float()
+        # Cosines divided by tau need more digits than half precision has.
+        with torch.autocast(face.device.type, enabled=False):
+            return self._terms(face.float(), voice.float(), labels)
+
+    def _terms(self, face, voice, labels):
         terms = {name: face.new_zeros(()) for name in ("L_cma", "L_BiP", "L_KL")}
         monitors = {}
         for q, (face_labels, voice_labels) in zip(self.labeler.num_clusters, labels, strict=True):

@@ -61,3 +61,46 @@ def ranks_by_distance(points, labels, q, prototype):
     distances = {c: math.dist(points[labels == c].mean(axis=0), prototype) for c in range(q)}
     ordered = sorted(range(q), key=lambda c: (distances[c], c))
     return {c: ordered.index(c) for c in range(q)}
+
+
+def median_gradient_norm(point, points):
+    """How far a point, not among the points, is from the first-order condition of Eq. 4."""
+    offsets = points - point
+    units = offsets / np.linalg.norm(offsets, axis=1, keepdims=True)
+    return np.linalg.norm(units.sum(axis=0)) / len(points)
+
+
+def weiszfeld(points, iterations=300):
+    """Eq. 4 by the plain iteration; for points that the median does not meet."""
+    point = points.mean(axis=0)
+    for _ in range(iterations):
+        weights = [1 / math.dist(point, other) for other in points]
+        point = np.average(points, axis=0, weights=weights)
+    return point
+
+
+def lloyd(points, centres):
+    """K-means from given centres, until no assignment changes; empty clusters: farthest points."""
+    centres = np.array(centres, dtype=float)
+    labels = None
+    while True:
+        distances = [[math.dist(point, centre) for centre in centres] for point in points]
+        new = np.argmin(distances, axis=1)
+        if labels is not None and (new == labels).all():
+            return labels, centres
+        labels = new
+        farthest = sorted(range(len(points)), key=lambda i: -distances[i][labels[i]])
+        for c in range(len(centres)):
+            if (labels == c).any():
+                centres[c] = points[labels == c].mean(axis=0)
+            else:
+                centres[c] = points[farthest.pop(0)]
+
+
+def labels_of_a_batch(points, seeds, history, momentum):
+    """One modality's labels for one q, from Eq. 3 to the ranks of Fig. 2."""
+    scaled = scale_columns(points)
+    prototype = running_prototype(history, weiszfeld(scaled), momentum)
+    labels, _ = lloyd(scaled, seeds)
+    ranks = ranks_by_distance(scaled, labels, len(seeds), prototype)
+    return np.array([ranks[label] for label in labels]), prototype

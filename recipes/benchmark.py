@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Measures a part of the project beside its peers, in one run on the same inputs.
+
+    python recipes/benchmark.py pseudo-labels [--device=cuda] [--json=FILE] [--max_batch=N]
+
+Peers that are not installed are named with what to install.
+"""
+
+import importlib
+import sys
+
+from speechbrain_fv.cli import run_script
+
+# Subcommand -> module of speechbrain_fv.benchmarks whose main(argv) runs it.
+BENCHMARKS = {"pseudo-labels": "pseudo_labels"}
+
+
+def main(argv):
+    """Runs the benchmark named first with the arguments after it."""
+    if argv[0] in ("-h", "--help"):
+        return
+    if argv[0] not in BENCHMARKS:
+        raise ValueError(f"benchmark: expected one of {', '.join(BENCHMARKS)}, got {argv[0]!r}")
+    importlib.import_module(f"speechbrain_fv.benchmarks.{BENCHMARKS[argv[0]]}").main(argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -1,0 +1,36 @@
+"""The benchmark's own arithmetic, and its command on sizes that take no time."""
+
+import json
+
+import pytest
+import torch
+
+from speechbrain_fv.benchmarks import pseudo_labels
+
+
+def test_inertias_equal_the_definition():
+    points = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(9).expand(1, 2, -1) % 4
+    expected = [
+        sum(
+            (x[labels[0, 0] == c] - x[labels[0, 0] == c].mean(dim=0)).square().sum().item()
+            for c in range(4)
+        )
+        for x in points
+    ]
+    assert pseudo_labels.inertias(points, labels)[0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_command_writes_every_method_and_part(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(pseudo_labels, "SIZES", ((24, 6, (2, 5), 1),))
+    pseudo_labels.main([f"--json={tmp_path / 'figures.json'}"])
+    (size,) = json.loads((tmp_path / "figures.json").read_text())["sizes"]
+    for methods in size["methods"].values():
+        assert list(methods) == ["scikit-learn", "faiss", "torch loop", "ours"]
+        for name, result in methods.items():
+            if "missing" in result:
+                assert name == "faiss" and "pip install" in result["missing"]
+            else:
+                assert set(result["inertia"]) == {"q2", "q5"} and result["least_ms"] > 0
+    assert size["parts"]["label step"]["share"] == 1
+    assert "24 x 6, two modalities" in capsys.readouterr().out
