@@ -7,6 +7,7 @@ import torch
 from speechbrain_fv.losses import (
     BilinearAgreement,
     IdentityLoss,
+    InfoNCELoss,
     LinearDiscriminator,
     LossWeights,
     Objective,
@@ -237,3 +238,22 @@ def test_weighted_sum_follows_the_ramp():
 def test_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError, match="temperature: expected a positive"):
         PrototypeDiscriminator(temperature)
+    with pytest.raises(ValueError, match="temperature: expected a positive"):
+        InfoNCELoss(temperature)
+
+
+@pytest.mark.parametrize("identity", [[0, 1, 2, 3], [0, 1, 0, 2], [0, -1, -1, 1], [5, 5, 5, 5]])
+def test_infonce_equals_the_reference_and_leaves_out_the_same_identity(identity):
+    rng = torch.Generator().manual_seed(6)
+    face, voice = torch.randn(2, 4, 6, generator=rng)
+    targets = {"identity": torch.tensor(identity)}
+    terms, monitors = InfoNCELoss(temperature=0.2)(face, voice, targets)
+    expected = reference.infonce(face.numpy(), voice.numpy(), identity, 0.2)
+    assert terms["L_NCE"].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert 0 <= monitors["pair_accuracy"] <= 1
+
+
+def test_infonce_of_perfect_pairs_picks_all_of_them():
+    targets = {"identity": torch.arange(4)}
+    terms, monitors = InfoNCELoss(temperature=0.01)(torch.eye(4), torch.eye(4), targets)
+    assert terms["L_NCE"] < 1e-6 and monitors["pair_accuracy"] == 1

@@ -4,6 +4,7 @@ A loss is a module called as ``loss(face, voice, targets, generator)``. It retur
 monitors, two dictionaries of scalars: terms are unweighted and trained, monitors are only logged.
 """
 
+from speechbrain_fv.losses.contrastive import InfoNCELoss
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
 from speechbrain_fv.losses.pseudo_label import (
@@ -17,6 +18,7 @@ from speechbrain_fv.losses.pseudo_label import (
 __all__ = [
     "BilinearAgreement",
     "IdentityLoss",
+    "InfoNCELoss",
     "LinearDiscriminator",
     "LossWeights",
     "Objective",

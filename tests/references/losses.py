@@ -63,3 +63,21 @@ def identity(face_logits, voice_logits, labels):
         if label >= 0:
             total += cross_entropy(face, label) + cross_entropy(voice, label)
     return total / len(labels)
+
+
+def infonce(faces, voices, identities, tau):
+    """Both directions' -log softmax at the own pair, other pairs of the identity left out."""
+    total = 0.0
+    for queries, gallery in ((faces, voices), (voices, faces)):
+        for i, query in enumerate(queries):
+            kept = [
+                j
+                for j in range(len(gallery))
+                if j == i or identities[j] != identities[i] or identities[i] == -1
+            ]
+            cosines = [
+                query @ gallery[j] / (np.linalg.norm(query) * np.linalg.norm(gallery[j]))
+                for j in kept
+            ]
+            total += cross_entropy([cosine / tau for cosine in cosines], kept.index(i))
+    return total / len(faces)
