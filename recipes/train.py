@@ -5,17 +5,19 @@
 
 Prepares the corpus that the YAML includes, trains, validates every epoch, keeps the best and the
 last checkpoint, evaluates the best one, and leaves report.json, the test embeddings, figures and
-logs in the output folder. Run again, it resumes where it was stopped.
+logs in the output folder. Run again, it resumes where it was stopped. On several GPUs:
+
+    torchrun --nproc_per_node=2 recipes/train.py hparams/bipcm_fst.yaml --batch_size=64
 """
 
-import os
 import sys
 from pathlib import Path
 
 import speechbrain as sb
 from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
-from speechbrain_fv import plots
+from speechbrain_fv import distributed, plots
 from speechbrain_fv.brain import FaceVoiceBrain
 from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import save_embeddings
@@ -36,16 +38,35 @@ def check_sizes(manifests):
             )
 
 
-def check_same_data(checkpointer, key):
-    """Raises ValueError if there are checkpoints and they were trained on other data."""
-    record = checkpointer.checkpoints_dir / "corpus_key.txt"
-    if checkpointer.list_checkpoints() and record.is_file() and record.read_text() != key:
-        raise ValueError(
-            f"{record.parent}: its checkpoints were trained on other data than this run's; choose "
-            "another --output_folder, or delete this folder to start again"
-        )
-    with replacing(record) as file:
-        file.write(key.encode())
+def prepare(hparams, resolved_yaml):
+    """Writes the record of the settings and the manifests of the corpus."""
+    Path(hparams["output_folder"], "hyperparams.yaml").write_text(resolved_yaml, encoding="utf-8")
+    hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
+
+
+def check_same_run(checkpointer, corpus_key, global_batch=None):
+    """Raises ValueError if there are checkpoints and other data or batches were trained on.
+
+    A resumed run goes on with the pairs that its checkpoint has not seen, which takes batches of
+    the same size; None, for a run that does not train, allows any.
+    """
+    folder = checkpointer.checkpoints_dir
+    records = {
+        "corpus_key.txt": (corpus_key, "on other data than this run's"),
+    }
+    if global_batch is not None:
+        difference = f"with another batch than this run's {global_batch} pairs over all processes"
+        records["global_batch.txt"] = (str(global_batch), difference)
+    for name, (value, difference) in records.items():
+        record = folder / name
+        if checkpointer.list_checkpoints() and record.is_file() and record.read_text() != value:
+            raise ValueError(
+                f"{folder}: its checkpoints were trained {difference}, see {name}; choose another "
+                "--output_folder, or delete this folder to start again"
+            )
+    for name, (value, _) in records.items():
+        with replacing(folder / name) as file:
+            file.write(value.encode())
 
 
 def class_indices(manifests, attributes):
@@ -77,13 +98,17 @@ def loaders(hparams, manifests, classes):
         ]
         for split in SPLITS
     }
+    rank, num_processes = distributed.world()
     sampler = hparams["sampler"](
-        manifests.faces["train"].spk_id.tolist(), manifests.voices["train"].spk_id.tolist()
+        manifests.faces["train"].spk_id.tolist(),
+        manifests.voices["train"].spk_id.tolist(),
+        rank=rank,
+        num_processes=num_processes,
     )
     workers = hparams["num_workers"]
     train = training_loader(*datasets["train"], sampler, workers)
     held_out = [
-        evaluation_loader(*datasets[split], hparams["batch_size"], workers)
+        evaluation_loader(*datasets[split], hparams["batch_size"], workers, rank, num_processes)
         for split in ("valid", "test")
     ]
     return sampler, train, *held_out
@@ -108,16 +133,20 @@ def write_results(brain, hparams):
 def main(argv):
     """Prepares, trains, evaluates and reports."""
     run_opts, hparams, resolved_yaml = load_hparams(argv)
-    hparams["objective"].check_batch_size(hparams["batch_size"])
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise ValueError("torchrun: pseudo-labels need the whole batch; run one process")
+    global_batch = hparams["batch_size"] * distributed.world()[1]
+    hparams["objective"].check_batch_size(global_batch)
     sb.create_experiment_directory(hparams["output_folder"])
-    Path(hparams["output_folder"], "hyperparams.yaml").write_text(resolved_yaml, encoding="utf-8")
-
-    hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
+    run_on_main(prepare, [hparams, resolved_yaml])
     manifests = load_manifests(hparams["manifest_folder"])
     check_sizes(manifests)
-    check_same_data(hparams["checkpointer"], manifests.preparation["key"])
+    run_on_main(
+        check_same_run,
+        [
+            hparams["checkpointer"],
+            manifests.preparation["key"],
+            None if run_opts["test_only"] else global_batch,
+        ],
+    )
     classes = class_indices(manifests, hparams["attributes"])
     hparams["objective"].set_classes(
         {name: len(set(class_of.values())) for name, class_of in classes.items()}
@@ -137,7 +166,8 @@ def main(argv):
     brain.train_sampler = sampler
     brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="auc")
-    write_results(brain, hparams)
+    if if_main_process():
+        write_results(brain, hparams)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """The Brain: how a batch becomes a loss and an epoch a checkpoint. No algorithm lives here."""
 
 import zlib
+from itertools import zip_longest
 
+import numpy as np
 import speechbrain as sb
 import torch
+from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
 
+from speechbrain_fv import distributed
 from speechbrain_fv.embeddings import Embeddings
 from speechbrain_fv.evaluation import evaluate
 
@@ -20,27 +24,36 @@ class FaceVoiceBrain(sb.Brain):
     After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # With --debug every process has a temporary folder of its own; the main one's is used.
+        folder = ddp_broadcast(self.checkpointer.checkpoints_dir)
+        self.checkpointer.checkpoints_dir = folder
+
     def compute_forward(self, batch, stage):
-        """Returns (f*, v*) of a batch of pairs, or the embeddings of a batch of one modality."""
+        """Returns (f*, v*) of the global batch of pairs, or of a batch of one modality's clips."""
         batch = batch.to(self.device)
         encoded = []
         if hasattr(batch, "face"):
             encoded.append(self.modules.face_encoder(batch.face))
         if hasattr(batch, "voice"):
             encoded.append(self.modules.voice_encoder(*batch.voice))
-        # One call for both modalities: DDP allows a module one forward per step.
-        refined = self.modules.cmwr(torch.cat(encoded)).float()
-        return refined.chunk(len(encoded))
+        encoded = torch.stack(encoded)
+        if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
+            encoded = distributed.gather(encoded, dim=1)
+        return self.modules.cmwr(encoded).float().unbind()
 
     def compute_objectives(self, predictions, batch, stage):
         """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
         if stage != sb.Stage.TRAIN:
             self._keep(predictions[0], batch)
             return torch.zeros(())
-        face, voice = predictions
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
+        face, voice = predictions
         self._check_embeddings(face, voice)
-        targets = {name: getattr(batch, name) for name in self.hparams.attributes}
+        targets = {
+            name: distributed.gather(getattr(batch, name)) for name in self.hparams.attributes
+        }
         generator = torch.Generator().manual_seed(self._step_seed())
         with torch.autocast(torch.device(self.device).type, enabled=False):
             terms, monitors = self.modules.objective(face, voice, targets, generator)
@@ -51,10 +64,14 @@ class FaceVoiceBrain(sb.Brain):
         """Raises ValueError naming the pairs whose embeddings are NaN or infinite."""
         finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
         if not all(finite):
-            pairs = [name for name, good in zip(self.batch_ids, finite, strict=True) if not good]
+            pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
             raise ValueError(
                 f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}"
             )
+
+    def _all_ids(self):
+        """The pairs of the global batch; all processes must ask, as they do for one error."""
+        return [name for ids in distributed.gather_objects(self.batch_ids) for name in ids]
 
     def _where(self):
         return (
@@ -72,7 +89,19 @@ class FaceVoiceBrain(sb.Brain):
         if self.optimizer_step_limit is not None:
             self.optimizer_step_limit = int(self.optimizer_step_limit)  # text from a command line
         super().on_fit_start()
-        self.hparams.curves.rewind(self.optimizer_step)
+        run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
+
+    def _wrap_distributed(self):
+        """Prepares the modules for several processes, in the place of SpeechBrain's DDP."""
+        if self.distributed_launch:
+            distributed.share(self.modules)
+        else:
+            super()._wrap_distributed()
+
+    def optimizers_step(self):
+        """Steps with the gradient of the global batch."""
+        distributed.average_gradients(self.modules.parameters())
+        super().optimizers_step()
 
     def on_fit_batch_start(self, batch, should_step):
         """Seeds the step's dropout, sets its learning rate."""
@@ -82,7 +111,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Logs the unweighted terms and the monitors of the step."""
-        if should_step:
+        if should_step and if_main_process():
             scalars = {
                 "loss": loss.detach(),
                 "lr": self.optimizer.param_groups[0]["lr"],
@@ -98,7 +127,7 @@ class FaceVoiceBrain(sb.Brain):
             terms = {name: float(value) for name, value in self.scalars.items()}
             raise ValueError(
                 f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
-                f"{', '.join(self.batch_ids)}"
+                f"{', '.join(self._all_ids())}"
             )
 
     def on_evaluate_start(self, max_key=None, min_key=None):
@@ -117,12 +146,16 @@ class FaceVoiceBrain(sb.Brain):
     def _keep(self, embeddings, batch):
         modality = "face" if hasattr(batch, "face") else "voice"
         ids = getattr(batch, f"{modality}_id")
-        self.collected[modality].append((embeddings.cpu(), batch.spk_id, ids))
+        self.collected[modality].append((embeddings.cpu().numpy(), batch.spk_id, ids))
 
     def _gather(self):
+        """The embeddings of all processes, in the order of one process."""
+        collected = distributed.gather_objects(self.collected)
         arrays = {}
-        for modality, parts in self.collected.items():
-            arrays[modality] = torch.cat([vectors for vectors, _, _ in parts]).numpy()
+        for modality in self.collected:
+            turns = zip_longest(*(own[modality] for own in collected))
+            parts = [part for turn in turns for part in turn if part is not None]
+            arrays[modality] = np.concatenate([vectors for vectors, _, _ in parts])
             arrays[f"{modality}_identity"] = [name for _, names, _ in parts for name in names]
             arrays[f"{modality}_id"] = [clip for _, _, clips in parts for clip in clips]
         return Embeddings(**arrays)
@@ -134,6 +167,21 @@ class FaceVoiceBrain(sb.Brain):
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
             return
+        valid, train = run_on_main(self._validate, [epoch])
+        self.hparams.epoch_counter.update_metric(valid["auc_U"])
+        self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
+        self.checkpointer.save_and_keep_only(
+            meta={
+                "auc": float(valid["auc_U"]),
+                "epoch": int(epoch),
+                "steps": int(self.optimizer_step),
+            },
+            max_keys=["auc"],
+            importance_keys=[],
+        )
+
+    def _validate(self, epoch):
+        """Logs the validation to the curves; returns its AUCs and the means of the epoch."""
         report = evaluate(self.embeddings, self.hparams.metadata, tasks=("verification",))
         strata = {name: value for name, value in report["verification"].items() if value}
         valid = {
@@ -146,20 +194,10 @@ class FaceVoiceBrain(sb.Brain):
                 "validation: no face meets the voice of somebody else in these clips; with --debug "
                 "raise batch_size"
             )
-        self.hparams.epoch_counter.update_metric(valid["auc_U"])
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
         curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
-        self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
-        self.checkpointer.save_and_keep_only(
-            meta={
-                "auc": float(valid["auc_U"]),
-                "epoch": int(epoch),
-                "steps": int(self.optimizer_step),
-            },
-            max_keys=["auc"],
-            importance_keys=[],
-        )
+        return valid, train
 
     def training_summary(self):
         """Returns what the report says of the training: its length and the checkpoint evaluated."""

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import METAFNAME, Checkpointer
-from speechbrain.utils.distributed import main_process_only
+from speechbrain.utils.distributed import ddp_barrier, main_process_only
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -31,6 +31,7 @@ class AtomicCheckpointer(Checkpointer):
         if checkpoint is not None:  # the main process
             metafile = checkpoint.path / METAFNAME
             os.replace(_unfinished(metafile), metafile)
+        ddp_barrier()  # all processes list the same checkpoints
         return checkpoint
 
     def _save_checkpoint_metafile(self, fpath, *args, **kwargs):

@@ -8,13 +8,14 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML, YAMLError
 
+from speechbrain_fv import distributed
 from speechbrain_fv.evaluation import check_device
 
 logger = logging.getLogger(__name__)
 
 
 def load_hparams(argv):
-    """Returns what SpeechBrain makes of a command line.
+    """Returns what SpeechBrain makes of a command line; under torchrun, joins the processes.
 
     Arguments
     ---------
@@ -32,11 +33,12 @@ def load_hparams(argv):
     Raises
     ------
     ValueError
-        If the YAML is missing, names an unknown part, an override matches no key, or the device
-        cannot be used.
+        If the YAML is missing, names an unknown part, an override matches no key, or the device or
+        the distributed backend cannot be used.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     check_device(run_opts["device"] or "cpu")
+    distributed.start(run_opts)
     try:
         with open(hparams_file, encoding="utf-8") as file:
             stream, overrides = _replace_tagged(file, overrides)
@@ -82,7 +84,8 @@ def run_script(main, usage):
     Returns
     -------
     exit_code : int
-        0; or 2 after a mistake, whose traceback goes to the run's log only.
+        0; or 2 after a mistake, whose traceback goes to the run's log only. Of the processes of
+        torchrun, one reports it.
     """
     argv = sys.argv[1:]
     if not argv or {"-h", "--help"} & set(argv):
@@ -91,8 +94,11 @@ def run_script(main, usage):
             return 2
     try:
         main(argv)
-    except (ValueError, OSError) as error:
+    except Exception as error:
         logger.debug("stopped by an error", exc_info=True)
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        if distributed.first_to_fail():
+            if not isinstance(error, (ValueError, OSError)):
+                raise
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0

@@ -39,12 +39,12 @@ class CMWR(torch.nn.Module):
 
         Arguments
         ---------
-        embeddings : torch.Tensor, shape (B, K)
-            Outputs of the face or the voice encoder.
+        embeddings : torch.Tensor, shape (..., B, K)
+            Outputs of the face or the voice encoder, or of both, stacked.
 
         Returns
         -------
-        refined : torch.Tensor, shape (B, K)
+        refined : torch.Tensor, shape (..., B, K)
             Values in (-1, 1).
         """
         residual = self.dropout(self.w2(torch.tanh(self.w1(embeddings))))

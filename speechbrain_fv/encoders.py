@@ -11,6 +11,8 @@ import timm
 import torch
 from speechbrain.utils.fetching import fetch
 
+from speechbrain_fv.distributed import Dropout
+
 
 def _projection(network_dim, embedding_dim, standardize):
     """A linear layer to width K where the network has another, and a BatchNorm where asked for."""
@@ -18,8 +20,18 @@ def _projection(network_dim, embedding_dim, standardize):
     if network_dim != embedding_dim:
         layers.append(torch.nn.Linear(network_dim, embedding_dim))
     if standardize:
+        if layers:
+            _fix_bias(layers[-1])
         layers.append(torch.nn.BatchNorm1d(embedding_dim, affine=False))
     return layers
+
+
+def _fix_bias(layer):
+    """Stops the training of a bias that a BatchNorm behind the layer takes out again.
+
+    Its gradient is zero but for rounding, which Adam would scale up to steps of full size.
+    """
+    layer.bias.requires_grad_(False)
 
 
 def _load_strictly(network, state, source):
@@ -104,6 +116,8 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
         self.projection = _projection(network.num_features, embedding_dim, standardize)
+        if standardize and hasattr(network, "last_layer"):
+            _fix_bias(network.last_layer)
 
     def forward(self, images):
         """Returns embeddings, shape (B, K), of images, shape (B, 3, H, W)."""
@@ -166,6 +180,8 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         self.normalize = normalize
         self.freeze = freeze
         self.projection = _projection(network_dim, embedding_dim, standardize)
+        if standardize and hasattr(network, "last_layer"):
+            _fix_bias(network.last_layer)
         if pretrained:
             path = fetch(checkpoint_name, source=pretrained, savedir=None)
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -227,6 +243,11 @@ class DimnetVoice(torch.nn.Module):
         layers.append(torch.nn.Conv1d(widths[-1], embedding_dim, 3, stride=2, padding=1))
         self.layers = torch.nn.Sequential(*layers)
 
+    @property
+    def last_layer(self):
+        """The layer that gives the output."""
+        return self.layers[-1]
+
     def forward(self, features, wav_lens=None):
         """Returns the mean over time, shape (B, K), of features, shape (B, T, F).
 
@@ -263,9 +284,15 @@ class VectorNetwork(torch.nn.Module):
             torch.nn.Linear(input_dim, hidden_dim),
             torch.nn.BatchNorm1d(hidden_dim),
             torch.nn.ReLU(),
-            torch.nn.Dropout(dropout),
+            Dropout(dropout),
             torch.nn.Linear(hidden_dim, output_dim),
         )
+        _fix_bias(self.layers[0])
+
+    @property
+    def last_layer(self):
+        """The layer that gives the output."""
+        return self.layers[-1]
 
     def forward(self, vectors, wav_lens=None):
         """Returns features, shape (B, output_dim), of vectors, shape (B, D), scaled to unit length.

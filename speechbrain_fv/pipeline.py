@@ -100,12 +100,15 @@ class ClipDataset(torch.utils.data.Dataset):
 class PairSampler(torch.utils.data.Sampler):
     """Yields batches of pairs, drawn afresh each epoch from (seed, epoch).
 
+    With several processes the global batch is drawn, and each process gets its slice: two with 64
+    pairs see what one with 128 sees.
+
     Arguments
     ---------
     face_identities, voice_identities : sequence of str
         The identity of every face and of every voice.
     batch_size : int
-        Pairs per batch.
+        Pairs per batch of a process.
     steps_per_epoch : int, optional
         Batches per epoch; by default as many as cover each voice once.
     sampling : str
@@ -114,6 +117,8 @@ class PairSampler(torch.utils.data.Sampler):
         same identity.
     seed : int
         Seed of all draws.
+    rank, num_processes : int
+        Which process this one is, in [0, num_processes), and of how many.
 
     Raises
     ------
@@ -135,11 +140,13 @@ class PairSampler(torch.utils.data.Sampler):
         steps_per_epoch=None,
         sampling="identities",
         seed=0,
+        rank=0,
+        num_processes=1,
     ):
         if sampling not in ("identities", "clips"):
             raise ValueError(f"sampling: expected 'identities' or 'clips', got {sampling!r}")
         if steps_per_epoch is None:
-            steps_per_epoch = -(-len(voice_identities) // batch_size)
+            steps_per_epoch = -(-len(voice_identities) // max(1, batch_size * num_processes))
         if batch_size < 1 or steps_per_epoch < 1:
             raise ValueError(
                 "batch_size and steps_per_epoch: expected positive numbers, got "
@@ -149,6 +156,7 @@ class PairSampler(torch.utils.data.Sampler):
         self.steps_per_epoch = steps_per_epoch
         self.sampling = sampling
         self.seed = seed
+        self.rank, self.num_processes = rank, num_processes
         self.epoch = 0
         self.identities, self.identity_of_voice = np.unique(voice_identities, return_inverse=True)
         self.faces = _ClipsByIdentity(face_identities, self.identities)
@@ -163,7 +171,8 @@ class PairSampler(torch.utils.data.Sampler):
 
     def __iter__(self):
         rng = np.random.default_rng([self.seed, self.epoch])
-        num_pairs = self.steps_per_epoch * self.batch_size
+        global_size = self.batch_size * self.num_processes
+        num_pairs = self.steps_per_epoch * global_size
         if self.sampling == "clips":
             voices = _shuffled_rounds(len(self.identity_of_voice), num_pairs, rng)
             identities = self.identity_of_voice[voices]
@@ -173,7 +182,7 @@ class PairSampler(torch.utils.data.Sampler):
         faces = self.faces.draw(identities, rng)
         draws = rng.integers(2**32, size=num_pairs)
         pairs = list(zip(faces.tolist(), voices.tolist(), draws.tolist(), strict=True))
-        for start in range(0, num_pairs, self.batch_size):
+        for start in range(self.rank * self.batch_size, num_pairs, global_size):
             yield pairs[start : start + self.batch_size]
 
 
@@ -223,8 +232,10 @@ def training_loader(faces, voices, sampler, num_workers=0):
     )
 
 
-def evaluation_loader(faces, voices, batch_size, num_workers=0):
+def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_processes=1):
     """Returns the loader of all faces and all voices, in batches of one modality, by turns.
+
+    With several processes each gets every so manieth batch of either modality, from its rank on.
 
     By turns, because SpeechBrain's ``--debug`` looks at the first two batches only.
 
@@ -236,6 +247,8 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0):
         Clips per batch.
     num_workers : int
         Processes that read; 0 reads in this one.
+    rank, num_processes : int
+        Which process this one is, in [0, num_processes), and of how many.
 
     Returns
     -------
@@ -243,7 +256,9 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0):
     """
     batches = [
         [(modality, index) for index in range(start, min(start + batch_size, len(dataset)))]
-        for start in range(0, max(len(faces), len(voices)), batch_size)
+        for start in range(
+            rank * batch_size, max(len(faces), len(voices)), num_processes * batch_size
+        )
         for modality, dataset in (("face", faces), ("voice", voices))
         if start < len(dataset)
     ]

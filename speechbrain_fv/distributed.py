@@ -1,0 +1,238 @@
+"""Several processes that train as one: what two of them with 64 pairs do, one with 128 does too.
+
+Every process computes the loss L of the global batch, from features gathered in the order of the
+ranks; what is trained is the mean of these equal losses. The gather hands every row's gradient,
+summed over the processes, back to the owner of the row, and `average_gradients` takes the mean over
+the processes: together, the gradient of one process with the whole batch. There is no
+DistributedDataParallel: it would want every parameter in every step, and a module called once.
+
+Without torchrun every function here is the plain single-process one.
+"""
+
+import datetime
+import os
+
+import torch
+import torch.distributed as dist
+from speechbrain.utils.distributed import ddp_init_group
+from timm.layers import SyncBatchNormAct, convert_sync_batchnorm
+from torch.distributed.nn import functional as differentiable
+
+
+def start(run_opts):
+    """Joins the processes of torchrun; does nothing without torchrun.
+
+    Arguments
+    ---------
+    run_opts : mapping
+        SpeechBrain's run options; "distributed_backend" and "device" are read.
+
+    Raises
+    ------
+    ValueError
+        If the backend does not exist or does not fit the machine.
+    """
+    if "RANK" not in os.environ or "LOCAL_RANK" not in os.environ:
+        return
+    if run_opts["distributed_backend"] != "gloo":
+        num_local = int(os.environ["LOCAL_WORLD_SIZE"])
+        on_cpu = run_opts["device"] == "cpu"
+        if on_cpu or num_local > torch.cuda.device_count():
+            raise ValueError(
+                f"--distributed_backend={run_opts['distributed_backend']}: expected a GPU for each "
+                f"of the {num_local} processes, got "
+                + ("--device=cpu" if on_cpu else f"{torch.cuda.device_count()} GPUs")
+                + "; start fewer processes, or add --distributed_backend=gloo --device=cpu"
+            )
+    ddp_init_group(run_opts)
+
+
+def world():
+    """Returns this process's rank and the number of processes; (0, 1) without torchrun."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def first_to_fail():
+    """Returns whether no other process of this run has asked before: that one reports the error.
+
+    The others fail alike, or because they lose the process they wait for.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = dist.TCPStore(
+            *address, is_master=False, timeout=datetime.timedelta(seconds=10)
+        )  # torchrun's own, which outlives the processes
+        return store.add(f"failed/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1
+    except dist.DistError:
+        return True
+
+
+def gather(rows, dim=0):
+    """Returns the rows of all processes, in the order of their ranks, with gradient.
+
+    Arguments
+    ---------
+    rows : torch.Tensor
+        This process's rows; of the same shape on every process.
+    dim : int
+        The axis of the rows.
+
+    Returns
+    -------
+    gathered : torch.Tensor
+        Its gradient, summed over the processes, goes to the owner of each row.
+    """
+    if world()[1] == 1:
+        return rows
+    return torch.cat(differentiable.all_gather(rows), dim=dim)
+
+
+def gather_objects(value):
+    """Returns the values of all processes as a list, in the order of their ranks; no tensors."""
+    values = [value]
+    if world()[1] > 1:
+        values = [None] * world()[1]
+        dist.all_gather_object(values, value)
+    return values
+
+
+def average_gradients(parameters):
+    """Replaces the gradients by their means over the processes, in one exchange.
+
+    A parameter that played no part in the loss has no gradient on any process and is left alone.
+
+    Arguments
+    ---------
+    parameters : iterable of torch.nn.Parameter
+        The same ones in the same order on every process.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if world()[1] == 1 or not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world()[1]
+    for gradient, mean in zip(
+        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+    ):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def share(modules):
+    """Gives all processes the weights of rank 0, and BatchNorm the statistics of the global batch.
+
+    Arguments
+    ---------
+    modules : torch.nn.ModuleDict
+        Changed in place. On a GPU BatchNorm becomes torch's SyncBatchNorm, which computes on GPUs
+        only, and on the CPU `GlobalBatchNorm`.
+    """
+    for value in [*modules.parameters(), *modules.buffers()]:
+        dist.broadcast(value.detach(), src=0)
+    for name, module in modules.items():
+        modules[name] = convert_sync_batchnorm(module)  # timm's, which knows its own layers too
+    for module in modules.modules():
+        if isinstance(module, torch.nn.SyncBatchNorm) and _on_cpu(module):
+            module.__class__ = _ON_CPU[type(module)]
+
+
+def _on_cpu(module):
+    tensors = [*module.parameters(), *module.buffers()]
+    return all(tensor.device.type == "cpu" for tensor in tensors)
+
+
+class GlobalBatchNorm(torch.nn.SyncBatchNorm):
+    """torch's SyncBatchNorm on the CPU: in training, the statistics of all processes' rows.
+
+    Every process normalises the gathered batch and keeps its own rows. That costs traffic and time
+    that exchanged sums would not, but the result is one process's, bit for bit. Sums of another
+    order differ in their last digits, and Adam turns those into whole steps wherever a gradient is
+    next to zero.
+
+    Example
+    -------
+    >>> GlobalBatchNorm(3)(torch.randn(4, 3)).shape
+    torch.Size([4, 3])
+    """
+
+    def forward(self, x):
+        """Returns x, shape (B, C, ...), normalised per channel C; B is that of all processes."""
+        if not self.training or world()[1] == 1:
+            return super().forward(x)
+        momentum = self.momentum
+        if self.track_running_stats:
+            self.num_batches_tracked += 1
+            momentum = momentum or 1 / int(self.num_batches_tracked)
+        return _NormaliseGathered.apply(
+            x, self.weight, self.bias, self.running_mean, self.running_var, momentum, self.eps
+        )
+
+
+class _NormaliseGathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, running_mean, running_var, momentum, eps):
+        batch = _all_rows(x)
+        normalised, mean, inverse_std = torch.native_batch_norm(
+            batch, weight, bias, running_mean, running_var, True, momentum or 0.0, eps
+        )
+        ctx.save_for_backward(batch, weight, mean, inverse_std)
+        ctx.eps = eps
+        return _own_rows(normalised)
+
+    @staticmethod
+    def backward(ctx, grad):
+        batch, weight, mean, inverse_std = ctx.saved_tensors
+        wanted = [True, weight is not None, weight is not None]
+        grad, *affine = torch.ops.aten.native_batch_norm_backward(
+            _all_rows(grad), batch, weight, None, None, mean, inverse_std, True, ctx.eps, wanted
+        )
+        # Every row's gradient arrives summed over the processes, see `gather`. A process keeps its
+        # own rows of it, but of the affine parameters, which belong to all, its share.
+        affine = [value / world()[1] if weight is not None else None for value in affine]
+        return _own_rows(grad), *affine, None, None, None, None
+
+
+def _all_rows(x):
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world()[1])]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def _own_rows(batch):
+    rank, num_processes = world()
+    return batch.chunk(num_processes)[rank].clone()
+
+
+class _GlobalBatchNormAct(SyncBatchNormAct, GlobalBatchNorm):
+    """timm's BatchNorm with an activation, which adds the latter to `GlobalBatchNorm`."""
+
+
+_ON_CPU = {
+    torch.nn.SyncBatchNorm: GlobalBatchNorm,
+    SyncBatchNormAct: _GlobalBatchNormAct,
+}
+
+
+class Dropout(torch.nn.Dropout):
+    """Dropout whose mask is drawn for the global batch, of which a process keeps its own rows.
+
+    The processes must have the same state of torch's random generator. In one process it is torch's
+    Dropout.
+
+    Example
+    -------
+    >>> Dropout(0.5).eval()(torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
+
+    def forward(self, x):
+        """Returns x, shape (B, ...), with entries dropped."""
+        num_processes = world()[1]
+        if not self.training or num_processes == 1:
+            return super().forward(x)
+        mask = super().forward(x.new_ones(num_processes * len(x), *x.shape[1:]))
+        return x * _own_rows(mask)
