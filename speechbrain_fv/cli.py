@@ -92,6 +92,12 @@ def run_script(main, usage):
         print(usage)
         if not argv:
             return 2
+    exit_code = _exit_code(main, argv)
+    distributed.leave(exit_code)
+    return exit_code
+
+
+def _exit_code(main, argv):
     try:
         main(argv)
     except Exception as error:

@@ -10,7 +10,9 @@ Without torchrun every function here is the plain single-process one.
 """
 
 import datetime
+import logging
 import os
+import sys
 
 import torch
 import torch.distributed as dist
@@ -52,6 +54,22 @@ def world():
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def leave(exit_code):
+    """Ends this process's part in the group; after a failure the process ends at once.
+
+    Without this the group's threads may abort a process that has done all its work, and an orderly
+    end may wait for processes that wait for this one.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    if exit_code:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    dist.destroy_process_group()
 
 
 def first_to_fail():

@@ -235,7 +235,7 @@ def training_loader(faces, voices, sampler, num_workers=0):
 def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_processes=1):
     """Returns the loader of all faces and all voices, in batches of one modality, by turns.
 
-    With several processes each gets every so manieth batch of either modality, from its rank on.
+    Several processes deal the batches of either modality among themselves, in turn.
 
     By turns, because SpeechBrain's ``--debug`` looks at the first two batches only.
 

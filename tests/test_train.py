@@ -21,8 +21,11 @@ NUM_IDENTITIES, CLIPS_EACH, DIM = 60, 4, 16
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def write_corpus(folder):
     """Vectors of people whose faces and voices share a latent; returns the --corpus override."""
-    folder = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
     shared = np.repeat(rng.normal(size=(NUM_IDENTITIES, 6)), CLIPS_EACH, axis=0)
 

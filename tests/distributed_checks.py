@@ -1,0 +1,102 @@
+"""What test_distributed.py runs in every process of torchrun: assertions on the collectives."""
+
+import copy
+import sys
+
+import timm
+import torch
+import torch.distributed as dist
+
+from speechbrain_fv import distributed
+from speechbrain_fv.cli import run_script
+
+ROWS = 6  # per process
+
+
+def check_gather(rank, world):
+    """The gathered rows, and the owner's gradient of a loss that every process computes."""
+    whole = torch.randn(2, world * ROWS, 3, requires_grad=True)
+    weights = torch.randn_like(whole)
+    (whole.cumsum(1).square() * weights).sum().backward()
+    mine = slice(rank * ROWS, (rank + 1) * ROWS)
+    own = whole.detach()[:, mine].clone().requires_grad_()
+    gathered = distributed.gather(own, dim=1)
+    assert torch.equal(gathered, whole)
+    (gathered.cumsum(1).square() * weights).sum().backward()
+    torch.testing.assert_close(own.grad / world, whole.grad[:, mine])
+    assert distributed.gather_objects(f"rank {rank}") == [f"rank {r}" for r in range(world)]
+
+
+def check_average(rank, world):
+    """The mean of the gradients; a parameter without one stays without."""
+    layers = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (), (4,))]
+    layers[0].grad, layers[2].grad = torch.full((2, 3), float(rank)), torch.arange(4.0) * rank
+    distributed.average_gradients(layers)
+    mean = (world - 1) / 2
+    assert torch.equal(layers[0].grad, torch.full((2, 3), mean)) and layers[1].grad is None
+    assert torch.equal(layers[2].grad, torch.arange(4.0) * mean)
+
+
+def check_batch_norm(rank, world):
+    """A network of BatchNorms on own rows equals it on all rows: forward, gradients, statistics."""
+    whole = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, bias=False),
+        timm.layers.BatchNormAct2d(8),
+        torch.nn.Conv2d(8, 4, 3, bias=False),
+        torch.nn.BatchNorm2d(4, momentum=None),
+        torch.nn.Flatten(2),
+        torch.nn.BatchNorm1d(4, track_running_stats=False),
+        torch.nn.Flatten(1),
+        torch.nn.BatchNorm1d(36, affine=False),
+    )
+    torch.nn.init.normal_(whole[1].weight)
+    modules = torch.nn.ModuleDict({"network": copy.deepcopy(whole)})
+    if rank:
+        torch.nn.init.zeros_(modules["network"][0].weight)  # `share` gives all those of rank 0
+    distributed.share(modules)
+    network = modules["network"]
+    assert network.state_dict().keys() == whole.state_dict().keys()
+    for _ in range(2):
+        x = torch.randn(world * ROWS, 3, 7, 7)
+        weights = torch.randn(world * ROWS, 36)
+        own = x[rank * ROWS : (rank + 1) * ROWS].clone()
+        x.requires_grad_(), own.requires_grad_()
+        expected, found = whole(x), distributed.gather(network(own))
+        assert torch.equal(found, expected)
+        (expected * weights).square().mean().backward()
+        (found * weights).square().mean().backward()
+        torch.testing.assert_close(own.grad / world, x.grad[rank * ROWS : (rank + 1) * ROWS])
+    distributed.average_gradients(network.parameters())
+    for parameter, reference in zip(network.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, reference.grad, rtol=1e-4, atol=1e-7)
+    for value, reference in zip(network.buffers(), whole.buffers(), strict=True):
+        assert torch.equal(value, reference)
+    own = torch.randn(2, 3, 7, 7) + rank  # evaluation: every process on its own
+    assert torch.equal(network.eval()(own), whole.eval()(own))
+
+
+def check_dropout(rank, world):
+    """The masks of all processes together are those of one with all rows."""
+    x = torch.randn(world * ROWS, 5)
+    torch.manual_seed(3)
+    expected = torch.nn.functional.dropout(x, 0.4)
+    torch.manual_seed(3)
+    found = distributed.Dropout(0.4)(x[rank * ROWS : (rank + 1) * ROWS])
+    assert torch.equal(distributed.gather(found), expected)
+
+
+def check_all(argv):
+    """Runs all checks; with the argument "fail" rank 1 stops and the others wait for it."""
+    dist.init_process_group("gloo")
+    rank, world = distributed.world()
+    if argv == ["fail"]:
+        if rank == 1:
+            raise ValueError("a clip of rank 1 is broken")
+        dist.barrier()
+    for check in (check_gather, check_average, check_batch_norm, check_dropout):
+        torch.manual_seed(0)
+        check(rank, world)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(check_all, "usage: distributed_checks.py all|fail"))

@@ -1,0 +1,212 @@
+"""Two processes of torchrun against one with the same global batch, on the CPU with gloo."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from speechbrain_fv.pipeline import PairSampler, evaluation_loader
+from tests.paths import ROOT
+from tests.test_train import arguments, equal, parameters, train, write_corpus
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+GLOBAL_BATCH = 64
+SHORT = ("--number_of_epochs=1", "--num_clusters=[8, 32]")
+LINEAR = (
+    "--discriminator=!new:speechbrain_fv.losses.LinearDiscriminator "
+    "{embedding_dim: !ref <embedding_dim>, num_clusters: !ref <num_clusters>}",
+    "--grad_accumulation_factor=2",
+    "--steps_per_epoch=40",
+    # Gradient descent without clipping shows a wrong scale, which Adam would hide.
+    "--opt_class=!name:torch.optim.SGD {lr: !ref <lr>}",
+    "--lr=1.0e-3",
+    "--max_grad_norm=1000000",
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def command(corpus, output_folder, num_processes, *options):
+    """The training as a command that also saves its labels."""
+    replaced = {option.split("=")[0] for option in options}
+    short = [option for option in SHORT if option.split("=")[0] not in replaced]
+    options = (*short, f"--batch_size={GLOBAL_BATCH // num_processes}", *options)
+    if num_processes > 1:
+        options = ("--distributed_backend=gloo", "--device=cpu", *options)
+    python, *script = arguments(corpus, output_folder, *options)
+    record = [str(ROOT / "tests" / "record_labels.py"), str(output_folder / "labels")]
+    if num_processes == 1:
+        return [python, *record, *script]
+    return [*TORCHRUN, *record, *script]
+
+
+def run(arguments):
+    return subprocess.run(
+        arguments, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=300
+    )
+
+
+def finish(corpus, output_folder, num_processes, *options):
+    output_folder.mkdir(exist_ok=True)
+    result = run(command(corpus, output_folder, num_processes, *options))
+    assert result.returncode == 0, result.stderr
+    return output_folder
+
+
+def largest_difference(first, second):
+    """Between all weights and buffers of two output folders, in absolute value."""
+    first, second = parameters(first), parameters(second)
+    differences = [
+        (value - second[name][key]).abs().max().item()
+        for name in ("face_encoder", "voice_encoder", "cmwr", "objective")
+        for key, value in first[name].items()
+    ]
+    return max(differences)
+
+
+def auc(output_folder):
+    report = json.loads((output_folder / "report.json").read_text())
+    return report["verification"]["U"]["auc"]
+
+
+@pytest.fixture(scope="module")
+def pair(corpus, tmp_path_factory):
+    """Output folders of one process and of two, with the default discriminator."""
+    folder = tmp_path_factory.mktemp("pair")
+    return finish(corpus, folder / "one", 1), finish(corpus, folder / "two", 2)
+
+
+def assert_alike(one, two):
+    labels = torch.load(one / "labels.0")
+    assert len(labels) >= 20
+    for rank in range(2):
+        assert equal(torch.load(two / f"labels.{rank}"), labels)
+    assert largest_difference(one, two) < 1e-5
+    assert auc(two) == pytest.approx(auc(one), abs=1e-4)
+    first, second = (
+        pd.read_csv(folder / "train_curves.csv").sort_values(["step", "name"], ignore_index=True)
+        for folder in (one, two)
+    )
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+
+
+def test_two_processes_equal_one(pair):
+    assert_alike(*pair)
+
+
+def test_two_processes_equal_one_with_linear_discriminators_and_accumulation(corpus, tmp_path):
+    one = finish(corpus, tmp_path / "one", 1, *LINEAR)
+    assert_alike(one, finish(corpus, tmp_path / "two", 2, *LINEAR))
+
+
+def test_a_process_that_dies_ends_the_run_and_any_number_resumes(corpus, pair, tmp_path):
+    """SIGKILL of one of two in mid-epoch; then two finish to the same weights, one to like ones."""
+    options = ("--ckpt_interval_minutes=0", "--ckpt_interval_steps=3")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    process = subprocess.Popen(
+        command(corpus, killed, 2, *options),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+    )
+    curves = killed / "train_curves.csv"
+    deadline = time.monotonic() + 200
+    while not (curves.exists() and "\n8," in curves.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert process.wait(timeout=100) != 0
+    assert not (killed / "report.json").exists()
+
+    alone = shutil.copytree(killed, tmp_path / "alone")
+    result = train(corpus, alone, *SHORT, *options, "--batch_size=32")
+    assert result.returncode == 2
+    assert "trained with another batch than this run's 32 pairs" in result.stderr
+
+    finish(corpus, killed, 2, *options)
+    assert equal(parameters(killed), parameters(pair[1]))
+    finish(corpus, alone, 1, *options)
+    assert largest_difference(alone, pair[0]) < 1e-5
+
+
+def test_debug_works(corpus, tmp_path):
+    """Every process would have a temporary folder of checkpoints, and wait for the others'."""
+    finish(corpus, tmp_path, 2, "--debug")
+
+
+def error_lines(result):
+    return [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+
+
+def test_a_mistake_of_all_processes_gives_one_line(corpus, tmp_path):
+    result = run(command(corpus, tmp_path, 2, "--num_clusters=[65]"))
+    assert result.returncode != 0
+    (line,) = error_lines(result)
+    assert "q = 65 is larger than the batch of 64 pairs" in line
+
+
+def test_a_mistake_of_one_process_gives_one_line():
+    result = run([*TORCHRUN, "-m", "tests.distributed_checks", "fail"])
+    assert result.returncode != 0
+    assert error_lines(result) == ["error: a clip of rank 1 is broken"]
+    assert "[rank" not in result.stderr  # no traceback of a process
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpus_are_one_line(corpus, tmp_path):
+    result = run(command(corpus, tmp_path, 2, "--distributed_backend=nccl"))
+    assert result.returncode != 0
+    assert "expected a GPU for each of the 2 processes" in error_lines(result)[0]
+
+
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_what_the_processes_exchange(num_processes):
+    """Gathering and its gradients, BatchNorm, dropout: see distributed_checks.py."""
+    torchrun = [*TORCHRUN[:-1], f"--nproc_per_node={num_processes}"]
+    result = run([*torchrun, "-m", "tests.distributed_checks", "all"])
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("sampling", ["identities", "clips"])
+def test_the_processes_see_the_slices_of_the_global_batch(sampling):
+    identities = [f"p{n // 3}" for n in range(60)]
+    whole = PairSampler(identities, identities, 12, None, sampling, seed=5)
+    ranks = [
+        PairSampler(identities, identities, 4, None, sampling, 5, rank, num_processes=3)
+        for rank in range(3)
+    ]
+    for sampler in (whole, *ranks):
+        sampler.set_epoch(7)
+    joined = [list(chain(*slices)) for slices in zip(*ranks, strict=True)]
+    assert joined == list(whole) and len(joined) == len(whole) == len(ranks[0]) == 5
+
+
+def test_the_processes_share_the_clips_of_an_evaluation():
+    faces, voices = list(range(10)), list(range(3))
+    batches = [
+        list(evaluation_loader(faces, voices, 2, 0, rank, 2).batch_sampler) for rank in range(2)
+    ]
+    assert [batch[0] for batch in batches[0]] == [
+        ("face", 0),
+        ("voice", 0),
+        ("face", 4),
+        ("face", 8),
+    ]
+    seen = [clip for rank in batches for batch in rank for clip in batch]
+    assert sorted(seen) == [*(("face", n) for n in range(10)), *(("voice", n) for n in range(3))]
