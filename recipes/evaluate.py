@@ -4,7 +4,7 @@
     python recipes/evaluate.py hparams/evaluate.yaml --embeddings=E.npz [--metadata=M.csv]
         [--output_folder=OUT] [--device=cuda] [--key=value ...]
 
-Leaves report.json and figures in the output folder. hparams/evaluate.yaml explains the keys.
+Leaves report.json, replicates.npz and figures in the output folder. hparams/evaluate.yaml explains the keys.
 """
 
 import sys
@@ -24,6 +24,8 @@ def main(argv):
         embeddings,
         metadata,
         max_candidates=hparams["max_candidates"],
+        num_replicates=hparams["num_replicates"],
+        bootstrap_seed=hparams["bootstrap_seed"],
         chunk_size=hparams["chunk_size"],
         device=run_opts["device"] or "cpu",
         progress=not run_opts["noprogressbar"],

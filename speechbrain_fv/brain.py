@@ -134,7 +134,9 @@ class FaceVoiceBrain(sb.Brain):
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
             return
-        report = evaluate(self.embeddings, self.hparams.metadata, tasks=("verification",))
+        report = evaluate(
+            self.embeddings, self.hparams.metadata, tasks=("verification",), num_replicates=0
+        )
         strata = {name: value for name, value in report["verification"].items() if value}
         valid = {
             f"auc_{name}": value["auc"]

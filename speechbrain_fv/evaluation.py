@@ -112,7 +112,7 @@ def check_device(device):
 def _check_integers(**limits):
     """Raises ValueError for a value that is no integer or less than its limit."""
     for name, (value, least) in limits.items():
-        if not isinstance(value, int) or value < least:
+        if type(value) is not int or value < least:
             raise ValueError(
                 f"{name}: expected an integer of at least {least}, received {value!r}."
             )

@@ -55,11 +55,13 @@ def save_report(path, report):
     # A list of numbers stays on one line.
     text = re.sub(r"\[\s+([^][{}\"]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     replicates = getattr(report, "replicates", None)
-    if replicates:
-        with replacing(Path(path).with_name(REPLICATES)) as file:
-            np.savez(file, **replicates)
+    beside = Path(path).with_name(REPLICATES)
+    beside.unlink(missing_ok=True)  # those of an earlier report must not outlive it
     with replacing(path) as file:
         file.write(text.encode() + b"\n")
+    if replicates:
+        with replacing(beside) as file:
+            np.savez(file, **replicates)
 
 
 def load_report(folder):

@@ -6,7 +6,7 @@ from speechbrain_fv.metrics.scores import add_ones_, agreement, integer_scores
 from speechbrain_fv.metrics.verification import crossing, positive_scores
 
 NUM_BINS = 1024
-_NUM_CELLS = 2**16  # of equal width, of which the bins are made
+_CELL_BITS = 17  # the bins are made of at most 2^17 cells of equal width, and one below
 _TABLE_SIZE = 2**25  # counts held at most, 128 MiB, as long as a pair has 8 bins
 _SAMPLE_SIZE = 2**22  # scores that place the bins
 
@@ -36,7 +36,7 @@ class PairReplicates:
         num_identities = len(labels)
         num_pairs = num_identities * (num_identities + 1) // 2
         self.num_bins = min(num_bins, max(_TABLE_SIZE // num_pairs, 8))
-        self.lowest, self.shift, self.bin_of_cell = self._bins()
+        self.bin_of_cell = self._bins()
         self.counts = torch.zeros(
             num_pairs * self.num_bins, dtype=torch.int32, device=weights.device
         )
@@ -88,27 +88,28 @@ class PairReplicates:
 
     def _cell(self, scores):
         """Returns the cell of equal width of each score; those outside go to the ends."""
-        return (scores - self.lowest).clamp_(min=0).__irshift__(self.shift).clamp_(max=_NUM_CELLS)
+        cells = (scores - self.lowest).__irshift__(self.shift).add_(1)
+        return cells.clamp_(min=0, max=2**_CELL_BITS)
 
     def _bins(self):
-        """Returns the lowest positive score, the bits of a cell's width, and each cell's bin."""
+        """Lays cells over the range of the positive scores and returns the bin of each cell."""
         positives = positive_scores(self.faces, self.voices)
-        lowest = int(positives.min()) - 1
-        width = int(positives.max()) + 1 - lowest
-        self.lowest, self.shift = lowest, max((width // _NUM_CELLS).bit_length(), 0)
+        lowest, highest = int(positives.min()), int(positives.max())
+        # All negatives below the lowest positive are alike, and all above the highest.
+        self.lowest, self.shift = lowest, max((highest - lowest).bit_length() - _CELL_BITS, 0)
         num_faces, num_voices = len(self.faces.vectors), len(self.voices.vectors)
         sampled = min(max(_SAMPLE_SIZE // num_voices, 1), num_faces)
         rows = torch.linspace(0, num_faces - 1, sampled, device=positives.device).long()
         sample = integer_scores(self.faces.vectors[rows], self.voices.vectors).flatten()
-        shares = positives.new_zeros(_NUM_CELLS + 1, dtype=torch.float64)
+        shares = positives.new_zeros(2**_CELL_BITS + 1, dtype=torch.float64)
         for values in (positives, sample):
-            counts = torch.bincount(self._cell(values), minlength=_NUM_CELLS + 1).double()
+            counts = torch.bincount(self._cell(values), minlength=2**_CELL_BITS + 1).double()
             shares += counts / counts.sum() / 2
         occupied = shares > 0
         if occupied.sum() <= self.num_bins:  # few distinct scores: each has a bin of its own
-            return lowest, self.shift, (occupied.cumsum(0) - 1).clamp(min=0)
+            return (occupied.cumsum(0) - 1).clamp(min=0)
         middle = shares.cumsum(0) - shares / 2
-        return lowest, self.shift, (middle * self.num_bins).long().clamp(max=self.num_bins - 1)
+        return (middle * self.num_bins).long().clamp(max=self.num_bins - 1)
 
     def _weighted(self):
         """Returns histograms (num_codes + 1, 1 + num_replicates, num_bins); last, positives."""

@@ -14,7 +14,9 @@ import torch
 
 from speechbrain_fv.metrics.closed_forms import win_probabilities
 
-NUM_SAMPLED = 4096
+NUM_SAMPLED = 16384
+_MATCHING_EVERY = 8  # of the sample matching takes one in so many: each costs 36 times as much
+_TABLE_SIZE = 2**23  # counts held at most
 
 
 class _Sampled(NamedTuple):
@@ -38,7 +40,7 @@ class QueryReplicates:
     strata : ranking.Strata
     max_candidates : int
     num_sampled : int
-        Positives taken exactly, one at random from each of as many equal parts of all.
+        Positives taken exactly; matching takes every 8th of them, unless they are all positives.
     seed : int
     """
 
@@ -56,10 +58,10 @@ class QueryReplicates:
             [allowed.double() @ weighted for allowed in strata.allowed(everyone).unbind(1)]
         )
         self.first = np.append(0, gallery.num_clips[queries.identity].cumsum(0).cpu().numpy())
+        num_sampled = min(num_sampled, max(_TABLE_SIZE // len(gallery.num_clips), 1))
         self.complete = self.first[-1] <= num_sampled
-        edges = np.linspace(0, self.first[-1], min(num_sampled, self.first[-1]) + 1).astype(int)
-        self.sampled = np.random.default_rng(seed).integers(edges[:-1], edges[1:])
-        self.represents = torch.as_tensor(np.diff(edges), device=weights.device)
+        self.sampled, represents = self._sample(num_sampled, seed)
+        self.represents = torch.as_tensor(represents, device=weights.device)
         self.kept = []
         num_replicates = len(weights)
         self.wins = self.weights.new_zeros(len(strata), max_candidates - 1, num_replicates)
@@ -84,8 +86,17 @@ class QueryReplicates:
             NaN where a replicate has no trial.
         """
         sampled = _Sampled(*(torch.cat(parts) for parts in zip(*self.kept, strict=True)))
-        for pairs in torch.arange(len(sampled.identity)).split(64):
-            self._add_sampled(_Sampled(*(part[pairs] for part in sampled)), self.represents[pairs])
+        every = torch.arange(len(sampled.identity))
+        some = every if self.complete else every[::_MATCHING_EVERY]
+        scale = self.represents.sum() / self.represents[some].sum()
+        for add, pairs, represents in (
+            (self._add_sampled_wins, some, self.represents * scale),
+            (self._add_sampled_precision, every, self.represents),
+        ):
+            for part in pairs.split(64):
+                of_part = _Sampled(*(values[part] for values in sampled))
+                weight = self.weights[:, of_part.identity].T
+                add(of_part, weight * (represents[part] / of_part.num_positives)[:, None])
         num_probes = self.weights * self.num_queries
         num_trials = torch.stack(
             [
@@ -100,6 +111,22 @@ class QueryReplicates:
             self.precision[0] / num_queries,
             self.precision[1] / num_identities,
         )
+
+    def _sample(self, num_sampled, seed):
+        """Returns the sampled positives, ascending, and how many each of them stands for.
+
+        The best positives of a query decide its average precision: the r-th from the top is drawn
+        with a probability proportional to 1 / r.
+        """
+        if self.complete:
+            return np.arange(self.first[-1]), np.ones(self.first[-1])
+        end = np.repeat(self.first[1:], np.diff(self.first))
+        chance = 1 / (end - np.arange(self.first[-1]))
+        upto = chance.cumsum()
+        edges = np.linspace(0, upto[-1], num_sampled + 1)
+        drawn = np.random.default_rng(seed).uniform(edges[:-1], edges[1:])
+        drawn = np.searchsorted(upto, drawn).clip(max=len(upto) - 1)
+        return drawn, edges[1] / chance[drawn]
 
     def _keep_sampled(self, block, rows):
         """Keeps the counts by identity of the sampled positives of a block."""
@@ -187,39 +214,33 @@ class QueryReplicates:
         values = totals[:, -2:-1] + counts - totals[:, -1:] * self.num_negatives[0, identity]
         self._add_precision(identity, values * weights)
 
-    def _add_sampled(self, sampled, represents):
-        """Adds the exact value of some positives, less their first order if it was added."""
-        weight = self.weights[:, sampled.identity].T
-        weight = weight * (represents / sampled.num_positives)[:, None]
+    def _add_sampled_wins(self, sampled, weight):
+        """Adds the exact wins of some positives, less their first order if it was added."""
         allowed = self.strata.allowed(sampled.identity).unbind(1)
         for stratum, inside in enumerate(allowed):
-            below, upto = (
-                (counts * inside).double() @ self.weights.T
-                for counts in (sampled.below, sampled.upto)
-            )
+            below, upto = ((counts * inside).double() for counts in (sampled.below, sampled.upto))
+            usual = self._usual(sampled.identity)[stratum]
+            now = below.sum(dim=1, keepdim=True), (upto - below).sum(dim=1, keepdim=True)
+            below, upto = below @ self.weights.T, upto @ self.weights.T
             num_negatives = self.num_negatives[stratum, sampled.identity]
             wins = win_probabilities(below, upto - below, num_negatives, len(self.order) + 1)
             if not self.complete:
-                usual = self._usual(sampled.identity)[stratum]
-                below_now, upto_now = (
-                    (counts * inside).double().sum(dim=1, keepdim=True)
-                    for counts in (sampled.below, sampled.upto)
-                )
-                count, slope = self._slopes(below_now, upto_now - below_now, usual)
-                value = win_probabilities(below_now, upto_now - below_now, usual, len(wins) + 1)
+                count, slope = self._slopes(*now, usual)
+                value = win_probabilities(*now, usual, len(wins) + 1)
                 change = (below + upto) / 2 * (usual / num_negatives) - count
                 wins -= torch.where(value.isnan(), 0.0, value + slope * change)
             self.wins[stratum] += torch.where(wins.isnan(), 0.0, wins * weight).sum(dim=1)
-            if stratum == 0:
-                self._add_sampled_precision(sampled, below, num_negatives, weight)
 
-    def _add_sampled_precision(self, sampled, below, num_negatives, weight):
+    def _add_sampled_precision(self, sampled, weight):
+        """Adds the exact precision at some positives, less its first order if it was added."""
         from_here = sampled.from_here[:, None]
-        values = from_here / (from_here + num_negatives - below)
+        below = sampled.below.double()
+        above = self.num_negatives[0, sampled.identity] - below @ self.weights.T
+        values = from_here / (from_here + above)
         if not self.complete:
-            usual = self._usual(sampled.identity)[0] - sampled.below.double().sum(1, keepdim=True)
+            usual = self._usual(sampled.identity)[0] - below.sum(dim=1, keepdim=True)
             value = from_here / (from_here + usual)
-            values -= value - value**2 / from_here * (num_negatives - below - usual)
+            values -= value - value**2 / from_here * (above - usual)
         self._add_precision(sampled.identity, values * weight)
 
     def _add_precision(self, identity, values):
