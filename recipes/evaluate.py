@@ -4,7 +4,8 @@
     python recipes/evaluate.py hparams/evaluate.yaml --embeddings=E.npz [--metadata=M.csv]
         [--output_folder=OUT] [--device=cuda] [--key=value ...]
 
-Leaves report.json, replicates.npz and figures in the output folder. hparams/evaluate.yaml explains the keys.
+Leaves report.json, replicates.npz and figures in the output folder.
+hparams/evaluate.yaml explains the keys.
 """
 
 import sys

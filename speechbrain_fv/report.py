@@ -115,9 +115,9 @@ def format_report(report):
     3 identities, 3 faces, 3 voices; values in %
     [low, high]: 95 % interval of 1000 bootstrap replicates over identities
     <BLANKLINE>
-    Verification                      AUC                 EER
-    U                  90.00 [80.0, 95.0]               20.00
-    G                                   -                   -
+    Verification                     AUC                 EER
+    U                 90.00 [80.0, 95.0]               20.00
+    G                                  -                   -
     """
     counts = (report["num_identities"], report["num_faces"], report["num_voices"])
     lines = ["{} identities, {} faces, {} voices; values in %".format(*counts)]

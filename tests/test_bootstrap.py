@@ -20,7 +20,7 @@ def people(num_people, clips_each, ties, seed=0, noise=1.0):
         who = np.sort(np.r_[np.arange(num_people), rng.integers(0, num_people, clips_each)])
         vectors = centres[who] + noise * rng.normal(size=(len(who), 6))
         # Few directions of few lengths make many ties.
-        sides.append((np.round(vectors[:, :2]) + [0, 0.5] if ties else vectors, who))
+        sides.append((np.round(vectors[:, :2]) + np.array([0, 0.5]) if ties else vectors, who))
     names = np.array([f"id{number:03d}" for number in range(num_people)])
     metadata = pd.DataFrame({"identity": names, "gender": rng.choice(["f", "m", ""], num_people)})
     embeddings = Embeddings(*(v for v, _ in sides), *(names[who] for _, who in sides))

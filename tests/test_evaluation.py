@@ -331,9 +331,9 @@ def test_table_shows_undefined_values_and_reasons():
     text = format_report(evaluate(sides, metadata, num_replicates=0))
     lines = text.splitlines()
     assert lines[0] == "2 identities, 2 faces, 2 voices; values in %"
-    assert "U                               100.00                0.00" in lines
-    assert "G                                    -                   -" in lines
-    assert lines[-1] == "GN is undefined: the metadata has no column 'nationality'"
+    assert f"{'U':<16}{'100.00':>20}{'0.00':>20}" in lines
+    assert f"{'G':<16}{'-':>20}{'-':>20}" in lines
+    assert lines[-2] == "GN is undefined: the metadata has no column 'nationality'"
 
 
 def test_table_with_intervals_fits_the_terminal():
