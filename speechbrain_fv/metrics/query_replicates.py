@@ -3,8 +3,8 @@
 A replicate changes how many negatives of each identity a positive meets. Taking its rank anew for
 every replicate is affordable for a sample of positives only. All positives therefore enter to
 first order in the gallery's weights, by statistics per pair of identities, and the remainder, the
-exact value less the first order, is taken on the sample and scaled up. With no more positives than
-the sample holds, every replicate is exact. 1:2 matching is exact to first order.
+exact value less the first order, is taken on the sample and scaled up. With few positives (4,096 by
+default) every replicate is exact. 1:2 matching is exact to first order.
 """
 
 from typing import NamedTuple
@@ -40,7 +40,8 @@ class QueryReplicates:
     strata : ranking.Strata
     max_candidates : int
     num_sampled : int
-        Positives taken exactly; matching takes every 8th of them, unless they are all positives.
+        Positives taken exactly; matching takes every 8th of them. Of no more than a quarter as
+        many positives all are taken, by both.
     seed : int
     """
 
@@ -59,7 +60,7 @@ class QueryReplicates:
         )
         self.first = np.append(0, gallery.num_clips[queries.identity].cumsum(0).cpu().numpy())
         num_sampled = min(num_sampled, max(_TABLE_SIZE // len(gallery.num_clips), 1))
-        self.complete = self.first[-1] <= num_sampled
+        self.complete = self.first[-1] <= num_sampled // 4
         self.sampled, represents = self._sample(num_sampled, seed)
         self.represents = torch.as_tensor(represents, device=weights.device)
         self.kept = []
