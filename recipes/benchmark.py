@@ -2,6 +2,7 @@
 """Measures a part of the project beside its peers, in one run on the same inputs.
 
     python recipes/benchmark.py pseudo-labels [--device=cuda] [--json=FILE] [--max_batch=N]
+    python recipes/benchmark.py evaluation [--device=cuda] [--json=FILE] [--peer_clips=2000]
 
 Peers that are not installed are named with what to install.
 """
@@ -12,7 +13,7 @@ import sys
 from speechbrain_fv.cli import run_script
 
 # Subcommand -> module of speechbrain_fv.benchmarks whose main(argv) runs it.
-BENCHMARKS = {"pseudo-labels": "pseudo_labels"}
+BENCHMARKS = {"pseudo-labels": "pseudo_labels", "evaluation": "evaluation"}
 
 
 def main(argv):

@@ -4,7 +4,8 @@
     python recipes/evaluate.py hparams/evaluate.yaml --embeddings=E.npz [--metadata=M.csv]
         [--output_folder=OUT] [--device=cuda] [--key=value ...]
 
-Leaves report.json and figures in the output folder. hparams/evaluate.yaml explains the keys.
+Leaves report.json, replicates.npz and figures in the output folder.
+hparams/evaluate.yaml explains the keys.
 """
 
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from speechbrain_fv import evaluation, plots
 from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import load_embeddings
+from speechbrain_fv.leakage import check_leakage, read_train_identities
+from speechbrain_fv.list_evaluation import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.protocols import resolve_lists
 
 
 def main(argv):
@@ -20,18 +24,32 @@ def main(argv):
     run_opts, hparams, _ = load_hparams(argv)
     embeddings = load_embeddings(hparams["embeddings"])
     metadata = hparams["metadata"] and evaluation.load_metadata(hparams["metadata"])
+    lists = resolve_lists(hparams["lists"], embeddings, metadata) if hparams["lists"] else []
+    trained = hparams["train_identities"] and read_train_identities(hparams["train_identities"])
+    leakage = check_leakage(
+        trained, embeddings, lists, hparams["meta_csv"], hparams["allow_leakage"]
+    )
+    device = run_opts["device"] or "cpu"
     report = evaluation.evaluate(
         embeddings,
         metadata,
         max_candidates=hparams["max_candidates"],
+        num_replicates=hparams["num_replicates"],
+        bootstrap_seed=hparams["bootstrap_seed"],
         chunk_size=hparams["chunk_size"],
-        device=run_opts["device"] or "cpu",
+        device=device,
         progress=not run_opts["noprogressbar"],
     )
     folder = Path(hparams["output_folder"])
+    report["leakage"] = leakage
+    if lists:
+        report["lists"] = evaluate_lists(embeddings, lists, metadata, hparams["chunk_size"], device)
+        save_list_files(folder / "lists", lists)
     evaluation.save_report(folder / "report.json", report)
     plots.plot_report(report, folder / "figures")
     print(evaluation.format_report(report))
+    if lists:
+        print(f"\n{format_lists(report['lists'])}\n")
     print(f"Report and figures: {folder}")
 
 

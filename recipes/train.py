@@ -23,6 +23,7 @@ from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import save_embeddings
 from speechbrain_fv.evaluation import evaluate, format_report, save_report
 from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.leakage import TrainIdentities
 from speechbrain_fv.manifests import load_manifests
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.schema import SPLITS
@@ -84,6 +85,12 @@ def class_indices(manifests, attributes):
             for identity, label in zip(known.identity, known[attribute], strict=True)
         }
     return classes
+
+
+def train_identities(manifests):
+    """Returns the identities of the training clips, which every checkpoint stores."""
+    clips = (manifests.faces["train"], manifests.voices["train"])
+    return TrainIdentities(name for table in clips for name in table.spk_id)
 
 
 def loaders(hparams, manifests, classes):
@@ -158,7 +165,11 @@ def main(argv):
     )
     hparams["metadata"] = manifests.identities
     hparams["checkpointer"].add_recoverables(
-        {"lr_schedule": hparams["lr_schedule"], "dataloader-TRAIN": train}
+        {
+            "lr_schedule": hparams["lr_schedule"],
+            "dataloader-TRAIN": train,
+            "train_identities": train_identities(manifests),
+        }
     )
     brain = FaceVoiceBrain(
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"]

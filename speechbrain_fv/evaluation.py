@@ -2,17 +2,17 @@
 
 The report holds plain numbers, fractions in [0, 1]. A value without trials is None with its count
 beside it; a stratum that the metadata cannot define is None, with the reason under "reasons".
+Beside each value stands its 95 % interval over identities (see `metrics.bootstrap`).
 """
 
-import json
-
 import numpy as np
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
-from speechbrain_fv.files import replacing
+from speechbrain_fv.report import Report, format_report, load_metadata, save_report
+
+__all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
 
 TASKS = ("verification", "matching", "retrieval")
 DIRECTIONS = ("F-V", "V-F")
@@ -23,11 +23,13 @@ def evaluate(
     metadata=None,
     tasks=TASKS,
     max_candidates=10,
+    num_replicates=1000,
+    bootstrap_seed=0,
     chunk_size=metrics.CHUNK_SIZE,
     device="cpu",
     progress=False,
 ):
-    """Returns the report of a set of embeddings: exact values by enumeration.
+    """Returns the report of a set of embeddings: exact values by enumeration, with intervals.
 
     Every same-identity pair is a positive in each stratum; strata restrict the negatives.
 
@@ -41,6 +43,11 @@ def evaluate(
         Which of `TASKS` to compute; verification alone is the cheapest.
     max_candidates : int
         Largest N of 1:N matching, >= 2.
+    num_replicates : int
+        Bootstrap replicates, >= 0; 0 leaves out the intervals.
+    bootstrap_seed : int
+        Seed of the draws, >= 0. Reports on the same identities with the same seed and number of
+        replicates are paired.
     chunk_size : int
         Scores held at once, 8 bytes each, >= 1. It bounds the memory and changes no result.
     device : str
@@ -50,9 +57,10 @@ def evaluate(
 
     Returns
     -------
-    dict
-        ``num_identities`` (with a face or a voice), ``num_faces``, ``num_voices``, one entry per
-        task, and ``reasons`` by the path of each stratum that is None, such as "verification/G".
+    Report
+        A dict: ``num_identities`` (with a face or a voice), ``num_faces``, ``num_voices``, one
+        entry per task, ``bootstrap``, and ``reasons`` by the path of each stratum that is None,
+        such as "verification/G". Its attribute ``replicates`` holds those of each value.
 
     Raises
     ------
@@ -64,42 +72,33 @@ def evaluate(
     -------
     >>> from speechbrain_fv.embeddings import Embeddings
     >>> names = ["ann", "bob", "eve"]
-    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names))
-    >>> report["verification"]["U"]
-    {'auc': 1.0, 'eer': 0.0, 'num_positives': 3, 'num_negatives': 6}
+    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names), num_replicates=0)
+    >>> report["retrieval"]["F-V"]["map"]
+    1.0
     >>> report["reasons"]["verification/G"]
     'no metadata, which G needs for gender'
     """
     unknown = [task for task in tasks if task not in TASKS]
     if unknown:
         raise ValueError(f"tasks: expected some of {TASKS}, received {unknown}.")
-    for name, value, least in (
-        ("max_candidates", max_candidates, 2),
-        ("chunk_size", chunk_size, 1),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{name}: expected an integer of at least {least}, received {value!r}."
-            )
+    _check_integers(
+        max_candidates=(max_candidates, 2),
+        num_replicates=(num_replicates, 0),
+        bootstrap_seed=(bootstrap_seed, 0),
+        chunk_size=(chunk_size, 1),
+    )
     check_device(device)
-    trials = _Trials(embeddings, metadata, max_candidates, chunk_size, device)
-    report = {
-        "num_identities": len(embeddings.identities),
-        "num_faces": len(embeddings.face),
-        "num_voices": len(embeddings.voice),
-    }
-    reasons = {}
-    for path, value in tqdm(
-        _values(trials, tasks), total=_num_values(tasks), desc="evaluate", disable=not progress
-    ):
-        *parents, name = path
-        node = report
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        if isinstance(value, str):
-            reasons["/".join(path)] = value
-        node[name] = None if isinstance(value, str) else value
-    return {**report, "reasons": reasons}
+    trials = _Trials(embeddings, metadata, num_replicates, bootstrap_seed, chunk_size, device)
+    directions = DIRECTIONS if {"matching", "retrieval"} & set(tasks) else ()
+    num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
+    total = sum(num_rows[direction] for direction in directions)
+    total += len(embeddings.face) * ("verification" in tasks)
+    with tqdm(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
+        if "verification" in tasks:
+            trials.verify(bar.update)
+        for direction in directions:
+            trials.rank(direction, tasks, max_candidates, bar.update)
+    return trials.finished()
 
 
 def check_device(device):
@@ -110,204 +109,162 @@ def check_device(device):
         raise ValueError(f"device {device!r} cannot be used ({error}); try 'cpu'.") from error
 
 
-class _Trials:
-    """The embeddings as tensors, and the group of each clip in a stratum."""
+def _check_integers(**limits):
+    """Raises ValueError for a value that is no integer or less than its limit."""
+    for name, (value, least) in limits.items():
+        if type(value) is not int or value < least:
+            raise ValueError(
+                f"{name}: expected an integer of at least {least}, received {value!r}."
+            )
 
-    def __init__(self, embeddings, metadata, max_candidates, chunk_size, device):
-        self.metadata = metadata
+
+class _Trials:
+    """The embeddings as tensors, the draws of the bootstrap, and the report while it grows."""
+
+    def __init__(self, embeddings, metadata, num_replicates, seed, chunk_size, device):
         identities = embeddings.identities
         if metadata is not None:
-            self.metadata = protocols.check_metadata(metadata, identities)
-        self.options = {"max_candidates": max_candidates, "chunk_size": chunk_size}
-        self.num_identities = len(identities)
-        self.vectors, self.identity = {}, {}
+            metadata = protocols.check_metadata(metadata, identities)
+        self.metadata, self.chunk_size = metadata, chunk_size
+        self.bits, labels = {}, [np.empty((len(identities), 0), dtype=np.int64)]
+        for letter in protocols.ATTRIBUTES:
+            if not protocols.undefined_reason(metadata, letter):
+                self.bits[letter] = 2 ** len(self.bits)
+                labels.append(protocols.stratum_groups(metadata, letter)[:, None])
+        self.labels = torch.as_tensor(np.hstack(labels), device=device)
+        self.clips = {}
         for key, modality in (("F", "face"), ("V", "voice")):
             vectors = torch.as_tensor(getattr(embeddings, modality), device=device)
-            labels = np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
-            self.vectors[key] = metrics.unit_rows(vectors)
-            self.identity[key] = torch.as_tensor(labels, device=device)
-
-    def groups(self, stratum):
-        """Returns the group of each clip, by modality."""
-        if stratum == "U":
-            groups = np.zeros(self.num_identities, dtype=np.int64)
-        else:
-            groups = protocols.stratum_groups(self.metadata, stratum)
-        groups = torch.as_tensor(groups, device=self.identity["F"].device)
-        return {modality: groups[self.identity[modality]] for modality in "FV"}
-
-    def verification(self, stratum):
-        """Returns AUC, EER and their counts."""
-        groups = self.groups(stratum)
-        counts = metrics.count_pooled(
-            self.vectors["F"],
-            self.vectors["V"],
-            self.identity["F"],
-            self.identity["V"],
-            groups["F"],
-            groups["V"],
-            self.options["chunk_size"],
+            who = np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
+            who = torch.as_tensor(who, device=device)
+            self.clips[key] = metrics.sort_clips(vectors, who, len(identities))
+        draws = metrics.draw_weights(len(identities), num_replicates, seed)
+        # With one identity all replicates are the same and would show no spread.
+        bootstrapped = num_replicates and len(identities) > 1
+        self.weights = torch.as_tensor(draws, device=device) if bootstrapped else None
+        self.report = Report(
+            num_identities=len(identities),
+            num_faces=len(embeddings.face),
+            num_voices=len(embeddings.voice),
         )
-        return {
-            "auc": _number(metrics.area_under_curve(counts)),
-            "eer": _number(metrics.equal_error_rate(counts)),
-            "num_positives": int(counts.num_positives.sum()),
-            "num_negatives": counts.num_negatives,
+        self.bootstrap = {
+            "num_replicates": num_replicates,
+            "seed": seed,
+            "num_identities": len(identities),
         }
+        self.reasons = {}
+        if num_replicates:
+            self.report.replicates = {"identities": np.array(identities), "seed": np.array(seed)}
 
-    def scores(self, direction, stratum):
-        """Returns the `metrics.QueryScores` of one direction."""
-        query, gallery = direction.split("-")
-        groups = self.groups(stratum)
-        return metrics.score_queries(
-            self.vectors[query],
-            self.vectors[gallery],
-            self.identity[query],
-            self.identity[gallery],
-            groups[query],
-            groups[gallery],
-            **self.options,
+    def verify(self, tick):
+        """Adds AUC, EER, their counts and the ROC curve of each stratum."""
+        faces, voices = self.clips["F"], self.clips["V"]
+        pairs = None
+        if self.weights is not None:
+            pairs = metrics.PairReplicates(self.weights, faces, voices, self.labels)
+        counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, pairs, tick)
+        for stratum, bits in self._defined("verification", protocols.VERIFICATION_STRATA):
+            inside = counts.within(bits)
+            auc, eer = metrics.area_under_curve(inside), metrics.equal_error_rate(inside)
+            replicates = pairs.rates(bits, auc, eer) if pairs else (None, None)
+            path = ("verification", stratum)
+            self._add(path, "auc", auc, replicates[0])
+            self._add(path, "eer", eer, replicates[1])
+            false_accept, true_accept = metrics.roc_points(inside)
+            self._node(path).update(
+                num_positives=int(inside.num_positives.sum()),
+                num_negatives=inside.num_negatives,
+                roc={"false_accept": false_accept.tolist(), "true_accept": true_accept.tolist()},
+            )
+
+    def rank(self, direction, tasks, max_candidates, tick):
+        """Adds matching in each stratum and retrieval, of one direction."""
+        queries, gallery = (self.clips[key] for key in direction.split("-"))
+        matching = ()
+        if "matching" in tasks:
+            matching = list(self._defined(f"matching/{direction}", protocols.MATCHING_STRATA))
+        masks = [bits for _, bits in matching] or [0]
+        strata = metrics.Strata(self.labels, masks)
+        replicates, values = None, (np.full(len(masks), None), None, None)
+        if self.weights is not None:
+            replicates = metrics.QueryReplicates(
+                self.weights, queries, gallery, strata, max_candidates
+            )
+        scores = metrics.score_queries(
+            queries, gallery, strata, max_candidates, self.chunk_size, replicates, tick
         )
+        if replicates:
+            values = replicates.values()
+        for (stratum, _), accuracy, of_stratum in zip(
+            matching, scores.accuracy, values[0], strict=False
+        ):
+            self._add_matching(("matching", direction, stratum), accuracy, of_stratum)
+        if "retrieval" in tasks:
+            self._add_retrieval(direction, scores, values[1:])
 
-    def retrieval(self, direction, scores):
-        """Returns mAP by query and by identity with chance, of queries that have a positive."""
+    def finished(self):
+        """Returns the report, complete."""
+        if self.bootstrap["num_replicates"]:
+            self.report["bootstrap"] = self.bootstrap
+        self.report["reasons"] = self.reasons
+        return self.report
+
+    def _add_matching(self, path, accuracy, replicates):
+        """Adds accuracy and number of probes by N, from (max_candidates - 1, num_queries)."""
+        for index, values in enumerate(accuracy):
+            of_candidates = None if replicates is None else replicates[index]
+            place = (*path, str(index + 2))
+            self._add(place, "accuracy", values.nanmean(), of_candidates)
+            self._node(place)["num_probes"] = int((~values.isnan()).sum())
+
+    def _add_retrieval(self, direction, scores, replicates):
+        """Adds mAP by query and by identity with chance, of queries that have a positive."""
         query, gallery = direction.split("-")
         has_positive = scores.num_positives > 0
         precision = scores.average_precision[has_positive]
-        identity = self.identity[query][has_positive].unique(return_inverse=True)[1]
+        identity = self.clips[query].identity[has_positive].unique(return_inverse=True)[1]
         per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
-        size = len(self.vectors[gallery])
+        size = len(self.clips[gallery].vectors)
         chance = metrics.chance_average_precision(scores.num_positives[has_positive], size)
-        return {
-            "map": _number(precision.mean()),
-            "map_per_identity": _number(per_identity.mean()),
-            "chance_map": _number(chance.mean()),
-            "num_queries": len(precision),
-            "gallery_size": size,
-        }
-
-
-def _values(trials, tasks):
-    """Yields (path, value or reason) of each entry; one pass in U serves both ranked tasks."""
-    if "verification" in tasks:
-        for stratum in protocols.VERIFICATION_STRATA:
-            reason = protocols.undefined_reason(trials.metadata, stratum)
-            yield ("verification", stratum), reason or trials.verification(stratum)
-    ranked = [task for task in ("matching", "retrieval") if task in tasks]
-    for direction in DIRECTIONS if ranked else ():
-        unrestricted = trials.scores(direction, "U")
-        if "matching" in tasks:
-            for stratum in protocols.MATCHING_STRATA:
-                reason = protocols.undefined_reason(trials.metadata, stratum)
-                if reason:
-                    yield ("matching", direction, stratum), reason
-                    continue
-                scores = unrestricted if stratum == "U" else trials.scores(direction, stratum)
-                yield ("matching", direction, stratum), _matching(scores.accuracy)
-        if "retrieval" in tasks:
-            yield ("retrieval", direction), trials.retrieval(direction, unrestricted)
-
-
-def _num_values(tasks):
-    """Returns how many entries `_values` yields."""
-    sizes = {
-        "verification": len(protocols.VERIFICATION_STRATA),
-        "matching": len(DIRECTIONS) * len(protocols.MATCHING_STRATA),
-        "retrieval": len(DIRECTIONS),
-    }
-    return sum(sizes[task] for task in tasks)
-
-
-def _matching(accuracy):
-    """Returns accuracy and number of probes by N, from (num_queries, max_candidates - 1)."""
-    counts = (~accuracy.isnan()).sum(dim=0).tolist()
-    return {
-        str(candidates): {"accuracy": _number(mean), "num_probes": count}
-        for candidates, (mean, count) in enumerate(
-            zip(accuracy.nanmean(dim=0), counts, strict=True), start=2
+        path = ("retrieval", direction)
+        self._add(path, "map", precision.mean(), replicates[0])
+        self._add(path, "map_per_identity", per_identity.mean(), replicates[1])
+        self._node(path).update(
+            chance_map=_number(chance.mean()), num_queries=len(precision), gallery_size=size
         )
-    }
+
+    def _defined(self, path, strata):
+        """Yields (stratum, its attributes as bits); notes the reason where it is undefined."""
+        for stratum in strata:
+            reason = protocols.undefined_reason(self.metadata, stratum)
+            if reason:
+                self._node(tuple(path.split("/")))[stratum] = None
+                self.reasons[f"{path}/{stratum}"] = reason
+            else:
+                self._node((*path.split("/"), stratum))
+                yield stratum, sum(self.bits[letter] for letter in stratum if letter != "U")
+
+    def _node(self, path):
+        """Returns the dict at a path of the report, made when absent."""
+        node = self.report
+        for name in path:
+            node = node.setdefault(name, {})
+        return node
+
+    def _add(self, path, name, value, replicates):
+        """Adds a value and, when there is a bootstrap, its interval and its replicates."""
+        node = self._node(path)
+        node[name] = _number(value)
+        if not self.bootstrap["num_replicates"]:
+            return
+        if replicates is None or node[name] is None:
+            values = np.full(self.bootstrap["num_replicates"], np.nan)
+        else:
+            values = replicates.cpu().numpy()
+        node[f"{name}_interval"] = metrics.interval(values)
+        self.report.replicates["/".join((*path, name))] = values
 
 
 def _number(value):
     """Returns a float, or None for NaN (JSON has no NaN)."""
     return None if np.isnan(float(value)) else float(value)
-
-
-def load_metadata(path):
-    """Returns the table of a metadata CSV as text; an empty field is unknown.
-
-    Raises
-    ------
-    ValueError
-        If the file is empty or no CSV.
-    FileNotFoundError
-        If there is no such file.
-    """
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def save_report(path, report):
-    """Writes a report as strict JSON; a killed run leaves no half file."""
-    with replacing(path) as file:
-        file.write(json.dumps(report, indent=2, allow_nan=False).encode() + b"\n")
-
-
-def format_report(report):
-    """Returns the tables of a report for the terminal: percent, "-" where undefined.
-
-    Arguments
-    ---------
-    report : dict
-        From `evaluate`, with any of its tasks.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> from speechbrain_fv.embeddings import Embeddings
-    >>> names = ["ann", "bob", "eve"]
-    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names), tasks=["retrieval"])
-    >>> print(format_report(report))
-    3 identities, 3 faces, 3 voices; values in %
-    <BLANKLINE>
-    Retrieval          F-V     V-F
-    mAP             100.00  100.00
-      per identity  100.00  100.00
-      chance         61.11   61.11
-    """
-    counts = (report["num_identities"], report["num_faces"], report["num_voices"])
-    lines = ["{} identities, {} faces, {} voices; values in %".format(*counts)]
-    if "verification" in report:
-        columns = report["verification"]
-        lines += ["", _row("Verification", columns, str)]
-        for label, key in (("AUC", "auc"), ("EER", "eer")):
-            lines.append(_row(label, [column and column[key] for column in columns.values()]))
-    for direction, columns in report.get("matching", {}).items():
-        lines += ["", _row(f"Matching {direction}", columns, str)]
-        for candidates in [name for name in ("2", "5", "10") if name in columns["U"]]:
-            values = [column and column[candidates]["accuracy"] for column in columns.values()]
-            lines.append(_row(f"1:{candidates}", values))
-    if "retrieval" in report:
-        columns = report["retrieval"]
-        lines += ["", _row("Retrieval", columns, str)]
-        for label, key in (
-            ("mAP", "map"),
-            ("  per identity", "map_per_identity"),
-            ("  chance", "chance_map"),
-        ):
-            lines.append(_row(label, [column[key] for column in columns.values()]))
-    reasons = {path.split("/")[-1]: reason for path, reason in report["reasons"].items()}
-    lines += [""] * bool(reasons)
-    lines += [f"{stratum} is undefined: {reason}" for stratum, reason in reasons.items()]
-    return "\n".join(lines)
-
-
-def _row(label, values, show=lambda value: "-" if value is None else f"{100 * value:.2f}"):
-    """Returns one line of a table."""
-    return f"{label:<14}" + "".join(f"{show(value):>8}" for value in values)

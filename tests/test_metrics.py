@@ -12,33 +12,33 @@ from tests.references import metrics as reference
 
 @pytest.fixture(params=["ties", "no ties"])
 def clips(request):
-    """Unit rows of 30 faces and 40 voices of 6 people, and who they are."""
+    """30 faces and 40 voices of 6 people."""
     rng = np.random.default_rng(0)
     vectors = [rng.normal(size=(size, 3)) for size in (30, 40)]
     if request.param == "ties":
         vectors = [rng.integers(-1, 2, rows.shape) + np.array([0, 0, 3]) for rows in vectors]
-    faces, voices = (metrics.unit_rows(torch.as_tensor(rows)) for rows in vectors)
     who = [torch.as_tensor(rng.integers(0, 6, size)) for size in (30, 40)]
-    return faces, voices, *who
+    return [metrics.sort_clips(torch.as_tensor(v), i, 6) for v, i in zip(vectors, who, strict=True)]
 
 
 def pooled(clips, groups, chunk_size=100):
     """Returns the counts of a stratum given the group of each person."""
-    _, _, face_identity, voice_identity = clips
-    groups = torch.as_tensor(groups)
-    return metrics.count_pooled(
-        *clips, groups[face_identity], groups[voice_identity], chunk_size=chunk_size
-    )
+    return metrics.count_pairs(*clips, torch.tensor(groups)[:, None], chunk_size).within(1)
+
+
+def scores_of(clips):
+    """Returns all scores as numpy, in steps of 2^-36."""
+    return metrics.integer_scores(clips[0].vectors, clips[1].vectors).numpy()
 
 
 def pairs(clips, groups):
     """Returns label and score of every positive and allowed negative pair."""
-    faces, voices, face_identity, voice_identity = clips
-    groups = torch.as_tensor(groups)
+    face_identity, voice_identity = (side.identity.numpy() for side in clips)
+    groups = np.array(groups)
     face_group, voice_group = groups[face_identity][:, None], groups[voice_identity]
     same = face_identity[:, None] == voice_identity
     allowed = same | ((face_group == voice_group) & (face_group >= 0))
-    return same[allowed].numpy(), metrics.cosine_scores(faces, voices)[allowed].numpy()
+    return same[allowed], scores_of(clips)[allowed]
 
 
 STRATA = {"all": [0] * 6, "two groups": [0, 1, 0, 1, 0, 1], "unknown": [0, 0, -1, 1, -1, 1]}
@@ -67,7 +67,7 @@ def test_eer_is_near_that_of_speechbrain(clips):
     """SpeechBrain's takes the nearest threshold: one step of the larger error off at most."""
     rate = metrics.equal_error_rate(pooled(clips, STRATA["all"]))
     labels, scores = pairs(clips, STRATA["all"])
-    values = torch.as_tensor(scores)
+    values = torch.as_tensor(scores).double()
     largest_tie = max(
         np.unique(scores[labels == kind], return_counts=True)[1].max() / (labels == kind).sum()
         for kind in (False, True)
@@ -141,15 +141,35 @@ def test_all_tied_is_chance():
         assert values[count < candidates - 1].isnan().all()
 
 
+def ranked(clips, groups, **options):
+    """Returns the scores of each face as a query: any other person, and one of the same group."""
+    strata = metrics.Strata(torch.tensor(groups)[:, None], [0, 1])
+    return metrics.score_queries(*clips, strata, **options)
+
+
 def test_average_precision_equals_scikit_learn(clips):
-    faces, voices, face_identity, voice_identity = clips
-    group = torch.zeros_like(face_identity), torch.zeros_like(voice_identity)
-    found = metrics.score_queries(*clips, *group, chunk_size=100)
-    scores = metrics.cosine_scores(faces, voices)
+    found = ranked(clips, STRATA["all"], chunk_size=100)
+    scores = scores_of(clips)
     for query, value in enumerate(found.average_precision.tolist()):
-        relevant = (voice_identity == face_identity[query]).numpy()
-        expected = average_precision_score(relevant, scores[query].numpy())
+        relevant = (clips[1].identity == clips[0].identity[query]).numpy()
+        expected = average_precision_score(relevant, scores[query])
         assert value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("groups", STRATA.values(), ids=STRATA)
+def test_roc_points_lie_on_the_curve_of_scikit_learn(clips, groups):
+    counts = pooled(clips, groups)
+    labels, scores = pairs(clips, groups)
+    expected = set(
+        zip(*np.round(roc_curve(labels, scores, drop_intermediate=False)[:2], 12), strict=True)
+    )
+    for num_points in (12, 10**6):
+        accepted, found = metrics.roc_points(counts, num_points)
+        assert len(accepted) <= max(num_points, 2)
+        assert (accepted[0], found[0], accepted[-1], found[-1]) == (0, 0, 1, 1)
+        assert (accepted.diff() >= 0).all() and (found.diff() >= 0).all()
+        assert set(zip(*np.round([accepted, found], 12), strict=True)) <= expected
+    assert np.trapezoid(found, accepted) == pytest.approx(metrics.area_under_curve(counts))
 
 
 def test_chance_is_the_mean_over_every_ranking():
@@ -162,14 +182,21 @@ def test_chance_is_the_mean_over_every_ranking():
 
 @pytest.mark.parametrize("chunk_size", [1, 41, 333])
 def test_chunks_change_nothing(clips, chunk_size):
-    groups = torch.tensor(STRATA["unknown"])
+    groups = STRATA["unknown"]
     whole, parts = (pooled(clips, groups, size) for size in (10**6, chunk_size))
     for one, other in zip(whole, parts, strict=True):
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
-    trials = (*clips, groups[clips[2]], groups[clips[3]])
-    whole, parts = (metrics.score_queries(*trials, chunk_size=s) for s in (10**6, chunk_size))
+    whole, parts = (ranked(clips, groups, chunk_size=size) for size in (10**6, chunk_size))
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one.double(), other.double(), rtol=0, atol=1e-12, equal_nan=True)
+
+
+def test_a_query_without_positives_has_no_value():
+    one, two = torch.eye(2), torch.tensor([0, 0])
+    gallery = metrics.sort_clips(one, two, 2)
+    strata = metrics.Strata(torch.empty(2, 0, dtype=torch.int64), [0])
+    found = metrics.score_queries(metrics.sort_clips(one, two + 1, 2), gallery, strata)
+    assert found.accuracy.isnan().all() and found.average_precision.isnan().all()
 
 
 def test_equal_embeddings_tie_wherever_they_stand():
@@ -177,5 +204,13 @@ def test_equal_embeddings_tie_wherever_they_stand():
     rng = torch.Generator().manual_seed(0)
     row, other = metrics.unit_rows(torch.randn(2, 257, generator=rng))
     copies = row.expand(101, -1)
-    scores = [metrics.cosine_scores(copies[:n], other.expand(n, -1)) for n in (1, 2, 17, 101)]
+    scores = [metrics.integer_scores(copies[:n], other.expand(n, -1)) for n in (1, 2, 17, 101)]
     assert torch.cat([values.flatten() for values in scores]).unique().numel() == 1
+
+
+def test_integer_scores_are_rounded_cosines():
+    rng = np.random.default_rng(0)
+    one, other = (metrics.unit_rows(torch.as_tensor(rng.normal(size=(9, 4)))) for _ in range(2))
+    expected = np.rint(one.numpy() @ other.numpy().T * 2**36)
+    assert np.abs(metrics.integer_scores(one, other).numpy() - expected).max() <= 1
+    assert metrics.integer_scores(one, one).diagonal().tolist() == [2**36] * 9

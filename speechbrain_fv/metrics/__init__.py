@@ -4,36 +4,52 @@ Nothing is sampled: each metric follows from how many negatives score below a po
 many tie with it. The counts are taken in chunks: no more than ``chunk_size`` scores exist at once.
 A score is the cosine of two embeddings, in [-1, 1]; higher means the same person.
 
-A *stratum* is a group number for each clip: a negative is allowed when both clips carry the same
-group. Group -1 (unknown) is allowed nowhere. Positives are the pairs of one identity, whatever the
-group.
+A *stratum* is a set of attributes: a negative is allowed when the labels of both identities are
+known and equal in each of them. Positives are the pairs of one identity, whatever its labels.
 """
 
-from speechbrain_fv.metrics.ranking import (
-    QueryScores,
-    chance_average_precision,
-    score_queries,
-    win_probabilities,
+from speechbrain_fv.metrics.bootstrap import draw_weights, interval
+from speechbrain_fv.metrics.closed_forms import chance_average_precision, win_probabilities
+from speechbrain_fv.metrics.pair_replicates import PairReplicates
+from speechbrain_fv.metrics.query_replicates import QueryReplicates
+from speechbrain_fv.metrics.ranking import QueryScores, Strata, score_queries
+from speechbrain_fv.metrics.scores import (
+    CHUNK_SIZE,
+    SCORE_STEP,
+    Clips,
+    integer_scores,
+    sort_clips,
+    unit_rows,
 )
-from speechbrain_fv.metrics.scores import CHUNK_SIZE, SCORE_STEP, cosine_scores, unit_rows
 from speechbrain_fv.metrics.verification import (
+    PairCounts,
     PooledCounts,
     area_under_curve,
-    count_pooled,
+    count_pairs,
     equal_error_rate,
+    roc_points,
 )
 
 __all__ = [
     "CHUNK_SIZE",
     "SCORE_STEP",
+    "Clips",
+    "PairCounts",
+    "PairReplicates",
     "PooledCounts",
+    "QueryReplicates",
     "QueryScores",
+    "Strata",
     "area_under_curve",
     "chance_average_precision",
-    "cosine_scores",
-    "count_pooled",
+    "count_pairs",
+    "draw_weights",
     "equal_error_rate",
+    "integer_scores",
+    "interval",
+    "roc_points",
     "score_queries",
+    "sort_clips",
     "unit_rows",
     "win_probabilities",
 ]

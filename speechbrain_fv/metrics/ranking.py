@@ -4,22 +4,24 @@ from typing import NamedTuple
 
 import torch
 
+from speechbrain_fv.metrics.closed_forms import win_probabilities
 from speechbrain_fv.metrics.scores import (
     CHUNK_SIZE,
-    cosine_scores,
-    count_around,
-    group_blocks,
+    add_ones_,
+    agreement,
+    integer_scores,
+    row_blocks,
     sort_,
 )
 
 
 class QueryScores(NamedTuple):
-    """What each query scores; NaN where it has no trial.
+    """What each query scores, in the order of its `Clips`; NaN where it has no trial.
 
     num_positives : torch.Tensor of shape (num_queries,), clips of the query's identity
-    accuracy : torch.Tensor of shape (num_queries, max_candidates - 1), in [0, 1]
+    accuracy : torch.Tensor of shape (num_strata, max_candidates - 1, num_queries), in [0, 1]
         Expected share of 1:N trials won, for N = 2..max_candidates.
-    average_precision : torch.Tensor of shape (num_queries,), in [0, 1]
+    average_precision : torch.Tensor of shape (num_queries,), in [0, 1], over the whole gallery
     """
 
     num_positives: torch.Tensor
@@ -27,150 +29,200 @@ class QueryScores(NamedTuple):
     average_precision: torch.Tensor
 
 
-def score_queries(
-    queries,
-    gallery,
-    query_identity,
-    gallery_identity,
-    query_group,
-    gallery_group,
-    max_candidates=10,
-    chunk_size=CHUNK_SIZE,
-):
-    """Returns the exact 1:N accuracies and the average precision of each query in a stratum.
+class RankedBlock(NamedTuple):
+    """Where the positives of a block of queries stand; positives are padded, see `valid`.
+
+    The positives of a query, ascending, divide its gallery into *spaces*: below the first, tied
+    with it, between it and the second, and so on. A negative is counted in a space and, there, in
+    the column of its identity.
+
+    identity : torch.Tensor of shape (num_rows,), int64
+    num_positives : torch.Tensor of shape (num_rows, 1), int64
+    valid : torch.Tensor of shape (num_rows, max_positives), bool
+    negatives : torch.Tensor of shape (num_rows, num_spaces, num_identities + 2), float32
+        Counts; the first and the last column count marks and are no negatives.
+    below, upto : torch.Tensor of shape (num_rows, max_positives), int64
+        Last space with negatives scoring less than, and at most as much as, each positive.
+    from_here : torch.Tensor of shape (num_rows, max_positives), int64
+        Positives scoring the same or more.
+    """
+
+    identity: torch.Tensor
+    num_positives: torch.Tensor
+    valid: torch.Tensor
+    negatives: torch.Tensor
+    below: torch.Tensor
+    upto: torch.Tensor
+    from_here: torch.Tensor
+
+
+class Strata:
+    """Which identities are negatives of an identity in each stratum.
 
     Arguments
     ---------
-    queries : torch.Tensor of shape (num_queries, dim), unit rows
-    gallery : torch.Tensor of shape (gallery_size, dim), unit rows
-    query_identity, gallery_identity : torch.Tensor of shape (num_queries,) and (gallery_size,)
-    query_group, gallery_group : torch.Tensor of shape (num_queries,) and (gallery_size,)
-        Stratum of each clip, one group per identity; a query meets only its own group, and -1
-        meets nobody.
+    labels : torch.Tensor of shape (num_identities, num_attributes), int64, -1 is unknown
+    strata : sequence of int
+        Sets of attributes as bits; see `agreement`.
+
+    Example
+    -------
+    >>> strata = Strata(torch.tensor([[0], [0], [1]]), [0, 1])
+    >>> strata.allowed(torch.tensor([0])).int()
+    tensor([[[0, 1, 1],
+             [0, 1, 0]]], dtype=torch.int32)
+    """
+
+    def __init__(self, labels, strata):
+        self.labels = labels
+        self.masks = torch.tensor(strata, device=labels.device)[:, None]
+
+    def __len__(self):
+        return len(self.masks)
+
+    def allowed(self, identities):
+        """Returns bool (num_rows, num_strata, num_identities), False for the identity itself."""
+        codes = agreement(self.labels, identities)[:, None]
+        result = codes & self.masks == self.masks
+        rows = torch.arange(len(identities), device=identities.device)
+        result[rows, :, identities] = False
+        return result
+
+
+def score_queries(
+    queries, gallery, strata, max_candidates=10, chunk_size=CHUNK_SIZE, replicates=None, tick=None
+):
+    """Returns the exact 1:N accuracies of each query in each stratum, and its average precision.
+
+    Each row of scores is sorted once; how many clips of each identity lie below a positive serves
+    every stratum, every N, and the replicates.
+
+    Arguments
+    ---------
+    queries, gallery : Clips
+    strata : Strata
+        The first one allows every pair.
     max_candidates : int
         Largest N, >= 2: one positive and N - 1 negatives.
     chunk_size : int
         Scores held at once, >= 1 (one row of scores is the least that is held).
+    replicates : QueryReplicates, optional
+        Collects what the bootstrap needs.
+    tick : callable, optional
+        Called with the number of queries of each block, to show progress.
 
     Returns
     -------
     QueryScores
-        The average precision is over the gallery of the query's group.
     """
-    order = gallery_identity.argsort(stable=True)
-    gallery, gallery_identity = gallery[order], gallery_identity[order]
-    gallery_group = gallery_group[order]
-    first = torch.searchsorted(gallery_identity, query_identity)
-    num_positives = torch.searchsorted(gallery_identity, query_identity, right=True) - first
-    accuracy = queries.new_full((len(queries), max_candidates - 1), float("nan"))
-    average_precision = queries.new_full((len(queries),), float("nan"))
-    query_group = torch.where(num_positives > 0, query_group, -1)
-    for rows, columns in group_blocks(query_group, gallery_group, chunk_size):
-        scores = cosine_scores(queries[rows], gallery[columns])
-        ranks = _rank_positives(scores, query_identity[rows], gallery_identity[columns])
-        wins = win_probabilities(ranks.below, ranks.tied, ranks.num_negatives, max_candidates)
-        accuracy[rows] = _mean_of_positives(wins, ranks.valid).T
-        from_here = ranks.positives_from + ranks.num_negatives - ranks.below
-        precision = ranks.positives_from.double() / from_here
-        average_precision[rows] = _mean_of_positives(precision, ranks.valid)
+    num_queries = len(queries.vectors)
+    num_positives = gallery.num_clips[queries.identity]
+    accuracy = queries.vectors.new_empty(len(strata), max_candidates - 1, num_queries)
+    average_precision = queries.vectors.new_empty(num_queries)
+    for rows in _blocks(gallery, num_positives, len(strata) * max_candidates, chunk_size):
+        block = _rank(queries, gallery, rows, int(num_positives[rows].max()))
+        counts = count_strata(block, strata, gallery.num_clips)
+        wins = win_probabilities(*counts, max_candidates)
+        accuracy[:, :, rows] = mean_of_positives(wins, block.valid).transpose(0, 1)
+        precision = precisions(block, counts)
+        average_precision[rows] = mean_of_positives(precision, block.valid)
+        if replicates:
+            replicates.add(block, rows, counts, wins, precision)
+        if tick:
+            tick(rows.stop - rows.start)
     return QueryScores(num_positives, accuracy, average_precision)
 
 
-def win_probabilities(below, tied, num_negatives, max_candidates):
-    """Returns the probability that a positive wins 1:N against negatives drawn without replacement.
-
-    With ``r`` of ``n`` negatives below and none tied this is C(r, N-1) / C(n, N-1). A positive that
-    ties with k of the drawn negatives wins with probability 1 / (k + 1). The recurrence
-
-        w_1 = q_1 = 1
-        q_N = q_{N-1} (r - N + 2) / (n - N + 2)                        all drawn are below
-        w_N = ((N - 1) w_{N-1} (r + t - N + 2) / (n - N + 2) + q_N) / N
-
-    has no negative term and no large factor. It is the sum over k of the hypergeometric
-    probabilities of k ties, each divided by k + 1 (by C(t, k) / (k + 1) = C(t+1, k+1) / (t + 1)).
+def count_strata(block, strata, num_clips):
+    """Returns negatives below, tied and in all, for each positive of a block, in each stratum.
 
     Arguments
     ---------
-    below, tied, num_negatives : torch.Tensor of any one broadcastable shape
-        Counts r, t, n with r + t <= n.
-    max_candidates : int
-        Largest N, >= 2.
+    block : RankedBlock
+    strata : Strata
+    num_clips : torch.Tensor of shape (num_identities,), int64, clips in the gallery
 
     Returns
     -------
-    torch.Tensor of shape (max_candidates - 1, *shape), float64, in [0, 1]
-        NaN where n < N - 1.
-
-    Example
-    -------
-    >>> r, t, n = torch.tensor([[2], [1], [3]])
-    >>> win_probabilities(r, t, n, max_candidates=3).squeeze()
-    tensor([0.8333, 0.6667], dtype=torch.float64)
+    below, tied : torch.Tensor of shape (num_strata, num_rows, max_positives), float64
+    num_negatives : torch.Tensor of shape (num_strata, num_rows, 1), float64
     """
-    below, tied, num_negatives = below.double(), tied.double(), num_negatives.double()
-    wins = all_below = torch.ones_like(below + num_negatives)
-    result = []
-    for candidates in range(2, max_candidates + 1):
-        left = num_negatives - candidates + 2
-        left = torch.where(left > 0, left, torch.nan)
-        all_below = all_below * (below - candidates + 2).clamp(min=0) / left
-        wins = wins * (candidates - 1) * (below + tied - candidates + 2).clamp(min=0) / left
-        wins = (wins + all_below) / candidates
-        result.append(wins)
-    return torch.stack(result)
+    identity, index = block.identity.unique_consecutive(return_inverse=True)
+    allowed = strata.allowed(identity)
+    num_negatives = (allowed.double() @ num_clips.double())[index].T[:, :, None]
+    # Sums of counts below 2^24: float32 is exact.
+    allowed = torch.nn.functional.pad(allowed.float(), (1, 1))[index]
+    upto = torch.bmm(allowed, block.negatives.mT).double().cumsum(dim=2).transpose(0, 1)
+    below, upto = (
+        upto.gather(2, place.expand(len(upto), -1, -1)) for place in (block.below, block.upto)
+    )
+    return below, upto - below, num_negatives
 
 
-def chance_average_precision(num_positives, gallery_size):
-    """Returns the expected average precision of a random ranking.
-
-    E[AP] = (H_n + (R - 1) / (n - 1) (n - H_n)) / n, R positives among n, H_n the harmonic number.
-
-    Arguments
-    ---------
-    num_positives : torch.Tensor of any shape, in [1, gallery_size]
-    gallery_size : int, >= 1
-
-    Returns
-    -------
-    torch.Tensor of the same shape, float64, in (0, 1]
-
-    Example
-    -------
-    >>> chance_average_precision(torch.tensor([1, 2]), gallery_size=2)
-    tensor([0.7500, 1.0000], dtype=torch.float64)
-    """
-    ranks = torch.arange(1, gallery_size + 1, dtype=torch.float64, device=num_positives.device)
-    harmonic = (1 / ranks).sum()
-    others = (num_positives.double() - 1) / max(gallery_size - 1, 1)
-    return (harmonic + others * (gallery_size - harmonic)) / gallery_size
+def precisions(block, counts):
+    """Returns (num_rows, max_positives), the precision at each positive over the whole gallery."""
+    below, _, num_negatives = counts
+    return block.from_here / (block.from_here + num_negatives[0] - below[0])
 
 
-class _Ranks(NamedTuple):
-    """Place of each query's positives, padded to (num_queries, max_positives); see `valid`."""
-
-    below: torch.Tensor  # negatives scoring strictly less
-    tied: torch.Tensor  # negatives scoring the same
-    positives_from: torch.Tensor  # positives scoring the same or more
-    valid: torch.Tensor  # bool, False in the padding
-    num_negatives: torch.Tensor  # (num_queries, 1)
-
-
-def _rank_positives(scores, query_identity, gallery_identity):
-    """Returns the `_Ranks` of a (num_queries, gallery_size) block; its columns are by identity."""
-    first = torch.searchsorted(gallery_identity, query_identity)[:, None]
-    count = torch.searchsorted(gallery_identity, query_identity, right=True)[:, None] - first
-    place = torch.arange(int(count.max()), device=scores.device)
-    valid = place < count
-    index = (first + place).clamp(max=scores.shape[1] - 1)
-    # Padded with infinity, which sorts last: the valid places stay in front.
-    positives = sort_(scores.gather(1, index).masked_fill(~valid, torch.inf))
-    own_below, own_upto = count_around(positives, positives)
-    all_below, all_upto = count_around(positives, sort_(scores))
-    below = all_below - own_below
-    tied = all_upto - own_upto - below
-    return _Ranks(below, tied, count - own_below, valid, scores.shape[1] - count)
-
-
-def _mean_of_positives(values, valid):
-    """Returns the mean over the last axis of (..., num_queries, max_positives), valid places."""
+def mean_of_positives(values, valid):
+    """Returns the mean over the last axis of (..., num_rows, max_positives), valid places."""
     return torch.where(valid, values, 0.0).sum(dim=-1) / valid.sum(dim=-1)
+
+
+def _blocks(gallery, num_positives, num_values, chunk_size):
+    """Yields slices of queries; a row holds scores, counts by identity, or values by positive."""
+    most = int(num_positives.max())
+    by_identity = (2 * most + 2) * (len(gallery.num_clips) + 2)
+    row_size = max(len(gallery.vectors) + most, by_identity // 2, num_values * most)
+    return row_blocks(len(num_positives), row_size, chunk_size, gallery.vectors.device)
+
+
+def _rank(queries, gallery, rows, most):
+    """Returns the `RankedBlock` of some queries with at most `most` positives each."""
+    identity = queries.identity[rows]
+    num_positives = gallery.num_clips[identity, None]
+    place = torch.arange(most, device=identity.device)
+    valid = place < num_positives
+    columns = torch.where(valid, gallery.first[identity, None] + place, len(gallery.vectors))
+    last = len(gallery.num_clips) + 1  # label of the mark after a positive; 0 is before it
+    bits = last.bit_length()
+    keys, positives = _marked_keys(queries.vectors[rows], gallery, columns, valid, bits, last)
+    num_spaces = 2 * most + 2  # a last one holds padding
+    negatives = _count_spaces(sort_(keys), bits, last, num_spaces)
+    positives = positives.sort(dim=1).values
+    less = torch.searchsorted(positives, positives)
+    upto = torch.searchsorted(positives, positives, right=True)
+    upto = torch.where(valid, upto, 0)
+    less = torch.where(valid, less, 0)
+    return RankedBlock(
+        identity, num_positives, valid, negatives, 2 * less, less + upto, num_positives - less
+    )
+
+
+def _marked_keys(vectors, gallery, columns, valid, bits, last):
+    """Returns unsorted keys of scores and labels, and the positive ones, padded at the end.
+
+    The label of a negative is its identity plus 1. Each positive becomes two marks, one before
+    the negatives with its score and one after them.
+    """
+    size = len(gallery.vectors)
+    padding = (2**37 << bits) + last
+    scores = integer_scores(vectors, gallery.vectors)
+    keys = scores.new_full((len(scores), size + 1 + columns.shape[1]), padding)
+    torch.add(gallery.identity + 1, scores, alpha=2**bits, out=keys[:, :size])
+    positives = (keys.gather(1, columns) >> bits) << bits
+    positives = torch.where(valid, positives, padding)
+    keys.scatter_(1, columns, positives)
+    keys[:, size + 1 :] = torch.where(valid, positives + last, padding)
+    return keys, positives
+
+
+def _count_spaces(keys, bits, last, num_spaces):
+    """Returns the counts (num_rows, num_spaces, last + 1) of each label between the marks."""
+    label = keys & (2**bits - 1)
+    space = ((label == 0) | (label == last)).cumsum(dim=1)
+    space += num_spaces * torch.arange(len(keys), device=keys.device)[:, None]
+    label.add_(space, alpha=last + 1)
+    counts = torch.zeros(len(keys) * num_spaces * (last + 1), device=keys.device)
+    return add_ones_(counts, label).view(len(keys), num_spaces, last + 1)

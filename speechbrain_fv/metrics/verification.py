@@ -1,10 +1,18 @@
-"""Verification: all face-voice pairs of a stratum in one pool."""
+"""Verification: all face-voice pairs in one pool, every stratum from one pass."""
 
 from typing import NamedTuple
 
 import torch
 
-from speechbrain_fv.metrics.scores import cosine_scores, count_around, group_blocks, sort_
+from speechbrain_fv.metrics.scores import (
+    CHUNK_SIZE,
+    SCORE_STEP,
+    add_ones_,
+    agreement,
+    integer_scores,
+    row_blocks,
+    sort_,
+)
 
 
 class PooledCounts(NamedTuple):
@@ -24,40 +32,89 @@ class PooledCounts(NamedTuple):
     num_negatives: int
 
 
-def count_pooled(faces, voices, face_identity, voice_identity, face_group, voice_group, chunk_size):
-    """Returns the `PooledCounts` of all face-voice pairs of a stratum.
+class PairCounts(NamedTuple):
+    """How the negatives lie around each distinct positive score, by what their identities share.
+
+    thresholds : torch.Tensor of shape (num_thresholds,), int64, ascending, in `SCORE_STEP`
+    num_positives : torch.Tensor of shape (num_thresholds,), int64, >= 1
+    negatives : torch.Tensor of shape (2 num_thresholds + 1, 2^num_attributes)
+        Rows: below the first threshold, tied with it, between it and the second, and so on.
+        Columns: the code of `agreement`.
+    """
+
+    thresholds: torch.Tensor
+    num_positives: torch.Tensor
+    negatives: torch.Tensor
+
+    def within(self, stratum):
+        """Returns the `PooledCounts` of a stratum, a set of attributes as bits."""
+        codes = torch.arange(self.negatives.shape[1], device=self.negatives.device)
+        inside = self.negatives[:, codes & stratum == stratum].sum(dim=1)
+        upto = inside.cumsum(0)
+        return PooledCounts(
+            self.thresholds * SCORE_STEP,
+            self.num_positives,
+            upto[:-1:2],
+            inside[1::2],
+            int(upto[-1]),
+        )
+
+
+def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, histogram=None, tick=None):
+    """Returns the `PairCounts` of all face-voice pairs.
+
+    The scores of a chunk are sorted together with two marks per threshold, one before and one
+    after the scores that equal it; the number of marks passed says where a negative lies.
 
     Arguments
     ---------
-    faces : torch.Tensor of shape (num_faces, dim), unit rows
-    voices : torch.Tensor of shape (num_voices, dim), unit rows
-    face_identity, voice_identity : torch.Tensor of shape (num_faces,) and (num_voices,), int64
-    face_group, voice_group : torch.Tensor of shape (num_faces,) and (num_voices,), int64
-        Stratum of each clip, one group per identity; -1 is unknown.
+    faces, voices : Clips
+    labels : torch.Tensor of shape (num_identities, num_attributes), int64, -1 is unknown
     chunk_size : int
-        Scores held at once, >= 1 (one row of scores is the least that is held).
+        Scores held at once, >= 1. The positive scores are held besides, and a chunk is never
+        smaller than their number.
+    histogram : callable, optional
+        Called with the `integer_scores` of each block of faces, as (scores, rows).
+    tick : callable, optional
+        Called with the number of faces of each block, to show progress.
 
     Returns
     -------
-    PooledCounts
+    PairCounts
     """
-    known = face_group >= 0
-    positives = _positive_scores(faces, voices, face_identity, voice_identity)
-    inside = _positive_scores(faces[known], voices, face_identity[known], voice_identity)
-    thresholds, num_positives = positives.unique(return_counts=True)
-    # Count every pair of the stratum first and take its positives away afterwards.
-    below, upto = (-count for count in count_around(thresholds, sort_(inside)))
-    num_negatives = -len(inside)
-    blocks = (
-        cosine_scores(faces[rows], voices[columns])
-        for rows, columns in group_blocks(face_group, voice_group, chunk_size)
-    )
-    for scores in _merge(blocks, chunk_size):
-        more_below, more_upto = count_around(thresholds, sort_(scores))
-        below += more_below
-        upto += more_upto
-        num_negatives += len(scores)
-    return PooledCounts(thresholds, num_positives, below, upto - below, num_negatives)
+    thresholds, num_positives = positive_scores(faces, voices).unique(return_counts=True)
+    num_codes = 2 ** labels.shape[1]
+    num_labels = num_codes + 3  # mark before, the codes, pairs of one identity, mark after
+    size = (2 * len(thresholds) + 1) * num_labels
+    # int32 halves the memory; no count exceeds the number of pairs.
+    many = len(faces.vectors) * len(voices.vectors) >= 2**31
+    table = thresholds.new_zeros(size, dtype=torch.int64 if many else torch.int32)
+    marks = thresholds * 2 ** num_labels.bit_length()
+    marks = torch.stack([marks, marks + num_labels - 1], dim=1).flatten()
+    step = max(max(chunk_size, len(marks)) // max(len(voices.vectors), 1), 1)
+    for rows in torch.arange(len(faces.vectors)).split(step):
+        rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        keys = _labelled(faces, voices, labels, rows, histogram, tick)
+        for part in _with_marks(keys, marks):
+            _count_between_marks(table, part, num_labels)
+    return PairCounts(thresholds, num_positives, table.view(-1, num_labels)[:, 1 : num_codes + 1])
+
+
+def positive_scores(faces, voices):
+    """Returns the `integer_scores` of all pairs of one identity.
+
+    Arguments
+    ---------
+    faces, voices : Clips
+
+    Returns
+    -------
+    torch.Tensor of shape (num_positives,), int64
+    """
+    sizes = faces.num_clips.tolist(), voices.num_clips.tolist()
+    blocks = zip(faces.vectors.split(sizes[0]), voices.vectors.split(sizes[1]), strict=True)
+    scores = [integer_scores(*block).flatten() for block in blocks if all(map(len, block))]
+    return torch.cat([faces.identity.new_empty(0), *scores])
 
 
 def area_under_curve(counts):
@@ -103,54 +160,129 @@ def equal_error_rate(counts):
     >>> equal_error_rate(PooledCounts(torch.tensor([0.5]), one, two, one, num_negatives=4))
     0.4
     """
-    num_positives = counts.num_positives.sum().item()
-    if not (num_positives and counts.num_negatives):
+    if not (len(counts.thresholds) and counts.num_negatives):
         return float("nan")
-    # Two corners per threshold, at it and just above it: between positives only accepts change.
-    missed = counts.num_positives.cumsum(0)
-    missed = torch.stack([missed - counts.num_positives, missed], dim=1).flatten()
-    rejected = torch.stack([counts.below, counts.below + counts.tied], dim=1).flatten()
-    missed = missed.double() / num_positives
-    accepted = 1 - rejected.double() / counts.num_negatives
-    zero, one = missed.new_zeros(1), missed.new_ones(1)
-    missed = torch.cat([zero, missed, one])
-    accepted = torch.cat([one, accepted, zero])
-    excess = missed - accepted  # rises from -1 to 1
-    after = int((excess < 0).sum())
-    share = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return torch.lerp(missed[after - 1], missed[after], share).item()
+    return crossing(*_corners(counts)).item()
 
 
-def _positive_scores(faces, voices, face_identity, voice_identity):
-    """Returns the scores (num_positives,) of all pairs of one identity."""
-    face_order, voice_order = face_identity.argsort(), voice_identity.argsort()
-    face_identity, voice_identity = face_identity[face_order], voice_identity[voice_order]
-    identities, num_faces = face_identity.unique_consecutive(return_counts=True)
-    face_rows = face_order.split(num_faces.tolist())
-    first = torch.searchsorted(voice_identity, identities).tolist()
-    last = torch.searchsorted(voice_identity, identities, right=True).tolist()
-    return torch.cat(
-        [faces.new_empty(0)]
-        + [
-            cosine_scores(faces[rows], voices[voice_order[start:stop]]).flatten()
-            for rows, start, stop in zip(face_rows, first, last, strict=True)
-        ]
-    )
+def crossing(missed, accepted):
+    """Returns where a curve of missed against accepted shares has equal errors.
+
+    Arguments
+    ---------
+    missed : torch.Tensor of shape (..., num_points), rising from 0 to 1
+    accepted : torch.Tensor of shape (..., num_points), falling to 0
+
+    Returns
+    -------
+    torch.Tensor of shape (...)
+        Where the polygon through the points meets missed = accepted; NaN where a share is.
+
+    Example
+    -------
+    >>> crossing(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 0.5, 0.0]))
+    tensor(0.3333)
+    """
+    gap = accepted - missed
+    after = (gap > 0).sum(dim=-1, keepdim=True).clamp(1, missed.shape[-1] - 1)
+    before = after - 1
+    start, stop = gap.gather(-1, before), gap.gather(-1, after)
+    share = start / (start - stop)
+    missed_before, missed_after = missed.gather(-1, before), missed.gather(-1, after)
+    return (missed_before + share * (missed_after - missed_before)).squeeze(-1)
 
 
-def _merge(blocks, chunk_size):
-    """Yields the scores of the blocks as flat tensors, joining small blocks to chunk_size."""
-    pending, size = [], 0
-    for block in blocks:
-        if pending and size + block.numel() > chunk_size:
-            yield _joined(pending)
-            pending, size = [], 0
-        pending.append(block.flatten())
-        size += block.numel()
-    if pending:
-        yield _joined(pending)
+def roc_points(counts, num_points=200):
+    """Returns at most num_points corners of the exact ROC curve, spread over its whole course.
+
+    A third lie evenly along the accepted negatives, a third along the accepted positives, and a
+    third evenly in the logarithm of the accepted negatives, where a detector is operated.
+
+    Arguments
+    ---------
+    counts : PooledCounts
+    num_points : int, >= 6
+
+    Returns
+    -------
+    false_accept : torch.Tensor, float64, ascending from 0 to 1
+        Share of negatives accepted at a threshold.
+    true_accept : torch.Tensor of the same shape, float64, ascending from 0 to 1
+        Share of positives accepted there. Both are empty without positives or negatives.
+
+    Example
+    -------
+    >>> one, two = torch.tensor([1]), torch.tensor([2])
+    >>> roc_points(PooledCounts(torch.tensor([0.5]), one, two, one, num_negatives=4))[0]
+    tensor([0.0000, 0.2500, 0.5000, 1.0000], dtype=torch.float64)
+    """
+    if not (len(counts.thresholds) and counts.num_negatives):
+        return (torch.empty(0, dtype=torch.float64),) * 2
+    missed, accepted = (share.flip(0).cpu() for share in _corners(counts))
+    found = 1 - missed
+    if len(found) > num_points:
+        even = torch.linspace(0, 1, num_points // 3, dtype=torch.float64)
+        smallest = max(1 / counts.num_negatives, 1e-6)
+        log = torch.logspace(torch.tensor(smallest).log10().item(), 0, len(even)).double()
+        chosen = [torch.searchsorted(accepted, torch.cat([even, log]))]
+        chosen += [torch.searchsorted(found.contiguous(), even)]
+        kept = torch.cat(chosen).clamp(max=len(found) - 1).unique()
+        kept = torch.cat([kept, torch.tensor([0, len(found) - 1])]).unique()
+        accepted, found = accepted[kept], found[kept]
+    return accepted, found
 
 
-def _joined(parts):
-    """Returns the parts as one tensor; a single part is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _corners(counts):
+    """Returns missed and accepted shares along the curve, from accepting all to accepting none."""
+    num_positives = counts.num_positives.sum()
+    missed_before = counts.num_positives.cumsum(0) - counts.num_positives
+    missed = torch.stack([missed_before, missed_before + counts.num_positives], dim=1).flatten()
+    accepted = counts.num_negatives - counts.below
+    accepted = torch.stack([accepted, accepted - counts.tied], dim=1).flatten()
+    ends = missed.new_zeros(1)
+    missed = torch.cat([ends, missed, num_positives[None]]).double() / num_positives
+    accepted = torch.cat([ends + counts.num_negatives, accepted, ends]).double()
+    return missed, accepted / counts.num_negatives
+
+
+def _labelled(faces, voices, labels, rows, histogram, tick):
+    """Returns keys (num_rows, num_voices): a score and, in the low bits, what the pair shares."""
+    num_codes = 2 ** labels.shape[1]
+    bits = (num_codes + 3).bit_length()
+    identity, index = faces.identity[rows].unique_consecutive(return_inverse=True)
+    codes = 1 + agreement(labels, identity)
+    codes[torch.arange(len(identity), device=codes.device), identity] = num_codes + 1
+    codes = codes[:, voices.identity]
+    keys = codes.new_empty(rows.stop - rows.start, len(voices.vectors))
+    for block in row_blocks(*keys.shape, keys.numel(), keys.device):
+        inside = slice(rows.start + block.start, rows.start + block.stop)
+        scores = integer_scores(faces.vectors[inside], voices.vectors)
+        if histogram:
+            histogram(scores, inside)
+        torch.add(codes[index[block]], scores, alpha=2**bits, out=keys[block])
+        if tick:
+            tick(block.stop - block.start)
+    return keys
+
+
+def _with_marks(keys, marks):
+    """Yields ascending rows (num_parts, size) that hold all keys, each row all marks too."""
+    num_parts = 1 if keys.is_cuda else min(torch.get_num_threads(), len(keys))
+    whole = len(keys) // num_parts * num_parts
+    for part in (keys[:whole].view(num_parts, -1), keys[whole:].view(1, -1)):
+        if part.numel():
+            yield sort_(torch.cat([part, marks.expand(len(part), -1)], dim=1))
+
+
+def _count_between_marks(table, keys, num_labels):
+    """Adds the labels of sorted keys to the table (flat), a row of it for each space of marks."""
+    passed = 0
+    mask = 2 ** num_labels.bit_length() - 1
+    for columns in row_blocks(keys.shape[1], len(keys), keys.numel(), keys.device):
+        label = keys[:, columns] & mask
+        is_mark = (label == 0) | (label == num_labels - 1)
+        space = is_mark.cumsum(dim=1).add_(passed)
+        passed = space[:, -1:].clone()
+        label.add_(space, alpha=num_labels)
+        # A mark itself is counted in a column that nobody reads.
+        add_ones_(table, label)

@@ -10,7 +10,7 @@ import numpy as np
 from speechbrain_fv.schema import named
 
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age"}
-VERIFICATION_STRATA = ("U", "G", "N", "A", "GNA")
+VERIFICATION_STRATA = ("U", "G", "N", "A", "GN", "GNA")
 MATCHING_STRATA = ("U", "G", "N", "GN")
 
 

@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Compares two reports on the same test identities, by paired bootstrap.
+
+    python recipes/compare.py A B [--metadata=M.csv] [--output_folder=results/comparison]
+        [--num_replicates=1000] [--bootstrap_seed=0] [--device=cuda]
+
+A and B are output folders of train.py or evaluate.py, or embeddings as evaluate.py takes them
+(.npz; the other options are for these). Prints B - A with its 95 % interval and the share of
+replicates in which B is greater, and leaves compare.json in the output folder.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from speechbrain_fv.cli import run_script
+from speechbrain_fv.comparison import compare_reports, format_comparison, open_report
+from speechbrain_fv.files import replacing
+
+
+def main(argv):
+    """Opens both, compares and reports."""
+    parser = argparse.ArgumentParser("compare.py")
+    parser.add_argument("sources", nargs=2, metavar=("A", "B"))
+    parser.add_argument("--metadata")
+    parser.add_argument("--output_folder", default="results/comparison")
+    parser.add_argument("--num_replicates", type=int, default=1000)
+    parser.add_argument("--bootstrap_seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    options = vars(parser.parse_args(argv))
+    sources, folder = options.pop("sources"), Path(options.pop("output_folder"))
+    comparison = compare_reports(*(open_report(source, **options) for source in sources))
+    with replacing(folder / "compare.json") as file:
+        content = {"A": sources[0], "B": sources[1], "values": comparison}
+        file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+    print(format_comparison(comparison))
+    print(f"Comparison: {folder / 'compare.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -1,0 +1,132 @@
+"""Bootstrap of verification from a histogram of scores per pair of identities."""
+
+import torch
+
+from speechbrain_fv.metrics.scores import add_ones_, agreement, integer_scores
+from speechbrain_fv.metrics.verification import crossing, positive_scores
+
+NUM_BINS = 1024
+_CELL_BITS = 17  # the bins are made of at most 2^17 cells of equal width, and one below
+_TABLE_SIZE = 2**25  # counts held at most, 128 MiB, as long as a pair has 8 bins
+_SAMPLE_SIZE = 2**22  # scores that place the bins
+
+
+class PairReplicates:
+    """AUC and EER of bootstrap replicates.
+
+    The scores of each pair of identities are counted in common bins, which hold about equal shares
+    of the positives and of the negatives; a replicate is a weighted sum of these histograms.
+    Scores in one bin count as tied. Replicates are shifted so that weights of 1 give the exact
+    value; the error left is that of a change in the distribution within a bin.
+
+    Arguments
+    ---------
+    weights : torch.Tensor of shape (num_replicates, num_identities), int64
+        See `bootstrap.draw_weights`.
+    faces, voices : Clips
+    labels : torch.Tensor of shape (num_identities, num_attributes), int64, -1 is unknown
+    num_bins : int
+        Bins at most; fewer where the pairs of identities are many (2^25 counts in all, but at
+        least 8 bins).
+    """
+
+    def __init__(self, weights, faces, voices, labels, num_bins=NUM_BINS):
+        self.weights = torch.cat([torch.ones_like(weights[:1]), weights]).double()
+        self.faces, self.voices, self.labels = faces, voices, labels
+        num_identities = len(labels)
+        num_pairs = num_identities * (num_identities + 1) // 2
+        self.num_bins = min(num_bins, max(_TABLE_SIZE // num_pairs, 8))
+        self.bin_of_cell = self._bins()
+        self.counts = torch.zeros(
+            num_pairs * self.num_bins, dtype=torch.int32, device=weights.device
+        )
+        self._by_code = None
+
+    def __call__(self, scores, rows):
+        """Counts the `integer_scores` (num_rows, num_voices) of some faces."""
+        identity, index = self.faces.identity[rows].unique_consecutive(return_inverse=True)
+        start = self._pair(identity[:, None], torch.arange(len(self.labels), device=scores.device))
+        start = (start * self.num_bins)[:, self.voices.identity]
+        bins = self.bin_of_cell[self._cell(scores)]
+        add_ones_(self.counts, bins.add_(start[index]))
+
+    def rates(self, stratum, auc, eer):
+        """Returns the replicates of the AUC and of the EER in a stratum.
+
+        Arguments
+        ---------
+        stratum : int
+            A set of attributes as bits.
+        auc, eer : float
+            The exact values.
+
+        Returns
+        -------
+        tuple of two torch.Tensor of shape (num_replicates,), float64
+            NaN where a replicate has no positive or no negative.
+        """
+        if self._by_code is None:
+            self._by_code = self._weighted()
+        positives = self._by_code[-1]
+        codes = torch.arange(len(self._by_code) - 1, device=positives.device)
+        negatives = self._by_code[:-1][codes & stratum == stratum].sum(dim=0)
+        positives = positives / positives.sum(dim=1, keepdim=True)
+        negatives = negatives / negatives.sum(dim=1, keepdim=True)
+        below = negatives.cumsum(dim=1)
+        areas = (positives * (below - negatives / 2)).sum(dim=1)
+        ends = torch.zeros_like(below[:, :1])
+        missed = torch.cat([ends, positives.cumsum(dim=1)], dim=1)
+        errors = crossing(missed, 1 - torch.cat([ends, below], dim=1))
+        return tuple(
+            values[1:] - values[0] + value for values, value in ((areas, auc), (errors, eer))
+        )
+
+    def _pair(self, one, other):
+        """Returns the row of each unordered pair of identities, in the order of `triu_indices`."""
+        low, high = torch.minimum(one, other), torch.maximum(one, other)
+        return low * len(self.labels) - low * (low - 1) // 2 + high - low
+
+    def _cell(self, scores):
+        """Returns the cell of equal width of each score; those outside go to the ends."""
+        cells = (scores - self.lowest).__irshift__(self.shift).add_(1)
+        return cells.clamp_(min=0, max=2**_CELL_BITS)
+
+    def _bins(self):
+        """Lays cells over the range of the positive scores and returns the bin of each cell."""
+        positives = positive_scores(self.faces, self.voices)
+        lowest, highest = int(positives.min()), int(positives.max())
+        # All negatives below the lowest positive are alike, and all above the highest.
+        self.lowest, self.shift = lowest, max((highest - lowest).bit_length() - _CELL_BITS, 0)
+        num_faces, num_voices = len(self.faces.vectors), len(self.voices.vectors)
+        sampled = min(max(_SAMPLE_SIZE // num_voices, 1), num_faces)
+        rows = torch.linspace(0, num_faces - 1, sampled, device=positives.device).long()
+        sample = integer_scores(self.faces.vectors[rows], self.voices.vectors).flatten()
+        shares = positives.new_zeros(2**_CELL_BITS + 1, dtype=torch.float64)
+        for values in (positives, sample):
+            counts = torch.bincount(self._cell(values), minlength=2**_CELL_BITS + 1).double()
+            shares += counts / counts.sum() / 2
+        occupied = shares > 0
+        if occupied.sum() <= self.num_bins:  # few distinct scores: each has a bin of its own
+            return (occupied.cumsum(0) - 1).clamp(min=0)
+        middle = shares.cumsum(0) - shares / 2
+        return (middle * self.num_bins).long().clamp(max=self.num_bins - 1)
+
+    def _weighted(self):
+        """Returns histograms (num_codes + 1, 1 + num_replicates, num_bins); last, positives."""
+        num_codes = 2 ** self.labels.shape[1]
+        counts = self.counts.view(-1, self.num_bins)
+        one, other = torch.triu_indices(len(self.labels), len(self.labels), device=counts.device)
+        codes = torch.empty_like(one)
+        for identities in torch.arange(len(self.labels), device=counts.device).split(256):
+            inside = (one >= identities[0]) & (one <= identities[-1])
+            shared = agreement(self.labels, identities)
+            codes[inside] = shared[one[inside] - identities[0], other[inside]]
+        codes[one == other] = num_codes
+        result = self.weights.new_zeros(num_codes + 1, len(self.weights), self.num_bins)
+        for code in range(num_codes + 1):
+            for pairs in (codes == code).nonzero().squeeze(1).split(2048):
+                weights = self.weights[:, one[pairs]]
+                if code < num_codes:
+                    weights = weights * self.weights[:, other[pairs]]
+                result[code] += weights @ counts[pairs].double()
+        return result
