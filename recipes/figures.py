@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Draws every figure that the files of a run allow, and collects them in one HTML file.
+
+    python recipes/figures.py RUN_FOLDER [--output_folder=DIR]
+
+RUN_FOLDER is the output folder of train.py or evaluate.py. Writes figures/*.png, figures/*.pdf and
+report.html there, or in DIR, and says which figures are missing and why. No model is loaded.
+"""
+
+import argparse
+import sys
+
+from speechbrain_fv.cli import run_script
+from speechbrain_fv.run_figures import report_run
+
+
+def main(argv):
+    """Draws, and tells what was drawn."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("folder")
+    parser.add_argument("--output_folder")
+    if {"-h", "--help"} & set(argv):
+        return
+    options = parser.parse_args(argv)
+    output_folder = options.output_folder or options.folder
+    figures, missing = report_run(options.folder, output_folder)
+    for figure in figures:
+        print(f"{figure.title}: {figure.paths[0]}")
+    for title, reason in missing.items():
+        print(f"{title}: not drawn, {reason}")
+    print(f"All in one file: {output_folder}/report.html")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))
