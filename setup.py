@@ -36,7 +36,6 @@ setup(
         "pandas>=2.2,<4",
         "matplotlib>=3.8,<4",
         "jinja2>=3.1,<4",  # report.html, every text escaped
-        "ruamel.yaml>=0.17.28",  # hyperpyyaml's own parser
         "silero-vad>=6.0,<7",
         "soundfile>=0.12,<1",
         "pillow>=10,<14",

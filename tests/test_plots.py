@@ -8,6 +8,10 @@ import pandas as pd
 import pytest
 
 from speechbrain_fv import plots
+from speechbrain_fv.analysis import Neighbours
+from speechbrain_fv.plots.media import read_picture
+from speechbrain_fv.plots.style import save
+from tests.media import write_face, write_voice
 
 
 def report():
@@ -68,6 +72,114 @@ def test_long_training_is_averaged_without_a_shift():
 def test_training_without_known_names_is_refused():
     with pytest.raises(ValueError, match=r"expected names starting with .*found \['lr'\]"):
         plots.training_figure(curves(["lr"]))
+
+
+def test_bands_and_bars_hold_the_intervals():
+    value = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.8], "num_probes": 9}
+    strata = {"U": {"2": value, "3": value}}
+    axes = plots.matching_figure({"matching": {"F-V": strata, "V-F": strata}}).axes[0]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {*band[:, 1]} == {50, 80}
+    values = {"auc": 0.6, "auc_interval": [0.7, 0.9]}  # a value may lie outside
+    axes = plots.verification_figure({"verification": {"U": values}}).axes[0]
+    assert axes.collections[0].get_segments()[0].tolist() == [[0, 70], [0, 90]]
+    assert not plots.matching_figure(report()).axes[0].collections
+
+
+def test_roc_has_the_curves_of_the_report_on_both_kinds_of_axes():
+    roc = {"false_accept": [0.0, 0.25, 1.0], "true_accept": [0.0, 0.5, 1.0]}
+    strata = {"U": {"auc": 0.6, "roc": roc}, "G": None, "N": {"auc": 0.5}}
+    figure = plots.roc_figure({"verification": strata})
+    assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"]
+    for axes in figure.axes:
+        assert axes.lines[0].get_xdata().tolist() == [0, 25, 100]
+        assert axes.lines[0].get_ydata().tolist() == [0, 50, 100]
+        assert len(axes.lines) == 2
+    with pytest.raises(ValueError, match="no stratum of its verification holds a ROC curve"):
+        plots.roc_figure(report())
+
+
+def test_agreement_stands_beside_its_chance():
+    axes = plots.agreement_figure(curves(["agreement_q64", "agreement_q8", "L_id"])).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert [name for name in lines if name[0] == "q"] == ["q = 8", "q = 64"]
+    levels = [line.get_ydata()[0] for line in axes.lines if line.get_label()[0] == "_"]
+    assert levels == pytest.approx([100 / 8, 100 / 64])
+    with pytest.raises(ValueError, match="expected names agreement_q<q>, found"):
+        plots.agreement_figure(curves(["L_id"]))
+
+
+def test_merged_histograms_are_densities():
+    rng = np.random.default_rng(0)
+    counts = {"positives": rng.integers(5, size=999), "negatives": {"U": rng.integers(5, size=999)}}
+    counts["edges"] = np.linspace(-1, 1, 1000)
+    axes = plots.histogram_figure(counts).axes[0]
+    for bars in axes.patches:
+        values, edges, _ = bars.get_data()
+        assert 40 < len(values) <= 60
+        assert (values * np.diff(edges)).sum() == pytest.approx(1)
+
+
+def test_constant_scores_have_a_histogram():
+    only = np.array([0, 0, 7, 0])
+    counts = {"edges": np.linspace(-1, 1, 5), "positives": only, "negatives": {"U": only}}
+    values, edges, _ = plots.histogram_figure(counts).axes[0].patches[0].get_data()
+    assert values.tolist() == [2] and edges.tolist() == [0, 0.5]
+
+
+def test_groups_without_a_value_have_a_dash_and_many_are_cut():
+    entries = [{"group": "$f$", "auc": None, "num_identities": 2}]
+    entries += [{"group": f"g{i}", "auc": 0.4, "num_identities": 9} for i in range(30)]
+    axes = plots.group_figure({"nationality": entries}).axes[0]
+    assert [text.get_text() for text in axes.texts[:2]] == ["-  (n = 2)", "40.0  (n = 9)"]
+    assert axes.get_title(loc="left") == "nationality (7 more groups not drawn)"
+    assert [bar.get_width() for bar in axes.patches[:2]] == pytest.approx([0, -10])
+    with pytest.raises(ValueError, match="expected at least one attribute"):
+        plots.group_figure({})
+
+
+def test_a_sheet_frames_the_same_person_and_names_clips_without_pictures(tmp_path):
+    found = Neighbours(0, np.arange(2), np.array([0.5, 0.25]), np.array([False, True]), 2, 9)
+    face, name = np.zeros((4, 4, 3), dtype=np.uint8), "a$very$long_name/of_a_clip.wav"
+    tiles = [plots.Tile("x", "ann", face), plots.Tile(name, "bob")]
+    figure = plots.retrieval_figure([(found, plots.Tile("q", "bob"), tiles)], "V-F")
+    wrong, right = figure.axes[2:]
+    assert (wrong.get_title(), right.get_title()) == ("0.50", "✓ 0.25")
+    assert right.spines["top"].get_linewidth() > 3 * wrong.spines["top"].get_linewidth()
+    assert len(wrong.images) == 1 and not right.images
+    assert right.texts[0].get_text() == "a$very…lip.wav\nbob"
+    assert len(save(figure, tmp_path / "sheet.v1")) == 2
+    assert (tmp_path / "sheet.v1.png").is_file()
+
+
+def test_pictures_come_from_media_and_from_nothing_else(tmp_path):
+    face = read_picture({"image": str(write_face(tmp_path / "face.jpg"))})
+    assert face.shape == (160, 160, 3)
+    wav = write_voice(tmp_path / "voice.wav", seconds=0.5, channels=2)
+    row = {"wav": str(wav), "start": "0", "stop": "8000", "speech": ""}
+    sound = read_picture(row)
+    assert sound.shape == (201, 48)  # 40 Hz apart up to 8 kHz; 25 ms windows every 10 ms
+    assert sound.min() >= 0 and sound.max() == 1
+    assert read_picture(row | {"speech": "0:800;1600:4000"}).shape == (201, 23)
+    assert read_picture(row | {"stop": "100"}).shape == (201, 3)
+    (tmp_path / "vectors.npz").write_bytes(b"no media")
+    for name in ("vectors.npz", "absent.jpg"):
+        assert read_picture({"image": str(tmp_path / name)}) is None
+        assert read_picture(row | {"wav": str(tmp_path / name)}) is None
+
+
+def test_a_map_tells_people_and_modalities_apart():
+    maps = {title: (np.eye(2), np.eye(2) + 1) for title in ("before", "after")}
+    figure = plots.embedding_map_figure(maps, ["a", "b"], ["b", "a"])
+    assert [axes.get_title() for axes in figure.axes] == ["before", "after"]
+    voices, faces = figure.axes[0].collections
+    assert faces.get_offsets().tolist() == np.eye(2).tolist()
+    assert (faces.get_facecolor()[0] == voices.get_edgecolor()[1]).all()
+    assert (voices.get_facecolor() == 1).all()
+    assert [text.get_text() for text in figure.axes[0].texts] == ["B", "A", "A", "B"]
+    crowd = [str(number) for number in range(11)]
+    with pytest.raises(ValueError, match="at most 10 to tell apart, received 11"):
+        plots.embedding_map_figure({"": (np.zeros((11, 2)),) * 2}, crowd, crowd)
 
 
 def test_files_are_written(tmp_path):

@@ -47,8 +47,7 @@ def _spectrogram(row):
     stop = min(stop, start + round(MAX_SECONDS * rate))
     samples = soundfile.read(row["wav"], start=start, stop=stop, always_2d=True)[0].mean(axis=1)
     window = round(0.025 * rate)  # seconds, every 10 ms
-    if len(samples) < window:
-        samples = np.pad(samples, (0, window - len(samples)))
+    samples = np.pad(samples, (0, max(2 * window - len(samples), 0)))
     emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])  # the faint high tones
     power, frequencies, _ = mlab.specgram(
         emphasised, NFFT=window, Fs=rate, noverlap=window - round(0.01 * rate)

@@ -61,13 +61,14 @@ def interval_percent(node, name):
 
 
 def shortened(name, length=18):
-    """Returns a name of at most `length` characters, its middle left out if need be.
+    """Returns a printable name of at most `length` characters, its middle left out if need be.
 
     Example
     -------
     >>> shortened("id10270/5r0dWxy17C8/00001.wav")
     'id10270/…00001.wav'
     """
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     if len(name) <= length:
         return name
     tail = length // 2
