@@ -68,17 +68,14 @@ def embedding_map_figure(maps, face_identity, voice_identity):
 
 
 def _clips(axes, places, numbers, is_face):
-    """Draws clips with the letter of their person."""
-    colours = [COLOURS[number] for number in numbers]
-    fill = colours if is_face else ["white"] * len(numbers)
-    axes.scatter(
-        *places.T, s=62, marker="o" if is_face else "s", facecolors=fill, edgecolors=colours,
-        linewidths=1.1, zorder=2,
-    )  # fmt: skip
+    """Draws clip after clip with the letter of its person, so that a later clip hides both."""
     for (x, y), number in zip(places, numbers, strict=True):
         light = is_face and number not in (1, 2, 4, 5)  # letters on dark discs are white
+        axes.scatter(
+            x, y, s=52, marker="o" if is_face else "s", linewidths=1.1, zorder=3,
+            facecolors=COLOURS[number] if is_face else "white", edgecolors=COLOURS[number],
+        )  # fmt: skip
         axes.annotate(
             string.ascii_uppercase[number], (x, y), ha="center", va="center_baseline",
-            fontsize=5.5, weight="bold", zorder=3,
-            color="white" if light else "black",
+            fontsize=5.5, weight="bold", zorder=3, color="white" if light else "black",
         )  # fmt: skip

@@ -74,8 +74,8 @@ def _draw(axes, tile, title, right):
         weight="bold" if right else "normal",
     )  # fmt: skip
     if tile.picture is None:
-        text = f"{shortened(tile.name, 14)}\n{shortened(tile.identity, 14)}"
-        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5, parse_math=False)
+        text = f"{shortened(tile.identity)}\n{shortened(tile.name)}"
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=6, parse_math=False)
     else:
         sound = {"cmap": "gray_r", "origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1}
         axes.imshow(tile.picture, **(sound if tile.picture.ndim == 2 else {"aspect": "auto"}))
