@@ -88,7 +88,7 @@ def agreement_figure(curves):
     Example
     -------
     >>> curves = pd.DataFrame({"step": [1, 2], "name": "agreement_q8", "value": [0.1, 0.3]})
-    >>> [line.get_label() for line in agreement_figure(curves).axes[0].lines]
+    >>> [text.get_text() for text in agreement_figure(curves).axes[0].get_legend().texts]
     ['q = 8', 'chance, 1/q']
     """
     names = curves.name[curves.name.str.fullmatch(r"agreement_q\d+")].unique()
