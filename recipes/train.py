@@ -23,7 +23,7 @@ from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import save_embeddings
 from speechbrain_fv.evaluation import evaluate, format_report, save_report
 from speechbrain_fv.files import replacing, write_table
-from speechbrain_fv.manifests import load_manifests
+from speechbrain_fv.manifests import load_manifests, without_training_identities
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.schema import SPLITS
 
@@ -137,7 +137,11 @@ def main(argv):
     hparams["objective"].check_batch_size(global_batch)
     sb.create_experiment_directory(hparams["output_folder"])
     run_on_main(prepare, [hparams, resolved_yaml])
-    manifests = load_manifests(hparams["manifest_folder"])
+    manifests = without_training_identities(
+        load_manifests(hparams["manifest_folder"]),
+        hparams["num_removed_identities"],
+        hparams["seed"],
+    )
     check_sizes(manifests)
     run_on_main(
         check_same_run,
