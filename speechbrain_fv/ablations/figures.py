@@ -59,11 +59,12 @@ def bars_figure(table, grid):
             places, 100 * rows.value, _errors(rows), fmt="none", color="0.15",
             capsize=2, linewidth=0.9,
         )  # fmt: skip
-    axes.axhline(50, **CHANCE)
+    axes.axhline(50, label="chance", **CHANCE)
     axes.set_xticks(range(len(metrics)), [metric_label(metric) for metric in metrics])
     axes.set(title=grid.get("title"), ylabel=f"AUC, accuracy [%]\n{_meaning(means)}")
-    axes.use_sticky_edges = False
-    figure.legend(loc="outside lower center", ncols=min(len(variants), 4), title="dotted: chance")
+    axes.use_sticky_edges = False  # leaves room below chance too
+    axes.margins(y=0.08)
+    figure.legend(loc="outside lower center", ncols=min(len(variants) + 1, 4))
     return _finished(figure)
 
 
@@ -147,7 +148,7 @@ def agreement_figure(table, grid):
     clusters, variants = sorted(means.q.unique()), list(means.variant.unique())
     num_columns = min(4, len(variants))
     num_rows = -(-len(variants) // num_columns)
-    size = (max(1.9 * num_columns, 4.2), 2.1 * num_rows + 1)
+    size = (max(1.9 * num_columns, 5.2), 2.1 * num_rows + 1.2)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
     handles = {}
@@ -157,11 +158,13 @@ def agreement_figure(table, grid):
                 handles.setdefault(line.get_label(), line)
         axes.set_title(variant.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+        axes.tick_params(labelbottom=True)  # the place below may be empty
     for axes in panels.flat[len(variants) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("pairs that agree [%]")
-    figure.supxlabel("epoch", fontsize="medium")
+    for axes in panels[-1]:
+        axes.set_xlabel("epoch")
     figure.suptitle(grid.get("title"))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize=8)
     return _finished(figure)
@@ -183,7 +186,7 @@ def _agreement_lines(axes, rows, q, look):
             epochs, values, color=colour, linestyle=style, marker=marker, markersize=4,
             markerfacecolor=face, label=f"q = {q}, {name}",
         )  # fmt: skip
-        spread = 100 * part_rows["std"].astype(float).fillna(0)
+        spread = 100 * part_rows["std"].astype(float)
         axes.fill_between(epochs, values - spread, values + spread, color=colour, alpha=0.15)
     chance = {**CHANCE, "color": colour, "linewidth": 0.9}
     return [*lines, axes.axhline(100 / q, label=f"q = {q}, chance 1/q", **chance)]
@@ -227,7 +230,7 @@ def _means(table, grid):
 
 def _errors(rows):
     """Returns lengths below and above in percent, shape (2, n): interval, or standard deviation."""
-    spread = rows["std"].astype(float).fillna(0)
+    spread = rows["std"].astype(float)
     low = (rows.value - rows.low.astype(float)).fillna(spread)
     high = (rows.high.astype(float) - rows.value).fillna(spread)
     # A percentile interval may miss its estimate; matplotlib takes no negative length.
