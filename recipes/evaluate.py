@@ -11,12 +11,13 @@ hparams/evaluate.yaml explains the keys.
 import sys
 from pathlib import Path
 
-from speechbrain_fv import evaluation, plots
+from speechbrain_fv import evaluation
 from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import load_embeddings
 from speechbrain_fv.leakage import check_leakage, read_train_identities
 from speechbrain_fv.list_evaluation import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.protocols import resolve_lists
+from speechbrain_fv.run_figures import report_run
 
 
 def main(argv):
@@ -46,7 +47,7 @@ def main(argv):
         report["lists"] = evaluate_lists(embeddings, lists, metadata, hparams["chunk_size"], device)
         save_list_files(folder / "lists", lists)
     evaluation.save_report(folder / "report.json", report)
-    plots.plot_report(report, folder / "figures")
+    report_run(folder, embeddings=hparams["embeddings"], metadata=hparams["metadata"])
     print(evaluation.format_report(report))
     if lists:
         print(f"\n{format_lists(report['lists'])}\n")

@@ -17,15 +17,18 @@ import speechbrain as sb
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
-from speechbrain_fv import distributed, plots
+from speechbrain_fv import distributed
 from speechbrain_fv.brain import FaceVoiceBrain
 from speechbrain_fv.cli import load_hparams, run_script
 from speechbrain_fv.embeddings import save_embeddings
 from speechbrain_fv.evaluation import evaluate, format_report, save_report
 from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.group_evaluation import evaluate_groups
 from speechbrain_fv.leakage import TrainIdentities
-from speechbrain_fv.manifests import load_manifests
+from speechbrain_fv.log_figures import log_figures
+from speechbrain_fv.manifests import load_manifests, without_training_identities
 from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
+from speechbrain_fv.run_figures import report_run
 from speechbrain_fv.schema import SPLITS
 
 
@@ -121,6 +124,12 @@ def loaders(hparams, manifests, classes):
     return sampler, train, *held_out
 
 
+def save_untrained(brain, test, folder):
+    """Writes the test embeddings of the untrained model, which figures show beside the trained."""
+    embeddings = brain.embed(test)
+    run_on_main(save_embeddings, [Path(folder, "embeddings_untrained.npz"), embeddings])
+
+
 def write_results(brain, hparams):
     """Evaluates the test embeddings of the Brain and writes everything a reader may want."""
     folder = Path(hparams["output_folder"])
@@ -130,9 +139,11 @@ def write_results(brain, hparams):
     write_table(metadata, folder / "metadata_test.csv")
     report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True)
     report["training"] = brain.training_summary()
+    if len(metadata.columns) > 1:
+        report["groups"] = evaluate_groups(brain.embeddings, metadata, device=brain.device)
     save_report(folder / "report.json", report)
-    plots.plot_report(report, folder / "figures")
-    plots.plot_training(hparams["curves"].path, folder / "figures")
+    figures, _ = report_run(folder)
+    log_figures(hparams["train_logger"], figures)
     print(format_report(report))
     print(f"Report, figures and logs: {folder}")
 
@@ -144,7 +155,11 @@ def main(argv):
     hparams["objective"].check_batch_size(global_batch)
     sb.create_experiment_directory(hparams["output_folder"])
     run_on_main(prepare, [hparams, resolved_yaml])
-    manifests = load_manifests(hparams["manifest_folder"])
+    manifests = without_training_identities(
+        load_manifests(hparams["manifest_folder"]),
+        hparams["num_removed_identities"],
+        hparams["seed"],
+    )
     check_sizes(manifests)
     run_on_main(
         check_same_run,
@@ -175,6 +190,8 @@ def main(argv):
         hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"]
     )
     brain.train_sampler = sampler
+    if not hparams["checkpointer"].list_checkpoints():
+        save_untrained(brain, test, hparams["output_folder"])
     brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="auc")
     if if_main_process():

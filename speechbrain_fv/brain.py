@@ -9,6 +9,7 @@ import torch
 from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
 
 from speechbrain_fv import distributed
+from speechbrain_fv.agreement import held_out_agreement
 from speechbrain_fv.embeddings import Embeddings
 from speechbrain_fv.evaluation import evaluate
 
@@ -181,7 +182,7 @@ class FaceVoiceBrain(sb.Brain):
         )
 
     def _validate(self, epoch):
-        """Logs the validation to the curves; returns its AUCs and the means of the epoch."""
+        """Logs the validation to the curves; returns its values and the means of the epoch."""
         report = evaluate(
             self.embeddings, self.hparams.metadata, tasks=("verification",), num_replicates=0
         )
@@ -196,10 +197,23 @@ class FaceVoiceBrain(sb.Brain):
                 "validation: no face meets the voice of somebody else in these clips; with --debug "
                 "raise batch_size"
             )
+        batch_size = self.hparams.batch_size * distributed.world()[1]
+        valid |= held_out_agreement(
+            self.modules.objective, self.embeddings, batch_size, self.hparams.seed
+        )
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
         curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
         return valid, train
+
+    def embed(self, loader):
+        """Returns the `Embeddings` of a split by the present weights."""
+        self.modules.eval()
+        self.on_stage_start(sb.Stage.TEST)
+        with torch.no_grad():
+            for batch in loader:
+                self.evaluate_batch(batch, sb.Stage.TEST)
+        return self._gather()
 
     def training_summary(self):
         """Returns what the report says of the training: its length and the checkpoint evaluated."""

@@ -36,21 +36,29 @@ def load_hparams(argv):
         If the YAML is missing, names an unknown part, an override matches no key, or the device or
         the distributed backend cannot be used.
     """
+    run_opts, resolved_yaml = resolve_hparams(argv)
+    try:
+        hparams = load_hyperpyyaml(resolved_yaml)
+    except (ImportError, KeyError, AttributeError, TypeError, ValueError, YAMLError) as error:
+        raise ValueError(f"{run_opts['param_file']}: {error}") from error
+    return run_opts, hparams, resolved_yaml
+
+
+def resolve_hparams(argv):
+    """Returns the run options and the YAML's text, as `load_hparams`, but makes no objects."""
     hparams_file, run_opts, overrides = sb.parse_arguments(argv)
     check_device(run_opts["device"] or "cpu")
     distributed.start(run_opts)
     try:
         with open(hparams_file, encoding="utf-8") as file:
             stream, overrides = _replace_tagged(file, overrides)
-        resolved_yaml = resolve_references(stream, overrides, True).getvalue()
-        hparams = load_hyperpyyaml(resolved_yaml)
+        return run_opts, resolve_references(stream, overrides, True).getvalue()
     except KeyError as error:
         raise ValueError(
             f"{hparams_file}: {error.args[0]}; overrides must match a key of the YAML"
         ) from error
     except (ImportError, AttributeError, TypeError, ValueError, YAMLError) as error:
         raise ValueError(f"{hparams_file}: {error}") from error
-    return run_opts, hparams, resolved_yaml
 
 
 def _replace_tagged(file, overrides):

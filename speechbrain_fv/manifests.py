@@ -15,7 +15,7 @@ The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an i
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -301,3 +301,50 @@ def load_manifests(manifest_folder):
     check_disjoint(tables, identities, folder)
     preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
     return Manifests(tables["faces"], tables["voices"], identities, preparation)
+
+
+def without_training_identities(manifests, num_removed_identities, seed=0):
+    """The manifests with fewer training identities, drawn from a seed (Bi-Pcm, Fig. 8).
+
+    Under one seed, those removed are among those of every larger number. Validation and test stay.
+
+    Arguments
+    ---------
+    manifests : Manifests
+    num_removed_identities : int
+        How many to leave out, at least 0 and at most all but two.
+    seed : int
+        Seed of the choice, at least 0.
+
+    Returns
+    -------
+    Manifests
+        The same for 0. Otherwise the key of the preparation changes: the data are others.
+
+    Raises
+    ------
+    ValueError
+        If the number is out of range.
+    """
+    if num_removed_identities == 0:
+        return manifests
+    identities = manifests.identities
+    names = identities.identity[identities.split == "train"].to_numpy()
+    if not 0 <= num_removed_identities <= len(names) - 2:
+        raise ValueError(
+            f"num_removed_identities: expected 0 to {len(names) - 2}, so that two of the "
+            f"{len(names)} training identities remain, got {num_removed_identities}"
+        )
+    removed = np.random.default_rng(seed).permutation(names)[:num_removed_identities]
+    faces, voices = (
+        {**tables, "train": tables["train"][~tables["train"].spk_id.isin(removed)]}
+        for tables in (manifests.faces, manifests.voices)
+    )
+    key = cache_key({"key": manifests.preparation["key"], "removed": sorted(removed)})
+    return replace(
+        manifests,
+        faces=faces,
+        voices=voices,
+        identities=identities[~identities.identity.isin(removed)],
+        preparation={**manifests.preparation, "key": key},
+    )

@@ -394,7 +394,9 @@ def test_recipe_writes_report_and_figures(tmp_path):
     assert report == evaluate(embeddings, metadata)
     assert format_report(report) in run.stdout
     figures = {path.name for path in (tmp_path / "out/figures").iterdir()}
-    assert figures == {f"{n}.{s}" for n in ("matching", "verification") for s in ("png", "pdf")}
+    names = ("matching", "verification", "roc")
+    assert figures >= {f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")}
+    assert (tmp_path / "out/report.html").is_file()
 
 
 def test_recipe_answers_a_mistake_with_one_line(tmp_path):

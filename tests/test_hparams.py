@@ -9,9 +9,10 @@ from speechbrain.utils.run_opts import RunOptions
 from speechbrain_fv.cli import load_hparams
 from tests.paths import HPARAMS, ROOT
 
-METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name != "evaluate.yaml")
+OTHERS = ("ablations.yaml", "evaluate.yaml")
+METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
 INCLUDES = sorted(path.relative_to(HPARAMS) for path in HPARAMS.glob("*/*.yaml"))
-SCRIPTS = [ROOT / "recipes" / "train.py", ROOT / "recipes" / "evaluate.py"]
+SCRIPTS = [ROOT / "recipes" / f"{name}.py" for name in ("ablate", "evaluate", "train")]
 SOURCES = "".join(path.read_text() for path in [*SCRIPTS, *(ROOT / "speechbrain_fv").rglob("*.py")])
 METHOD_TEXT = "".join((HPARAMS / name).read_text() for name in METHODS)
 
@@ -25,7 +26,7 @@ def read_by_scripts(key):
     return re.search(rf'hparams\["{key}"\]|hparams\.{key}\b', SOURCES)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "evaluate.yaml"])
+@pytest.mark.parametrize("name", [*METHODS, *OTHERS])
 def test_every_key_of_a_method_is_read(name):
     text = (HPARAMS / name).read_text()
     run_options = vars(RunOptions())

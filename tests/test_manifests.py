@@ -15,6 +15,7 @@ from speechbrain_fv.manifests import (
     is_prepared,
     load_manifests,
     split_identities,
+    without_training_identities,
     write_manifests,
 )
 from speechbrain_fv.schema import parse_speech
@@ -209,3 +210,33 @@ def test_too_few_identities_are_rejected():
 def test_unreadable_speech_is_rejected(text):
     with pytest.raises(ValueError, match="speech: expected"):
         parse_speech(text)
+
+
+def test_training_identities_are_left_out_nested_and_by_seed(tmp_path):
+    names = [f"p{number:02}" for number in range(14)]
+    splits = dict.fromkeys(names[:10], "train") | {names[10]: "valid", names[11]: "valid"}
+    splits |= {names[12]: "test", names[13]: "test"}
+    owners = [name for name in names for _ in range(2)]
+    ids = [f"{name}-{clip}" for clip, name in enumerate(owners)]
+    faces = pd.DataFrame({"ID": ids, "image": "x.jpg", "spk_id": owners})
+    voices = pd.DataFrame({"ID": ids, "duration": 2.0, "wav": "x.wav"})
+    voices = voices.assign(start=0, stop=32000, spk_id=owners, speech="")
+    write(tmp_path, faces, voices, pd.DataFrame(splits.items(), columns=["identity", "split"]))
+    whole = load_manifests(tmp_path)
+    assert without_training_identities(whole, 0, seed=1) is whole
+    kept = {}
+    for number in (3, 8):
+        part = without_training_identities(whole, number, seed=1)
+        kept[number] = set(part.identities.identity[part.identities.split == "train"])
+        assert len(kept[number]) == 10 - number
+        for tables in (part.faces, part.voices):
+            assert set(tables["train"].spk_id) == kept[number]
+            assert len(tables["train"]) == 2 * (10 - number)
+            assert len(tables["valid"]) == len(tables["test"]) == 4
+        assert part.preparation["key"] != whole.preparation["key"]
+    assert kept[8] < kept[3]
+    other = without_training_identities(whole, 8, seed=2).identities
+    assert set(other.identity[other.split == "train"]) != kept[8]
+    for number in (-1, 9):
+        with pytest.raises(ValueError, match=rf"expected 0 to 8, .* got {number}"):
+            without_training_identities(whole, number)

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Trains grids of variants under several seeds and tabulates them.
+
+    python recipes/ablate.py hparams/ablations.yaml [--grids=table4,tau --seeds='[1, 2]' ...]
+
+Leaves ablations.csv, ablations.md and figures/ in the output folder, and every run in
+<grid>/<variant>/<seed> there. Run again, it goes on where it was stopped and repeats nothing that
+is done. --dry_run lists the runs. A run that fails is reported at the end, with exit code 1.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_fv.ablations import figures, grids, results, schedule
+from speechbrain_fv.cli import load_hparams, run_script
+from speechbrain_fv.evaluation import check_device
+from speechbrain_fv.files import replacing, write_table
+
+TRAIN = Path(__file__).resolve().with_name("train.py")
+
+
+def run_missing(runs, slots):
+    """Runs what is not done, with a progress bar; returns the failures and whether it was stopped.
+
+    Ctrl-C, or a termination signal, kills the runs in progress; they resume next time.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    num_done = sum(run.is_done for run in runs)
+    with tqdm(total=len(runs), initial=num_done, unit="run", desc="ablations") as bar:
+
+        def show(num_done, names):
+            bar.n = num_done
+            bar.set_postfix_str(", ".join(names))
+
+        try:
+            return schedule.run_all(runs, TRAIN, slots, show), False
+        except KeyboardInterrupt:
+            return {}, True
+
+
+def write_results(hparams, plan, selected):
+    """Writes the table, the text and the figures of the runs that are done."""
+    folder = Path(hparams["output_folder"])
+    references = {name: grids.reference_of(grid) for name, grid in selected.items()}
+    table = results.collect(plan, references)
+    if table.empty:
+        return
+    write_table(table, folder / "ablations.csv")
+    missing = ["/".join(map(str, cell)) for cell, run in plan.items() if not run.is_done]
+    text = results.format_markdown(table, selected, references, missing)
+    with replacing(folder / "ablations.md") as file:
+        file.write(text.encode())
+    figures.plot_ablations(folder / "ablations.csv", selected, folder / "figures")
+    print(f"Table, text and figures: {folder}")
+
+
+def main(argv):
+    """Plans, runs, tabulates."""
+    _, hparams, _ = load_hparams(argv)
+    names = grids.select_grids(hparams["ablations"], hparams["grids"])
+    slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
+    for device in slots:
+        check_device(device)
+    variants = grids.expand_grids(hparams["ablations"], hparams["hparams_file"], hparams["base"])
+    plan = grids.plan_runs(variants, hparams["seeds"], hparams["output_folder"], names)
+    runs = list({run.name: run for run in plan.values()}.values())
+    if hparams["dry_run"] in (True, None):  # None: the flag without a value
+        for run in runs:
+            print("done" if run.is_done else "to do", run.name, *run.arguments[1:])
+        print(f"{len(plan)} cells, {len(runs)} runs, {sum(run.is_done for run in runs)} done")
+        return
+    failures, stopped = run_missing(runs, slots)
+    write_results(hparams, plan, {name: hparams["ablations"][name] for name in names})
+    for name, failure in failures.items():
+        print(f"failed: {name}: {failure}", file=sys.stderr)
+    if stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+    if failures or stopped:
+        sys.exit(130 if stopped else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

@@ -1,0 +1,251 @@
+"""Finished runs -> one tidy table, and its text in Markdown."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = (
+    "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
+    "difference", "difference_low", "difference_high",
+)  # fmt: skip
+CELL = ["grid", "variant", "metric", "epoch"]
+METRICS = (  # of the text, unless a grid names its own
+    *(f"verification/{stratum}/auc" for stratum in ("U", "G", "N", "A", "GNA")),
+    *(f"matching/{direction}/U/2/accuracy" for direction in ("F-V", "V-F")),
+    *(f"retrieval/{direction}/map" for direction in ("F-V", "V-F")),
+)
+_COUNTS = ("gallery_size", "reasons")  # and what starts with num_: no measurements
+
+
+def collect(plan, references):
+    """Returns the table of all runs that are done: one row per measurement, long form.
+
+    Arguments
+    ---------
+    plan : dict of (str, str, int) to Run
+        From `grids.plan_runs`.
+    references : dict of str to str
+        Grid -> the variant to which differences are taken.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `COLUMNS`. A row with a ``seed`` is one run: ``value``, and the identity-bootstrap
+        interval of it. A row without is the mean over ``num_seeds`` runs, with their standard
+        deviation ``std`` (n - 1), the interval of the mean, and its difference to the reference
+        with the paired interval. ``metric`` is the path in the report, "verification/U/auc", or
+        ``agreement/train/<q>`` and ``agreement/valid/<q>``, which alone have an ``epoch``. Values
+        are fractions. An interval is empty where a run has no replicates.
+    """
+    done = {cell: run for cell, run in plan.items() if run.is_done}
+    rows, replicates = [], {}
+    for (grid, variant, seed), run in done.items():
+        draws = load_replicates(run.folder)
+        replicates[grid, variant, seed] = draws
+        report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+        curves = pd.read_csv(run.folder / "train_curves.csv")
+        measured = [(name, 0, value) for name, value in flatten(report)]
+        for name, epoch, value in measured + agreement_by_epoch(curves):
+            low, high = interval(draws[name]) if name in draws else (np.nan, np.nan)
+            rows.append((grid, variant, seed, name, epoch, value, low, high))
+    runs = pd.DataFrame(rows, columns=COLUMNS[:8])
+    if runs.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat([runs, _over_seeds(runs, replicates, references)], ignore_index=True)
+    table = table.astype({"seed": "Int64", "epoch": "Int64", "num_seeds": "Int64"})
+    return table.assign(epoch=table.epoch.mask(table.epoch == 0))[list(COLUMNS)]
+
+
+def flatten(report, path=""):
+    """Yields (path, value) of every measurement in a report; counts are left out.
+
+    Example
+    -------
+    >>> list(flatten({"verification": {"U": {"auc": 0.8, "num_negatives": 9}, "G": None}}))
+    [('verification/U/auc', 0.8)]
+    """
+    for name, value in report.items():
+        if isinstance(value, dict) and name not in _COUNTS:
+            yield from flatten(value, f"{path}{name}/")
+        elif isinstance(value, float):
+            yield f"{path}{name}", value
+
+
+def agreement_by_epoch(curves):
+    """Returns (metric, epoch, value) of the label agreement, per q, in training and held out."""
+    parts = curves.name.str.extract(r"^(valid_)?agreement_q(\d+)$")
+    curves = curves.assign(q=parts[1], part=parts[0].map({"valid_": "valid"}).fillna("train"))
+    means = curves.dropna(subset="q").groupby(["part", "q", "epoch"]).value.mean()
+    return [(f"agreement/{part}/{q}", epoch, value) for (part, q, epoch), value in means.items()]
+
+
+def load_replicates(folder):
+    """Returns the bootstrap replicates beside a report, by the path of the measurement.
+
+    Arguments
+    ---------
+    folder : Path
+        Of a run. Its ``replicates.npz`` holds arrays of shape (num_replicates,), such as
+        "verification/U/auc", drawn by resampling the test identities in the same way for every
+        model tested on them.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Empty without the file.
+    """
+    path = folder / "replicates.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def interval(replicates):
+    """Returns the 2.5 and 97.5 percentiles of replicates, shape (num_replicates,).
+
+    Resamples in which the measurement is undefined (NaN) are left out; NaN if all are.
+
+    Example
+    -------
+    >>> [round(float(end), 1) for end in interval(np.arange(101.0))]
+    [2.5, 97.5]
+    """
+    defined = replicates[np.isfinite(replicates)]
+    return tuple(np.percentile(defined, [2.5, 97.5])) if len(defined) else (np.nan, np.nan)
+
+
+def _over_seeds(runs, replicates, references):
+    """Returns the rows of the means over seeds."""
+    values = {cell: part.set_index("seed").value for cell, part in runs.groupby(CELL, sort=False)}
+    rows = []
+    for cell, own in values.items():
+        grid, variant, metric, epoch = cell
+        row = {**dict(zip(CELL, cell, strict=True)), "value": own.mean(), "std": own.std()}
+        row["num_seeds"] = len(own)
+        draws = _mean_replicates(replicates, grid, variant, own.index, metric)
+        row["low"], row["high"] = interval(draws)
+        other = values.get((grid, references[grid], metric, epoch))
+        if other is not None and variant != references[grid]:
+            seeds = own.index.intersection(other.index)
+            row["difference"] = (own[seeds] - other[seeds]).mean()
+            draws = _mean_replicates(replicates, grid, variant, seeds, metric)
+            other_draws = _mean_replicates(replicates, grid, references[grid], seeds, metric)
+            if len(draws) == len(other_draws):
+                row["difference_low"], row["difference_high"] = interval(draws - other_draws)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "seed"])
+
+
+def _mean_replicates(replicates, grid, variant, seeds, metric):
+    """Returns the mean over runs of their replicates, resample by resample; empty if one has none.
+
+    Every run resamples the same identities, so the mean keeps what the runs share.
+    """
+    draws = [replicates[grid, variant, seed].get(metric, np.empty(0)) for seed in seeds]
+    if not draws or len({len(draw) for draw in draws}) > 1:
+        return np.empty(0)
+    return np.mean(draws, axis=0)
+
+
+def format_markdown(table, grids, references, missing=()):
+    """Returns the tables of all grids in percent, a row per variant and a column per measurement.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        From `collect`.
+    grids : dict of str to dict
+        The grids to show; "title" and "metrics" are used.
+    references : dict of str to str
+        Grid -> the variant to which differences are taken.
+    missing : sequence of str
+        Runs that are not done, to be named.
+
+    Returns
+    -------
+    str
+    """
+    means = table[table.seed.isna() & table.epoch.isna()]
+    lines = [
+        "# Ablations",
+        "",
+        "Percent: mean over seeds ± standard deviation over seeds (n - 1) [95 % interval of the "
+        "mean from a bootstrap over the test identities].",
+    ]
+    if means.low.isna().all():
+        lines.append("No run has a replicates.npz beside its report: the intervals are left out.")
+    for name, grid in grids.items():
+        lines += ["", f"## {name}" + (f": {grid['title']}" if "title" in grid else ""), ""]
+        lines += _grid_lines(
+            means[means.grid == name], grid.get("metrics", METRICS), references[name]
+        )
+    if missing:
+        lines += ["", "Not done: " + ", ".join(missing)]
+    return "\n".join(lines) + "\n"
+
+
+def _grid_lines(means, metrics, reference):
+    """Returns the table of one grid, then that of the differences to its reference."""
+    if means.empty:
+        return ["No run is done."]
+    rows = means.set_index(["variant", "metric"])
+    metrics = [metric for metric in metrics if metric in set(means.metric)]
+    head = [
+        _row("variant", "seeds", *map(metric_label, metrics)),
+        _row(*["---"] * (2 + len(metrics))),
+    ]
+    values, differences = [], []
+    for variant in means.variant.unique():
+        cells = [rows.loc[variant, m] if (variant, m) in rows.index else None for m in metrics]
+        num_seeds = rows.loc[variant].num_seeds.max()
+        values.append(_row(variant, num_seeds, *map(_value, cells)))
+        if rows.loc[variant].difference.notna().any():
+            differences.append(_row(variant, num_seeds, *map(_difference, cells)))
+    lines = [*head, *values]
+    if differences:
+        lines += ["", f"Differences to {reference}, seed by seed:", "", *head, *differences]
+    return lines
+
+
+def _value(row):
+    """Returns "mean ± std [low, high]" in percent, without what is undefined."""
+    if row is None:
+        return "-"
+    text = f"{100 * row.value:.2f}"
+    text += f" ± {100 * row['std']:.2f}" if pd.notna(row["std"]) else ""
+    return text + _ends(row.low, row.high, ".2f")
+
+
+def _difference(row):
+    """Returns "difference [low, high]" in points of percent."""
+    if row is None or pd.isna(row.difference):
+        return "-"
+    return f"{100 * row.difference:+.2f}" + _ends(row.difference_low, row.difference_high, "+.2f")
+
+
+def _ends(low, high, form):
+    return f" [{100 * low:{form}}, {100 * high:{form}}]" if pd.notna(low) else ""
+
+
+def _row(*cells):
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def metric_label(metric):
+    """Returns a short name of a measurement in a report.
+
+    Example
+    -------
+    >>> [metric_label(path) for path in METRICS[-4::2]]
+    ['1:2 F-V U', 'mAP F-V']
+    """
+    match metric.split("/"):
+        case ["verification", stratum, ("auc" | "eer") as name]:
+            return f"{name.upper()} {stratum}"
+        case ["matching", direction, stratum, candidates, "accuracy"]:
+            return f"1:{candidates} {direction} {stratum}"
+        case ["retrieval", direction, "map"]:
+            return f"mAP {direction}"
+    return metric
