@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import speechbrain as sb
+import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
@@ -88,6 +89,15 @@ def class_indices(manifests, attributes):
             for identity, label in zip(known.identity, known[attribute], strict=True)
         }
     return classes
+
+
+def fit_networks(hparams, manifests):
+    """Gives networks on precomputed vectors the statistics of the training vectors."""
+    for modality, table in (("face", manifests.faces), ("voice", manifests.voices)):
+        network = hparams[f"{modality}_encoder"].network
+        if hasattr(network, "fit"):
+            reader = hparams["corpus"][f"{modality}_reader"]
+            network.fit(torch.stack([reader(clip, None) for clip in table["train"].ID]))
 
 
 def train_identities(manifests):
@@ -173,6 +183,7 @@ def main(argv):
     hparams["objective"].set_classes(
         {name: len(set(class_of.values())) for name, class_of in classes.items()}
     )
+    fit_networks(hparams, manifests)
     sampler, train, valid, test = loaders(hparams, manifests, classes)
     steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
     hparams["lr_schedule"] = hparams["lr_schedule"](

@@ -31,6 +31,11 @@ class FaceVoiceBrain(sb.Brain):
         folder = ddp_broadcast(self.checkpointer.checkpoints_dir)
         self.checkpointer.checkpoints_dir = folder
 
+    @property
+    def label_space(self):
+        """What the pseudo-labels cluster: "refined", f* and v*, unless the YAML says "input"."""
+        return getattr(self.hparams, "label_space", "refined")
+
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch of pairs, or of a batch of one modality's clips."""
         batch = batch.to(self.device)
@@ -55,6 +60,9 @@ class FaceVoiceBrain(sb.Brain):
         targets = {
             name: distributed.gather(getattr(batch, name)) for name in self.hparams.attributes
         }
+        if self.label_space == "input":
+            targets["face_input"] = distributed.gather(batch.face)
+            targets["voice_input"] = distributed.gather(batch.voice.data)
         generator = torch.Generator().manual_seed(self._step_seed())
         with torch.autocast(torch.device(self.device).type, enabled=False):
             terms, monitors = self.modules.objective(face, voice, targets, generator)
@@ -197,10 +205,11 @@ class FaceVoiceBrain(sb.Brain):
                 "validation: no face meets the voice of somebody else in these clips; with --debug "
                 "raise batch_size"
             )
-        batch_size = self.hparams.batch_size * distributed.world()[1]
-        valid |= held_out_agreement(
-            self.modules.objective, self.embeddings, batch_size, self.hparams.seed
-        )
+        if self.label_space == "refined":
+            batch_size = self.hparams.batch_size * distributed.world()[1]
+            valid |= held_out_agreement(
+                self.modules.objective, self.embeddings, batch_size, self.hparams.seed
+            )
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
         curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})

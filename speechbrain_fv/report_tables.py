@@ -44,7 +44,6 @@ def facts(files):
     preparation = files.optional("preparation", {})
     report = files.optional("report", {})
     rows = [["Folder", str(files.folder.resolve())]]
-    rows += [["Command", report["command"]]] if "command" in report else []
     rows += [["Corpus", preparation["corpus"]]] if "corpus" in preparation else []
     rows += [
         [f"Split {split}", _sizes(counts)]

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize, one_hot, pad
 
 from speechbrain_fv.pseudo_labels import PseudoLabeler
 
@@ -239,6 +239,14 @@ class PseudoLabelLoss(torch.nn.Module):
         phi, a `PrototypeDiscriminator` or a `LinearDiscriminator`.
     agreement : torch.nn.Module
         The trained score of L_cma, a `PredictedAgreement` or a `BilinearAgreement`.
+    label_space : str
+        What is clustered: "refined", f* and v* as in the paper, or "input", the precomputed vectors
+        that the encoders are fed. The latter do not move while the model trains.
+
+    Raises
+    ------
+    ValueError
+        If `label_space` is neither of the two.
 
     Example
     -------
@@ -251,8 +259,11 @@ class PseudoLabelLoss(torch.nn.Module):
     (['L_cma', 'L_BiP', 'L_KL'], ['agreement_q2', 'agreement_q4'])
     """
 
-    def __init__(self, labeler: PseudoLabeler, discriminator, agreement):
+    def __init__(self, labeler: PseudoLabeler, discriminator, agreement, label_space="refined"):
         super().__init__()
+        if label_space not in ("refined", "input"):
+            raise ValueError(f"label_space: expected 'refined' or 'input', got {label_space!r}")
+        self.label_space = label_space
         self.labeler = labeler
         self.discriminator = discriminator
         self.agreement = agreement
@@ -274,7 +285,8 @@ class PseudoLabelLoss(torch.nn.Module):
         face, voice : torch.Tensor, shape (B, K)
             f* and v*, pair by pair.
         targets : dict
-            Not used: the labels come from the batch.
+            With label_space "input": ``face_input`` and ``voice_input``, shape (B, D), D at most
+            the labeler's width and free to differ between the two. Else not used.
         generator : torch.Generator
             Source of the k-means++ seeding, on the CPU.
 
@@ -283,11 +295,30 @@ class PseudoLabelLoss(torch.nn.Module):
         terms : dict of str to torch.Tensor, scalar
         monitors : dict of str to torch.Tensor, scalar
             Per q the share of pairs whose two hard labels agree, the mean of Eq. 5, in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If inputs are to be clustered and are no vectors, or too wide for the labeler.
         """
-        labels = self.labeler(face, voice, generator)  # (number of q, 2, B)
+        clustered = (face, voice)
+        if self.label_space == "input":
+            clustered = [self._padded(targets[f"{name}_input"]) for name in ("face", "voice")]
+        labels = self.labeler(*clustered, generator)  # (number of q, 2, B)
         # Cosines divided by tau need more digits than half precision has.
         with torch.autocast(face.device.type, enabled=False):
             return self._terms(face.float(), voice.float(), labels)
+
+    def _padded(self, vectors):
+        """Vectors of unit length with zeros up to the labeler's width, which change no distance."""
+        width = self.labeler.past_prototypes.shape[1]
+        if vectors.ndim != 2 or vectors.shape[1] > width:
+            raise ValueError(
+                f"label_space 'input': expected vectors at most {width} wide, got shape "
+                f"{tuple(vectors.shape)}; use precomputed embeddings, raise the labeler's "
+                "embedding_dim, or set label_space to 'refined'"
+            )
+        return pad(normalize(vectors.float(), dim=1), (0, width - vectors.shape[1]))
 
     def _terms(self, face, voice, labels):
         terms = {name: face.new_zeros(()) for name in ("L_cma", "L_BiP", "L_KL")}
