@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
@@ -156,3 +157,25 @@ def test_cmwr_follows_equations_1_and_2():
     assert block.alpha.requires_grad
     with pytest.raises(ValueError, match="dropout: expected a share"):
         CMWR(5, dropout=1.0)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_vectors_are_centred_and_weighted_by_their_covariance(power):
+    """Against numpy: along a principal component of variance w the factor is w to the power."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(200, 5)) * [3.0, 2.0, 1.0, 0.5, 0.2] + 1
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    centred = unit - unit.mean(axis=0)
+    left, singular, right = np.linalg.svd(centred, full_matrices=False)
+    expected = (left * singular * (singular**2 / 200) ** power) @ right
+    expected /= np.sqrt((expected**2).sum(axis=1).mean())
+
+    network = VectorNetwork(5, covariance_power=power)
+    network.layers = torch.nn.Identity()
+    before = network(torch.tensor(vectors, dtype=torch.float32))
+    np.testing.assert_allclose(before, unit, atol=1e-6)
+    network.fit(torch.tensor(vectors, dtype=torch.float32))
+    found = network(torch.tensor(vectors, dtype=torch.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    with pytest.raises(ValueError, match="expected width 5, got 4"):
+        network.fit(torch.ones(3, 4))

@@ -257,3 +257,32 @@ def test_infonce_of_perfect_pairs_picks_all_of_them():
     targets = {"identity": torch.arange(4)}
     terms, monitors = InfoNCELoss(temperature=0.01)(torch.eye(4), torch.eye(4), targets)
     assert terms["L_NCE"] < 1e-6 and monitors["pair_accuracy"] == 1
+
+
+def test_labels_from_the_inputs_ignore_the_embeddings():
+    """The inputs' widths differ: zeros up to the labeler's width change no distance."""
+    rng = torch.Generator().manual_seed(7)
+    face, voice = torch.randn(2, 16, 6, generator=rng)
+    inputs = {"face_input": torch.randn(16, 4, generator=rng)}
+    inputs["voice_input"] = torch.randn(16, 6, generator=rng)
+    loss = PseudoLabelLoss(
+        PseudoLabeler((4,), 6), PrototypeDiscriminator(), PredictedAgreement(), "input"
+    )
+    unit = [torch.nn.functional.normalize(vectors, dim=1) for vectors in inputs.values()]
+    padded = torch.cat([unit[0], torch.zeros(16, 2)], dim=1)
+    labels = PseudoLabeler((4,), 6)(padded, unit[1], torch.Generator().manual_seed(0))[0]
+    logits = loss.discriminator(face, voice, *labels, 4)
+    terms, _ = loss(face, voice, inputs, torch.Generator().manual_seed(0))
+    assert terms["L_BiP"].item() == pytest.approx(bi_directional_loss(*logits, *labels).item())
+
+
+@pytest.mark.parametrize("shape", [(8, 7), (8, 3, 2, 2)])
+def test_inputs_that_cannot_be_clustered_are_refused(shape):
+    loss = PseudoLabelLoss(
+        PseudoLabeler((2,), 6), PrototypeDiscriminator(), PredictedAgreement(), "input"
+    )
+    inputs = {"face_input": torch.ones(shape), "voice_input": torch.ones(8, 6)}
+    with pytest.raises(ValueError, match="expected vectors at most 6 wide"):
+        loss(torch.ones(8, 6), torch.ones(8, 6), inputs, torch.Generator())
+    with pytest.raises(ValueError, match="label_space: expected 'refined' or 'input'"):
+        PseudoLabelLoss(None, None, None, label_space="pixels")

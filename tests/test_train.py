@@ -203,6 +203,16 @@ def test_a_folder_trained_on_other_data_is_not_resumed(corpus, finished, tmp_pat
     assert "checkpoints were trained on other data" in result.stderr
 
 
+def test_bipcm_plus_learns_with_labels_from_the_inputs(corpus, tmp_path):
+    command = arguments(corpus, tmp_path)
+    command[2] = str(HPARAMS / "bipcm_plus.yaml")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verification"]["U"]["auc"] > 0.75
+    assert {"L_BiP", "L_NCE", "L_id"} < set(pd.read_csv(tmp_path / "train_curves.csv").name)
+
+
 @pytest.mark.parametrize(
     ("option", "num_steps"),
     [
