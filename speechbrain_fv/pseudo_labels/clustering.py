@@ -54,11 +54,15 @@ def seed_centres(points, num_centres, generator):
     chosen = [waits[0].argmin(dim=1) + first_rows.squeeze(1)]
     nearest = table.index_select(0, chosen[0])  # (P, B)
     for wait in waits[1:]:
-        candidates = (wait / nearest).topk(trials, dim=1, largest=False, sorted=False).indices
+        candidates = (wait / nearest).topk(trials, dim=1, largest=False).indices  # as drawn
         candidates = candidates.add_(first_rows).flatten()
         distances = table.index_select(0, candidates).view(num_sets, trials, num_points)
         distances = torch.minimum(distances, nearest.unsqueeze(1))
-        best = distances.sum(dim=2).argmin(dim=1).add_(first_trials)  # (P,)
+        sums = distances.sum(dim=2)
+        # Two candidates whose nearest point is the other one leave equal sums. Not rounding but
+        # the draw decides between them.
+        least = sums <= sums.amin(dim=1, keepdim=True) * (1 + SAME_POINT * 10)
+        best = least.byte().argmax(dim=1).add_(first_trials)  # (P,)
         nearest = distances.flatten(0, 1).index_select(0, best)
         chosen.append(candidates.index_select(0, best))
     return points.flatten(0, 1)[torch.stack(chosen, dim=1)]
