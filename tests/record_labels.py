@@ -1,4 +1,4 @@
-"""Runs a script and saves the pseudo-labels of all its steps: ``record_labels.py FILE SCRIPT ...``.
+"""Runs a script and saves the pseudo-labels of its training: ``record_labels.py FILE SCRIPT ...``.
 
 Under torchrun FILE gets the rank as a suffix.
 """
@@ -15,7 +15,7 @@ labels = []
 
 
 def keep_labels(module, inputs, output):
-    if isinstance(module, PseudoLabeler):
+    if isinstance(module, PseudoLabeler) and module.training:
         labels.append(output.clone())
 
 
