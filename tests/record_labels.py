@@ -1,4 +1,4 @@
-"""Runs a script and saves the labels of its training steps: ``record_labels.py FILE SCRIPT ...``.
+"""Runs a script and saves the pseudo-labels of its training: ``record_labels.py FILE SCRIPT ...``.
 
 Under torchrun FILE gets the rank as a suffix.
 """
