@@ -257,6 +257,11 @@ def test_stopped_runs_are_killed_or_waited_for_and_nothing_runs_twice(script, tm
 # --- results
 
 
+def save_replicates(run, draws, identities=("ann", "bob")):
+    arrays = {"verification/U/auc": draws, "identities": np.array(identities), "seed": 0}
+    np.savez(run.folder / "replicates.npz", **arrays)
+
+
 @pytest.fixture
 def plan(tmp_path):
     """Runs that have left reports, curves and replicates; tau=0.2 lacks its last seed."""
@@ -280,7 +285,7 @@ def plan(tmp_path):
             (run.folder / "report.json").write_text(json.dumps(report))
             draws = auc + 0.03 * people + 0.004 * rng.normal(size=200)
             draws[5] = np.nan
-            np.savez(run.folder / "replicates.npz", **{"verification/U/auc": draws})
+            save_replicates(run, draws)
             steps = pd.DataFrame({"step": range(1, 5), "epoch": [1, 1, 2, 2]})
             curves = [
                 steps.assign(name=name, value=steps.step / 10 + seed)
@@ -328,6 +333,19 @@ def test_the_table_equals_loops_over_seeds_and_resamples(plan):
         assert row.difference_high - row.difference_low < 0.3 * (row.high - row.low)  # paired
     accuracy = table[table.metric.str.startswith("matching")]
     assert accuracy.low.isna().all() and accuracy.value.notna().all()
+
+
+def test_runs_tested_on_other_people_have_no_common_interval(plan):
+    """Resamples of other identities do not pair."""
+    other = plan["tau", "0.1", 2]
+    draws = np.load(other.folder / "replicates.npz")["verification/U/auc"]
+    save_replicates(other, draws, identities=("ann", "eve"))
+    table = results.collect(plan, {"tau": "0.1"})
+    auc = table[table.metric == "verification/U/auc"]
+    assert auc[auc.seed.notna()].low.notna().all()
+    means = auc[auc.seed.isna()].set_index("variant")
+    assert means.low.isna().tolist() == [True, False, False]
+    assert means.difference_low.isna().all() and means.difference["0.2"] > 0
 
 
 def test_agreement_is_kept_by_epoch(plan):

@@ -87,8 +87,8 @@ def load_replicates(folder):
     ---------
     folder : Path
         Of a run. Its ``replicates.npz`` holds arrays of shape (num_replicates,), such as
-        "verification/U/auc", drawn by resampling the test identities in the same way for every
-        model tested on them.
+        "verification/U/auc"; with equal ``identities`` and ``seed``, also in the file, the same
+        resamples of the test identities.
 
     Returns
     -------
@@ -124,29 +124,38 @@ def _over_seeds(runs, replicates, references):
         grid, variant, metric, epoch = cell
         row = {**dict(zip(CELL, cell, strict=True)), "value": own.mean(), "std": own.std()}
         row["num_seeds"] = len(own)
-        draws = _mean_replicates(replicates, grid, variant, own.index, metric)
-        row["low"], row["high"] = interval(draws)
-        other = values.get((grid, references[grid], metric, epoch))
-        if other is not None and variant != references[grid]:
+        draws = [replicates[grid, variant, seed] for seed in own.index]
+        if _same_resamples(draws, metric):
+            row["low"], row["high"] = interval(_mean(draws, metric))
+        reference = references[grid]
+        other = values.get((grid, reference, metric, epoch))
+        if other is not None and variant != reference:
             seeds = own.index.intersection(other.index)
             row["difference"] = (own[seeds] - other[seeds]).mean()
-            draws = _mean_replicates(replicates, grid, variant, seeds, metric)
-            other_draws = _mean_replicates(replicates, grid, references[grid], seeds, metric)
-            if len(draws) == len(other_draws):
-                row["difference_low"], row["difference_high"] = interval(draws - other_draws)
+            draws = [replicates[grid, variant, seed] for seed in seeds]
+            others = [replicates[grid, reference, seed] for seed in seeds]
+            if _same_resamples(draws + others, metric):
+                difference = _mean(draws, metric) - _mean(others, metric)
+                row["difference_low"], row["difference_high"] = interval(difference)
         rows.append(row)
-    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "seed"])
+    columns = [name for name in COLUMNS if name != "seed"]
+    return pd.DataFrame(rows).reindex(columns=columns)
 
 
-def _mean_replicates(replicates, grid, variant, seeds, metric):
-    """Returns the mean over runs of their replicates, resample by resample; empty if one has none.
+def _mean(draws, metric):
+    """Returns the mean over runs, resample by resample: it keeps what the runs share."""
+    return np.mean([draw[metric] for draw in draws], axis=0)
 
-    Every run resamples the same identities, so the mean keeps what the runs share.
-    """
-    draws = [replicates[grid, variant, seed].get(metric, np.empty(0)) for seed in seeds]
-    if not draws or len({len(draw) for draw in draws}) > 1:
-        return np.empty(0)
-    return np.mean(draws, axis=0)
+
+def _same_resamples(draws, metric):
+    """Whether all runs have replicates, from the same identities and seed; False without a run."""
+    if not draws or any(metric not in draw for draw in draws):
+        return False
+    kinds = {
+        (len(draw[metric]), *(str(draw[name].tolist()) for name in ("identities", "seed")))
+        for draw in draws
+    }
+    return len(kinds) == 1
 
 
 def format_markdown(table, grids, references, missing=()):
