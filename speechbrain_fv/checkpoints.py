@@ -1,11 +1,10 @@
 """A SpeechBrain checkpointer whose checkpoints are whole or not there."""
 
 import os
-import shutil
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import METAFNAME, Checkpointer
-from speechbrain.utils.distributed import ddp_barrier, main_process_only
+from speechbrain.utils.distributed import ddp_barrier
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -13,7 +12,7 @@ class AtomicCheckpointer(Checkpointer):
 
     A folder is a checkpoint once it holds the metafile. SpeechBrain writes that file first, so a
     run killed while saving resumes from a checkpoint without its last files and stops with an
-    error. Here the metafile gets its name last, and a deletion takes it first.
+    error. Here the metafile gets its name last.
 
     Example
     -------
@@ -36,12 +35,6 @@ class AtomicCheckpointer(Checkpointer):
 
     def _save_checkpoint_metafile(self, fpath, *args, **kwargs):
         return super()._save_checkpoint_metafile(_unfinished(fpath), *args, **kwargs)
-
-    @staticmethod
-    @main_process_only
-    def _delete_checkpoint(checkpoint, **kwargs):
-        (checkpoint.path / METAFNAME).unlink()
-        shutil.rmtree(checkpoint.path)
 
 
 def _unfinished(metafile):

@@ -57,11 +57,11 @@ def save_report(path, report):
     replicates = getattr(report, "replicates", None)
     beside = Path(path).with_name(REPLICATES)
     beside.unlink(missing_ok=True)  # those of an earlier report must not outlive it
-    with replacing(path) as file:
-        file.write(text.encode() + b"\n")
     if replicates:
         with replacing(beside) as file:
             np.savez(file, **replicates)
+    with replacing(path) as file:  # last: with the report a run counts as done
+        file.write(text.encode() + b"\n")
 
 
 def load_report(folder):
