@@ -236,8 +236,18 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.fixture
+def interruptible():
+    """A suite started in the background ignores interrupts, and its children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_stopped_runs_are_killed_or_waited_for_and_nothing_runs_twice(script, tmp_path, stop):
+def test_stopped_runs_are_killed_or_waited_for_and_nothing_runs_twice(
+    script, tmp_path, stop, interruptible
+):
     """An interrupt takes the children along. Killed outright it cannot: they go on, and hold a lock
     that keeps the next command from starting the same runs beside them."""
     runs = [make_run(tmp_path, name, "--train=1.5") for name in "abc"]
@@ -456,7 +466,9 @@ def ablate():
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_a_grid_is_stopped_resumed_and_tabulated(tmp_path, ablate, capsys, monkeypatch):
+def test_a_grid_is_stopped_resumed_and_tabulated(
+    tmp_path, ablate, capsys, monkeypatch, interruptible
+):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yaml, out = write_ablation(tmp_path), tmp_path / "out"
     command = [sys.executable, str(ROOT / "recipes" / "ablate.py"), str(yaml), "--grids=parts"]
