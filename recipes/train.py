@@ -152,8 +152,9 @@ def write_results(brain, hparams):
     if len(metadata.columns) > 1:
         report["groups"] = evaluate_groups(brain.embeddings, metadata, device=brain.device)
     save_report(folder / "report.json", report)
-    figures, _ = report_run(folder)
-    log_figures(hparams["train_logger"], figures)
+    if hparams["draw_figures"]:
+        figures, _ = report_run(folder)
+        log_figures(hparams["train_logger"], figures)
     print(format_report(report))
     print(f"Report, figures and logs: {folder}")
 

@@ -443,6 +443,7 @@ def write_ablation(folder):
             "--batch_size=32",
             "--steps_per_epoch=20",
             "--number_of_epochs=4",
+            "--draw_figures=False",
         ],
         "ablations": {
             "parts": {

@@ -56,6 +56,7 @@ def arguments(corpus, output_folder, *options):
         "--batch_size=32",
         "--steps_per_epoch=20",
         "--number_of_epochs=4",
+        "--draw_figures=False",
     ]
     kept = [option for option in defaults if option.split("=")[0] not in replaced]
     script = [str(ROOT / "recipes" / "train.py"), str(HPARAMS / "bipcm_fst.yaml")]
@@ -94,7 +95,7 @@ def equal(first, second):
 def finished(corpus, tmp_path_factory):
     """The output folder of a whole run, and what it printed."""
     folder = tmp_path_factory.mktemp("finished")
-    result = train(corpus, folder)
+    result = train(corpus, folder, "--draw_figures=True")
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -184,6 +185,7 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
         "--batch_size=16",
         "--steps_per_epoch=2",
         "--number_of_epochs=1",
+        "--draw_figures=True",
     ]
     for _ in range(2):
         result = train("--corpus=", tmp_path / "run", *options)
