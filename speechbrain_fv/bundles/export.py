@@ -65,8 +65,13 @@ def export_bundle(run_folder, bundle_folder, name):
             )
     parts = _model_parts(run_folder / HPARAMS_FILE)
     text = yaml.serialize(_selection(parts), width=100)
-    root = check_model_yaml(text, str(run_folder / HPARAMS_FILE))
-    hparams = construct(root, HPARAMS_FILE)
+    try:
+        hparams = construct(check_model_yaml(text, HPARAMS_FILE), HPARAMS_FILE)
+    except ValueError as error:
+        raise ValueError(
+            f"{run_folder}: its model cannot be published, since nobody could load it without "
+            f"running what it names: {error}"
+        ) from error
     _load_best_checkpoint(hparams["modules"], run_folder / "save")
     with replacing(bundle_folder / HPARAMS_FILE) as file:
         file.write(text.encode())
