@@ -1,0 +1,1 @@
+"""Models as they are published: exported, checked, uploaded, fetched, and loaded safely."""
