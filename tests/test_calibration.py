@@ -117,7 +117,9 @@ def test_error_rates_and_their_intervals_are_those_of_loops(stratum, attributes)
         reference(data, threshold, attributes, dict(zip(data.identities, draw, strict=True)))[0]
         for draw in draws
     ]
-    for name, column in zip(("false_accept", "false_reject"), zip(*replicates), strict=True):
+    for name, column in zip(
+        ("false_accept", "false_reject"), zip(*replicates, strict=True), strict=True
+    ):
         assert found[f"{name}_interval"] == pytest.approx(metrics.interval(np.array(column)))
 
 

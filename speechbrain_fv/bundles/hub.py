@@ -1,0 +1,275 @@
+"""Bundles to and from the Hugging Face hub: always the same five files, always of one commit.
+
+The client reads HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE when it is first imported.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    HfApi,
+    constants,
+    hf_hub_download,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionResolutionError,
+)
+from huggingface_hub.utils import validate_repo_id
+
+from speechbrain_fv.bundles.bundle import FILES, MAX_TEXT_BYTES, WEIGHTS_FILE
+from speechbrain_fv.bundles.hub_errors import not_cached, readable_errors
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = {**dict.fromkeys(FILES, MAX_TEXT_BYTES), WEIGHTS_FILE: 10_000_000_000}
+"""The files of a bundle with the largest size, in bytes, that is loaded."""
+
+PATIENCE_SECONDS = 10
+"""How long the hub may take for its first answer."""
+
+_COMMIT = re.compile("[0-9a-f]{40}")
+_REVISION = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*", re.ASCII)
+_TOKEN = re.compile("[!-~]+")
+
+
+class Commit(NamedTuple):
+    """A commit on the hub: the address of its page, and its name of 40 hexadecimal digits."""
+
+    url: str
+    oid: str
+
+
+def push(
+    folder,
+    repo,
+    token=None,
+    private=False,
+    branch="main",
+    message="Publish a face-voice association model",
+):
+    """Uploads a bundle in one commit, all of its files or none, and returns the `Commit`.
+
+    Other files in the folder are left out. Files of the repository that are no part of a bundle
+    stay as they are. An upload that was interrupted has changed nothing, but that a new repository
+    or branch may be there; run again, it does not repeat what the hub has.
+
+    Arguments
+    ---------
+    folder : path
+        The bundle.
+    repo : str
+        "owner/name"; made when absent.
+    token : str, optional
+        That may write; by default the client's own, from HF_TOKEN or `hf auth login`.
+    private : bool
+        Whether only the owner sees the repository; one that is public is then refused.
+    branch : str
+        Made from main when absent.
+    message : str
+        Of the commit.
+
+    Returns
+    -------
+    Commit
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or too large, a name is malformed, the hub refuses the token, or the
+        repository is public and should be private.
+    OSError
+        If the hub cannot be reached, or the upload is interrupted.
+    """
+    folder = check_files(folder)
+    _check_names(repo, branch, token)
+    api = HfApi(token=token)
+    head = _branch_head(api, repo, private, branch)
+    with readable_errors(repo):
+        # Not upload_folder, which commits a folder in several steps where it can.
+        additions = [CommitOperationAdd(name, str(folder / name)) for name in MAX_BYTES]
+        commit = api.create_commit(
+            repo, additions, commit_message=message, revision=branch, parent_commit=head
+        )
+    return Commit(commit.commit_url, commit.oid)
+
+
+def fetch(source, savedir=None, revision=None, token=None):
+    """Returns the local folder of a bundle; one on the hub is downloaded first.
+
+    All files are of one commit, also if somebody pushes meanwhile. What is in the cache is not
+    downloaded again; without a network, or with HF_HUB_OFFLINE=1, the cached commit is used. A
+    full commit name that is cached needs no network at all.
+
+    Arguments
+    ---------
+    source : path or str
+        A folder, which is returned as it is; or "owner/name" on the hub.
+    savedir : path, optional
+        Takes the place of the client's cache; it may hold any number of models and versions.
+    revision : str, optional
+        A branch, a tag, or a commit's 40 digits; by default the newest commit of main.
+    token : str, optional
+        By default the client's own, from HF_TOKEN or `hf auth login`.
+
+    Returns
+    -------
+    folder : Path
+        With the files named in `MAX_BYTES`. Do not change it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, repository or revision, the token does not open it, or a file
+        is missing or too large.
+    OSError
+        If the hub cannot be reached and the files are not in the cache, or the download is
+        interrupted; nothing is then taken for a whole file.
+    """
+    if Path(source).is_dir():
+        if revision is not None:
+            raise ValueError(f"{source}: a local folder has no revisions, got {revision!r}")
+        return check_files(source)
+    api, repo = HfApi(token=token), str(source)
+    _check_names(repo, revision, token)
+    unreachable = None
+    if not (_is_commit(revision) and not _missing(repo, revision, savedir)):
+        unreachable = _unreachable(api, repo, revision)
+    commit = _resolve(api, repo, revision, savedir, unreachable)
+    missing = _missing(repo, commit, savedir)
+    if missing and unreachable:
+        raise not_cached(repo, revision, savedir or constants.HF_HUB_CACHE, unreachable)
+    if missing:
+        _check_remote(api, repo, commit)
+    with readable_errors(repo):
+        paths = [
+            hf_hub_download(repo, name, revision=commit, cache_dir=savedir, token=token)
+            for name in MAX_BYTES
+        ]
+    return check_files(Path(paths[0]).parent)
+
+
+def check_files(folder):
+    """Returns a bundle's folder as a Path; ValueError if a file is missing or too large."""
+    folder = Path(folder)
+    sizes = {
+        name: (folder / name).stat().st_size for name in MAX_BYTES if (folder / name).is_file()
+    }
+    _check_sizes(str(folder), sizes)
+    return folder
+
+
+def _check_sizes(place, sizes):
+    missing = [name for name in MAX_BYTES if name not in sizes]
+    if missing:
+        raise ValueError(
+            f"{place}: no {', '.join(missing)}; expected a bundle as recipes/publish.py makes it, "
+            f"with {', '.join(MAX_BYTES)}"
+        )
+    for name, limit in MAX_BYTES.items():
+        if sizes[name] > limit:
+            raise ValueError(
+                f"{place}: {name} has {sizes[name]:,} bytes, expected at most {limit:,}; this is "
+                "no bundle"
+            )
+
+
+def _check_names(repo, revision, token):
+    """Raises ValueError for a name that is malformed; a token is never shown."""
+    try:
+        validate_repo_id(repo)
+        valid = repo.count("/") == 1
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"{repo!r}: no such folder; expected one, or owner/name of a model on the hub, in "
+            "letters, digits, '-', '_' and '.'"
+        )
+    if revision is not None and not _REVISION.fullmatch(revision):
+        raise ValueError(f"revision {revision!r}: expected the name of a branch, tag or commit")
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise ValueError("token: expected a word of letters, digits and the like; copy it again")
+
+
+def _is_commit(revision):
+    return revision is not None and bool(_COMMIT.fullmatch(revision))
+
+
+def _branch_head(api, repo, private, branch):
+    """Returns the commit to build on; makes the repository and the branch when absent."""
+    with readable_errors(repo):
+        try:
+            info = api.model_info(repo, timeout=PATIENCE_SECONDS)
+        except RepositoryNotFoundError:
+            # Without `private` the rule of the owner holds, which is public for people.
+            api.create_repo(repo, private=private or None)
+            info = api.model_info(repo, timeout=PATIENCE_SECONDS)
+    if private and not info.private:
+        raise ValueError(
+            f"{repo}: the repository is public, expected a private one; change that in its "
+            "settings on the hub, or choose another name"
+        )
+    if branch == constants.DEFAULT_REVISION:
+        return info.sha
+    with readable_errors(repo):
+        api.create_branch(repo, branch=branch, exist_ok=True)
+        return api.model_info(repo, revision=branch, timeout=PATIENCE_SECONDS).sha
+
+
+def _unreachable(api, repo, revision):
+    """Returns None once the hub has answered, or the error that tells why it did not."""
+    with readable_errors(repo):
+        try:
+            api.model_info(repo, revision=revision, timeout=PATIENCE_SECONDS)
+        except (HTTPError, OfflineModeIsEnabled) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+                raise
+            return error
+    return None
+
+
+def _resolve(api, repo, revision, savedir, unreachable):
+    """Returns the commit of a revision, from the cache if the hub does not answer."""
+    try:
+        with readable_errors(repo):
+            commit = api.resolve_revision(
+                repo,
+                revision=revision,
+                cache_dir=savedir,
+                local_files_only=unreachable is not None,
+            ).resolved
+    except RevisionResolutionError as error:
+        cache = savedir or constants.HF_HUB_CACHE
+        raise not_cached(repo, revision, cache, unreachable or error) from error
+    if not _is_commit(commit):  # it becomes the name of a folder
+        raise ValueError(f"{repo}: the hub answers {commit[:50]!r} instead of a commit")
+    if unreachable is not None and not isinstance(unreachable, OfflineModeIsEnabled):
+        logger.warning("%s: the hub cannot be reached, using the cached %s", repo, commit)
+    return commit
+
+
+def _missing(repo, commit, savedir):
+    """Returns the files of a bundle that are not in the cache."""
+    return [
+        name
+        for name in MAX_BYTES
+        if not isinstance(
+            try_to_load_from_cache(repo, name, cache_dir=savedir, revision=commit), str
+        )
+    ]
+
+
+def _check_remote(api, repo, commit):
+    """Raises ValueError if a file is missing on the hub or too large to be downloaded."""
+    with readable_errors(repo):
+        entries = api.get_paths_info(repo, list(MAX_BYTES), revision=commit)
+    sizes = {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
+    _check_sizes(f"{repo} at {commit[:8]}", sizes)
