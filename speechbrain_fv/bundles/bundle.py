@@ -81,6 +81,11 @@ def load_bundle(folder, trust_remote_code=False):
         check_weights(_modules(construct(root, str(path), "meta"), path), weights)
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
+    if hparams.get("embedding_dim") != config["embedding_dim"]:
+        raise ValueError(
+            f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
+            f"{hparams.get('embedding_dim')!r}"
+        )
     load_weights(modules, weights)
     return Bundle(
         modules,

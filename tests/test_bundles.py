@@ -1,0 +1,202 @@
+"""Bundles: what an export writes, and what a load refuses."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from speechbrain_fv.bundles import load_bundle
+from speechbrain_fv.bundles.check import check_bundle
+from speechbrain_fv.bundles.export import NEEDED, export_bundle
+from speechbrain_fv.inference import FaceVoiceAssociation
+from tests.paths import HPARAMS, ROOT
+
+
+@pytest.fixture
+def copied(bundle_folder, tmp_path):
+    """A copy of the bundle whose files a test may replace."""
+    return shutil.copytree(bundle_folder, tmp_path / "copy")
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_an_export_holds_the_model_and_nothing_of_labels_or_training(bundle_folder):
+    state = load_file(bundle_folder / "model.safetensors")
+    assert {key.split(".")[0] for key in state} == {"face_encoder", "voice_encoder", "cmwr"}
+    config = json.loads((bundle_folder / "config.json").read_text())
+    assert config["training_data"]["corpus"] == "embedded"
+    assert config["image_size"] == 32 and config["sample_rate"] == 16000
+    assert config["error_rates"]["U"]["num_positives"] == 100
+    people = "p0000", "Dorland"
+    for name in ("hyperparams.yaml", "config.json"):
+        text = (bundle_folder / name).read_text()
+        assert not [
+            word
+            for word in (*people, "gender", "identit", "/")
+            if word in text.replace("num_identities", "").replace("owner/small", "")
+        ]
+
+
+def test_a_fresh_process_finds_the_embeddings_of_the_training(bundle_folder, media_run):
+    differences = check_bundle(bundle_folder, media_run)
+    assert max(differences["face"], differences["voice"]) <= 1e-6
+
+
+def test_a_bundle_that_differs_from_the_training_is_found_out(copied, media_run):
+    path = copied / "model.safetensors"
+    state = load_file(path)
+    state["cmwr.alpha"] += 1e-3
+    save_file(state, path)
+    with pytest.raises(ValueError, match=r"embeddings differ from those of the training by up to"):
+        check_bundle(copied, media_run)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"could not be loaded again: .*model\.safetensors"):
+        check_bundle(copied, media_run)
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_an_unfinished_training_is_not_exported(missing, media_run, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in media_run.iterdir():
+        if path.name != missing:
+            os.symlink(path, run / path.name)
+    with pytest.raises(ValueError, match=f"no {missing}; expected the output folder of a finished"):
+        export_bundle(run, tmp_path, "owner/name")
+
+
+def test_a_model_on_precomputed_vectors_is_exported_and_used(tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.repeat([f"p{n:02}" for n in range(30)], 2)
+    clips = [f"c{n}" for n in range(60)]
+    vectors = {key: rng.normal(size=(60, 8)).astype(np.float32) for key in ("f", "v")}
+    np.savez(tmp_path / "vectors.npz", clip=clips, **vectors)
+    pd.DataFrame({"clip": clips, "identity": names}).to_csv(tmp_path / "clips.csv", index=False)
+    options = [
+        f"--corpus=!include:corpora/embeddings.yaml {{clips_csv: {tmp_path / 'clips.csv'}, "
+        f"embeddings: {tmp_path / 'vectors.npz'}, face_key: f, voice_key: v}}",
+        "--face=!include:face/embedding.yaml {input_dim: 8}",
+        "--voice=!include:voice/embedding.yaml {input_dim: 8}",
+        f"--output_folder={tmp_path / 'run'}",
+        *("--num_clusters=[2]", "--batch_size=16", "--steps_per_epoch=2", "--number_of_epochs=1"),
+        "--draw_figures=False",
+    ]
+    command = [sys.executable, ROOT / "recipes" / "train.py", HPARAMS / "bipcm_fst.yaml", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    config = export_bundle(tmp_path / "run", folder, "owner/vectors")
+    assert config["face_input"] == config["voice_input"] == "vector"
+    for name in ("README.md",):
+        (folder / name).touch()
+    differences = check_bundle(folder, tmp_path / "run")
+    assert differences["num_faces"] > 0
+    model = FaceVoiceAssociation.from_hparams(folder)
+    with pytest.raises(ValueError, match="precomputed vectors, not image files"):
+        model.encode_face_files("a.jpg")
+    with pytest.raises(ValueError, match="pass them to encode_voice first"):
+        model.verify(model.encode_face(torch.ones(1, 8)), torch.ones(1, 8))
+    with pytest.raises(ValueError, match="expected width 8, got 5"):
+        model.encode_face(torch.ones(1, 5))
+
+
+HOSTILE_LINES = [
+    "trap: !apply:os.system ['touch {mark}']",
+    'trap: (!!python/object/apply:os.system ["touch {mark}"])',
+    "trap: !!python/object/apply:os.system ['touch {mark}']",
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES)
+def test_code_in_the_yaml_is_not_run_unless_trusted(line, copied, tmp_path):
+    mark = tmp_path / "mark"
+    with open(copied / "hyperparams.yaml", "a", encoding="utf-8") as file:
+        file.write(line.format(mark=mark) + "\n")
+    with pytest.raises(ValueError, match=r"hyperparams\.yaml, line \d+: .*trust_remote_code=True"):
+        FaceVoiceAssociation.from_hparams(copied)
+    assert not mark.exists()
+    FaceVoiceAssociation.from_hparams(copied, trust_remote_code=True)
+    assert mark.exists()
+
+
+def test_a_network_that_hides_in_an_allowed_place_is_refused(copied):
+    edit(copied / "hyperparams.yaml", "model: resnet10t", "model: hf-hub:stranger/net")
+    with pytest.raises(ValueError, match=r"line \d+: 'hf-hub:stranger/net' looks like a file"):
+        load_bundle(copied)
+
+
+def test_a_larger_network_than_the_weights_is_refused_before_it_takes_memory(copied):
+    edit(copied / "hyperparams.yaml", "model: resnet10t", "model: eva_giant_patch14_560")
+    with pytest.raises(ValueError, match="not the weights of this model"):
+        load_bundle(copied)
+
+
+def test_python_files_beside_the_yaml_are_not_imported(copied, tmp_path):
+    for name in ("custom.py", "speechbrain.py", "torch.py", "yaml.py"):
+        (copied / name).write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\n")
+    FaceVoiceAssociation.from_hparams(copied)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 2),
+        ("embedding_dim", "256"),
+        ("embedding_dim", -1),
+        ("face_input", "video"),
+        ("voice_input", None),
+        ("sample_rate", 1e99),
+        ("remove_silence", "yes"),
+        ("calibration", {"slope": 1, "intercept": 0}),
+        ("calibration", {"slope": "1", "intercept": 0, "threshold": 0}),
+        ("calibration", {"slope": -1, "intercept": 0, "threshold": 0}),
+        ("calibration", {"slope": 1, "intercept": 0, "threshold": 2}),
+        ("error_rates", []),
+    ],
+)
+def test_a_configuration_of_another_kind_is_refused(key, value, copied):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {key: value}))
+    with pytest.raises(ValueError, match=rf"config\.json: {key}: expected"):
+        load_bundle(copied)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100000, '{"format": NaN}', "\xff"])
+def test_a_configuration_that_is_none_is_one_error(text, copied):
+    (copied / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load_bundle(copied)
+
+
+@pytest.mark.parametrize("old", ["voice_encoder: *", "face_reader: !new"])
+def test_a_part_that_is_missing_is_named(old, copied):
+    edit(copied / "hyperparams.yaml", old, f"other_{old}")
+    with pytest.raises(ValueError, match=r"hyperparams\.yaml: (modules|face_reader)"):
+        load_bundle(copied)
+
+
+def test_a_folder_that_is_no_bundle_names_what_is_missing(copied, tmp_path):
+    (copied / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"no config\.json; expected a bundle"):
+        FaceVoiceAssociation.from_hparams(copied)
+    with pytest.raises(ValueError, match="no such folder"):
+        FaceVoiceAssociation.from_hparams(tmp_path / "nowhere")
+
+
+def test_the_embedding_width_is_that_of_the_modules(copied):
+    edit(copied / "config.json", '"embedding_dim": 256', '"embedding_dim": 128')
+    with pytest.raises(ValueError, match="embedding_dim"):
+        load_bundle(copied)

@@ -1,0 +1,235 @@
+"""The pretrained interface on a real small model: tensors, files, verdicts and rankings."""
+
+import logging
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from PIL import Image
+from torchvision.io import ImageReadMode, decode_image
+
+from speechbrain_fv.bundles.check import compare
+from speechbrain_fv.inference import FaceVoiceAssociation
+
+
+@pytest.fixture(scope="module")
+def model(bundle_folder):
+    return FaceVoiceAssociation.from_hparams(bundle_folder)
+
+
+@pytest.fixture(scope="module")
+def files(media_run):
+    """Paths of six faces and six voices of the test split."""
+    tables = [pd.read_csv(media_run / "manifests" / f"{name}_test.csv") for name in TABLES]
+    return [
+        table[column].tolist()[:12:2] for table, column in zip(tables, TABLES.values(), strict=True)
+    ]
+
+
+TABLES = {"faces": "image", "voices": "wav"}
+
+
+def images(num_images=5, height=50, width=40):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (num_images, 3, height, width), generator=generator).to(
+        torch.uint8
+    )
+
+
+def waveforms(num_clips=5, num_samples=20000):
+    return 0.1 * torch.randn(num_clips, num_samples, generator=torch.Generator().manual_seed(0))
+
+
+def test_files_give_the_embeddings_of_the_training(bundle_folder, media_run):
+    differences = compare(bundle_folder, media_run, "cpu")
+    assert differences["face"] < 1e-6 and differences["voice"] < 1e-6
+    assert differences["num_faces"] == differences["num_voices"] == 20
+
+
+def test_images_are_the_same_alone_in_a_batch_as_floats_and_as_pil(model):
+    pixels = images()
+    together = model.encode_face(pixels)
+    assert together.shape == (5, model.embedding_dim) and together.dtype == torch.float32
+    assert not together.requires_grad
+    alone = torch.cat([model.encode_face(image) for image in pixels])
+    pil = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels]
+    for other in (
+        alone,
+        model.encode_face(pixels, batch_size=2),
+        model.encode_face(pixels.float() / 255),
+        model.encode_face(list(pixels)),
+        model.encode_face(pil),
+    ):
+        torch.testing.assert_close(other, together, rtol=0, atol=2e-6)
+
+
+def test_padding_behind_a_clip_changes_nothing(model):
+    wavs, lens = waveforms(), torch.tensor([1.0, 0.5, 0.9, 0.05, 0.77])
+    together = model.encode_voice(wavs, lens)
+    cut = [wav[: round(20000 * float(part))] for wav, part in zip(wavs, lens, strict=True)]
+    alone = torch.cat([model.encode_voice(wav) for wav in cut])
+    torch.testing.assert_close(alone, together, rtol=0, atol=2e-6)
+    padded = wavs.clone()
+    padded[1, 10000:] = float("nan")
+    torch.testing.assert_close(model.encode_voice(padded, lens), together, rtol=0, atol=2e-6)
+    torch.testing.assert_close(model.encode_voice(wavs, lens, 2), together, rtol=0, atol=2e-6)
+
+
+def test_verify_gives_cosine_probability_and_the_decision_at_the_threshold(model):
+    faces, voices = model.encode_face(images()), model.encode_voice(waveforms())
+    score, probability, decision = model.verify(images(), waveforms())
+    unit = [x.numpy() / np.linalg.norm(x.numpy(), axis=1, keepdims=True) for x in (faces, voices)]
+    np.testing.assert_allclose(score, (unit[0] * unit[1]).sum(axis=1), atol=1e-6)
+    fitted = model.config["calibration"]
+    odds = fitted["slope"] * score + fitted["intercept"]
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-odds)), atol=1e-6)
+    assert decision.tolist() == [value >= fitted["threshold"] for value in score]
+    assert torch.equal(model.verify(faces, voices).score, score)
+    assert model.verify(faces[0], voices[0]).score.shape == (1,)
+
+
+def test_match_ranks_every_candidate_and_takes_probes_one_by_one_or_together(model):
+    faces, voices = images(), waveforms()
+    scores = model.verify(
+        model.encode_face(faces).repeat_interleave(5, 0), model.encode_voice(voices).repeat(5, 1)
+    ).score.view(5, 5)
+    for found, expected in (
+        (model.match(faces[1], voices), scores[1]),
+        (model.match(voices[2], faces), scores[:, 2]),
+        (model.match(voices, model.encode_face(faces)), scores.T),
+        (model.match(model.encode_face(faces)[1], model.encode_voice(voices)), scores[1]),
+    ):
+        assert found.indices.shape == found.scores.shape == expected.shape
+        torch.testing.assert_close(found.scores, expected.gather(-1, found.indices))
+        assert (found.scores.diff(dim=-1) <= 0).all()
+        assert (found.indices.sort(dim=-1).values == torch.arange(5)).all()
+
+
+def test_equal_candidates_keep_their_order(model):
+    face = model.encode_face(images())[0]
+    ranking = model.match(waveforms(1)[0], face.expand(7, -1))
+    assert ranking.indices.tolist() == list(range(7))
+
+
+def test_files_verify_and_match_as_their_content_does(model, files):
+    faces, voices = files
+    pixels = [decode_image(path, ImageReadMode.RGB) for path in faces]
+    samples = [torch.from_numpy(soundfile.read(path, dtype="float32")[0]) for path in voices]
+    score = model.verify_files(faces, voices).score
+    encoded = torch.cat([model.encode_voice(wav) for wav in samples])
+    torch.testing.assert_close(score, model.verify(pixels, encoded).score, rtol=0, atol=1e-5)
+    by_voice = model.match_files(voices[0], faces)
+    expected = model.match(encoded[0], pixels)
+    assert by_voice.indices.tolist() == expected.indices.tolist()
+    by_face = model.match_files(faces[0], voices)
+    assert by_face.indices.tolist() == model.match(pixels[0], encoded).indices.tolist()
+    one = model.verify_files(faces[0], voices[0])
+    torch.testing.assert_close(one.score, score[:1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3"])
+def test_a_phones_recording_is_near_the_one_it_was_made_from(
+    suffix, model, files, tmp_path, caplog
+):
+    """8 kHz loses the upper half of the band, so near is what can be asked."""
+    samples, rate = soundfile.read(files[1][0])
+    assert rate == 16000
+    stereo = np.stack([samples[::2], samples[::2]], axis=1)
+    soundfile.write(tmp_path / f"phone.{suffix}", stereo, 8000)
+    with caplog.at_level(logging.WARNING):
+        found = model.encode_voice_files(tmp_path / f"phone.{suffix}")
+    assert "8000 Hz" in caplog.text and "2 channels" in caplog.text
+    original, other = model.encode_voice_files(files[1][:1] + files[1][-1:])
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(found[0], original, dim=0) > cosine(found[0], other, dim=0)
+
+
+def test_a_large_rotated_photo_is_read_upright(model, files, tmp_path):
+    image = Image.open(files[0][0]).resize((3000, 4000)).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    image.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    small = Image.open(files[0][0]).resize((3000, 4000))
+    small.save(tmp_path / "upright.png")
+    found, expected = model.encode_face_files([tmp_path / "photo.jpg", tmp_path / "upright.png"])
+    assert (found - expected).abs().max() < 0.2
+    assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.98
+
+
+def test_broken_files_stop_the_work_or_are_listed(model, files, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no picture")
+    paths = [files[0][0], broken, tmp_path / "missing.png", files[0][1]]
+    with pytest.raises(ValueError, match=r"broken\.jpg"):
+        model.encode_face_files(paths)
+    skipped = []
+    found = model.encode_face_files(paths, skipped=skipped)
+    assert torch.allclose(found, model.encode_face_files([files[0][0], files[0][1]]), atol=2e-6)
+    assert [path for path, _ in skipped] == [str(broken), str(tmp_path / "missing.png")]
+    assert model.encode_voice_files([]).shape == (0, model.embedding_dim)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.zeros(2, 4, 8, 8, dtype=torch.uint8), r"shape \(3, H, W\)"),
+        (torch.zeros(3, 0, 8, dtype=torch.uint8), r"shape \(3, H, W\)"),
+        (torch.full((1, 3, 8, 8), 255.0), r"\[0, 1\]"),
+        (torch.full((1, 3, 8, 8), float("nan")), r"\[0, 1\]"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "int64"),
+        (["face.jpg"], "encode_face_files"),
+        ([np.zeros((8, 8, 3), np.uint8)], "ndarray"),
+    ],
+)
+def test_images_of_another_kind_are_refused(model, given, message):
+    with pytest.raises(ValueError, match=message):
+        model.encode_face(given)
+
+
+@pytest.mark.parametrize(
+    ("wavs", "lens", "message"),
+    [
+        (torch.zeros(2, 900), None, "clip 0 is silent"),
+        (torch.ones(2, 900, dtype=torch.int16), None, "floats"),
+        (torch.ones(2, 0), None, "shape"),
+        (torch.ones(2, 3, 900), None, "shape"),
+        ([torch.ones(900)], None, "tensor of floats"),
+        (torch.ones(2, 900).index_fill(0, torch.tensor(1), torch.inf), None, "clip 1 holds NaN"),
+        (torch.ones(2, 900), torch.tensor([1.0]), "wav_lens"),
+        (torch.ones(2, 900), torch.tensor([1.0, 0.0]), "wav_lens"),
+        (torch.ones(2, 900), torch.tensor([1.0, 1.5]), "wav_lens"),
+        (torch.ones(1, 900), torch.tensor([float("nan")]), "wav_lens"),
+    ],
+)
+def test_waveforms_of_another_kind_are_refused(model, wavs, lens, message):
+    with pytest.raises(ValueError, match=message):
+        model.encode_voice(wavs, lens)
+
+
+def test_pairs_and_directions_are_checked(model, files):
+    with pytest.raises(ValueError, match="as many faces as voices, got 5 and 2"):
+        model.verify(images(), waveforms(2))
+    with pytest.raises(ValueError, match="got a face and faces"):
+        model.match(images()[0], images())
+    with pytest.raises(ValueError, match="got a voice and voices"):
+        model.match(waveforms()[0], waveforms())
+    with pytest.raises(ValueError, match="NaN"):
+        model.verify(torch.full((1, model.embedding_dim), float("nan")), waveforms(1))
+
+
+def test_a_device_that_is_not_there_is_one_error(bundle_folder):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises((ValueError, RuntimeError, AssertionError), match=r"(?i)cuda"):
+        FaceVoiceAssociation.from_hparams(bundle_folder, run_opts={"device": "cuda:0"})
+
+
+def test_the_version_follows_weights_and_settings(bundle_folder, model, tmp_path):
+    copy = shutil.copytree(bundle_folder, tmp_path / "copy")
+    assert FaceVoiceAssociation.from_hparams(copy).version == model.version
+    path = copy / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("resize: 36", "resize: 40"))
+    assert FaceVoiceAssociation.from_hparams(copy).version != model.version
