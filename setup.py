@@ -9,8 +9,19 @@ EXTRAS = {
     "tensorboard": ["tensorboard>=2.16,<3"],
     "wandb": ["wandb>=0.17,<1"],
     "benchmark": ["faiss-cpu>=1.8,<2"],  # peers of recipes/benchmark.py
+    "search": ["faiss-cpu>=1.8,<2"],  # speechbrain_fv.search
+    "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
 }
-TEST = ["pytest>=8,<10", "ruff>=0.6,<1", "html5lib>=1.1,<2", *EXTRAS["transformers"]]
+TEST = [
+    "pytest>=8,<10",
+    "pytest-xdist>=3.5,<4",
+    "ruff>=0.6,<1",
+    "html5lib>=1.1,<2",
+    "playwright>=1.50,<2",  # drives a Chromium that is there; without one its tests skip
+    *EXTRAS["transformers"],
+    *EXTRAS["search"],
+    *EXTRAS["demo"],
+]
 
 setup(
     name="speechbrain-fv",
@@ -21,7 +32,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["speechbrain_fv", "speechbrain_fv.*"]),
-    package_data={"speechbrain_fv": ["*.html"]},
+    package_data={"speechbrain_fv": ["*.html", "bundles/*.md"]},
     install_requires=[
         "speechbrain>=1.1.2,<1.2",
         "torch>=2.11,<2.12",
@@ -35,7 +46,10 @@ setup(
         "scikit-learn>=1.4,<2",  # t-SNE of the figures
         "pandas>=2.2,<4",
         "matplotlib>=3.8,<4",
-        "jinja2>=3.1,<4",  # report.html, every text escaped
+        "jinja2>=3.1,<4",  # report.html and model cards, every text escaped
+        "huggingface_hub>=1.0,<3",
+        "safetensors>=0.4.3,<1",
+        "pyyaml>=6.0,<7",  # reads a bundle's YAML without executing it
         "silero-vad>=6.0,<7",
         "soundfile>=0.12,<1",
         "pillow>=10,<14",

@@ -140,12 +140,16 @@ def save_untrained(brain, test, folder):
     run_on_main(save_embeddings, [Path(folder, "embeddings_untrained.npz"), embeddings])
 
 
-def write_results(brain, hparams):
-    """Evaluates the test embeddings of the Brain and writes everything a reader may want."""
+def write_results(brain, valid, hparams):
+    """Evaluates the test embeddings of the Brain and writes everything a reader may want.
+
+    Those of the validation split are written for the calibration of an export.
+    """
     folder = Path(hparams["output_folder"])
     metadata = brain.hparams.metadata.drop(columns="split")
     metadata = metadata[metadata.identity.isin(brain.embeddings.identities)]
     save_embeddings(folder / "embeddings_test.npz", brain.embeddings)
+    save_embeddings(folder / "embeddings_valid.npz", valid)
     write_table(metadata, folder / "metadata_test.csv")
     report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True)
     report["training"] = brain.training_summary()
@@ -206,8 +210,9 @@ def main(argv):
         save_untrained(brain, test, hparams["output_folder"])
     brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="auc")
+    valid_embeddings = brain.embed(valid)
     if if_main_process():
-        write_results(brain, hparams)
+        write_results(brain, valid_embeddings, hparams)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class ImageReader:
     def __init__(self, image_size, resize):
         if resize < image_size:
             raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
+        self.image_size = image_size
         resized = v2.Resize(resize, antialias=True)
         normalised = [
             v2.ToDtype(torch.float32, scale=True),
@@ -115,7 +116,7 @@ class SpeechReader:
         segments = parse_speech(speech) or [(start, stop)]
         try:
             rate = audio_io.info(wav).sample_rate
-            wanted = -(-self.num_samples * rate // self.sample_rate)  # in samples of the file
+            wanted = self._wanted(rate)
             spare = sum(last - first for first, last in segments) - wanted
             offset = 0
             if spare > 0:
@@ -130,6 +131,32 @@ class SpeechReader:
             raise _changed(wav, error) from error
         if window.numel() == 0:
             raise _changed(wav, "no samples where the manifest has speech")
+        return self._fitted(window, rate)
+
+    def window(self, samples, rate):
+        """Returns the window that evaluation takes of a clip which is in memory already.
+
+        Arguments
+        ---------
+        samples : torch.Tensor of float32, shape (num_samples,)
+            Mono speech in [-1, 1], at least one sample.
+        rate : int
+            Its sample rate in Hz.
+
+        Returns
+        -------
+        samples : torch.Tensor of float32, shape (clip_seconds x sample_rate,)
+        """
+        wanted = self._wanted(rate)
+        offset = max(len(samples) - wanted, 0) // 2
+        return self._fitted(samples[offset : offset + wanted], rate)
+
+    def _wanted(self, rate):
+        """The length of the window in samples of a file."""
+        return -(-self.num_samples * rate // self.sample_rate)
+
+    def _fitted(self, window, rate):
+        """Resamples a window, and tiles it where the clip was too short."""
         if rate != self.sample_rate:
             window = torchaudio.functional.resample(window, rate, self.sample_rate)
         return window.repeat(-(-self.num_samples // len(window)))[: self.num_samples]

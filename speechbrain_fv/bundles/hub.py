@@ -24,18 +24,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from speechbrain_fv.bundles.bundle import FILES, MAX_TEXT_BYTES, WEIGHTS_FILE
 from speechbrain_fv.bundles.hub_errors import not_cached, readable_errors
 
 logger = logging.getLogger(__name__)
 
-TEXT_BYTES = 4_000_000
-MAX_BYTES = {
-    "hyperparams.yaml": TEXT_BYTES,
-    "model.safetensors": 10_000_000_000,
-    "config.json": TEXT_BYTES,
-    "README.md": TEXT_BYTES,
-    "report.json": TEXT_BYTES,
-}
+MAX_BYTES = {**dict.fromkeys(FILES, MAX_TEXT_BYTES), WEIGHTS_FILE: 10_000_000_000}
 """The files of a bundle with the largest size, in bytes, that is loaded."""
 
 PATIENCE_SECONDS = 10

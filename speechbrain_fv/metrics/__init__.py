@@ -18,6 +18,7 @@ from speechbrain_fv.metrics.scores import (
     SCORE_STEP,
     Clips,
     integer_scores,
+    row_blocks,
     sort_clips,
     unit_rows,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "integer_scores",
     "interval",
     "roc_points",
+    "row_blocks",
     "score_queries",
     "sort_clips",
     "unit_rows",

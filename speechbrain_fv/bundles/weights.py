@@ -1,0 +1,111 @@
+"""The weights of a bundle: one safetensors file, loaded strictly."""
+
+import os
+from contextlib import contextmanager
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from speechbrain_fv.files import replacing
+
+NUM_NAMED = 3  # keys a message names
+
+
+def save_weights(modules, path):
+    """Writes weights and buffers of modules, whole or not at all.
+
+    Arguments
+    ---------
+    modules : dict of str to torch.nn.Module
+        The names become the first part of the keys.
+    path : path
+        A .safetensors file.
+    """
+    state = {key: value.detach().cpu().clone() for key, value in _state(modules).items()}
+    with replacing(path) as file:
+        file.write(to_bytes(state, metadata={"format": "pt"}))
+
+
+def check_weights(modules, path):
+    """Raises ValueError unless the header of a file lists the weights of the modules.
+
+    Arguments and errors are those of `load_weights`; the modules may be on the meta device, and no
+    weight is read.
+    """
+    with _opened(path) as file:
+        _check_header(path, _state(modules), file)
+
+
+def load_weights(modules, path):
+    """Puts the weights of a file into modules: all of them, and nothing else.
+
+    Arguments
+    ---------
+    modules : dict of str to torch.nn.Module
+    path : path
+        A .safetensors file; pickles are never read.
+
+    Raises
+    ------
+    ValueError
+        If the file is absent, truncated or no safetensors, a weight is missing, extra, of another
+        shape or type, or not finite.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> save_weights({"layer": layer}, path)
+    >>> load_weights({"layer": layer}, path)
+    """
+    wanted = _state(modules)
+    with _opened(path) as file:
+        _check_header(path, wanted, file)
+        for key, own in wanted.items():
+            _copy(path, key, own, file.get_tensor(key))
+
+
+@contextmanager
+def _opened(path):
+    try:
+        with safe_open(os.fspath(path), framework="pt", device="cpu") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path}: not a readable safetensors file ({error}); fetch or export the model again"
+        ) from error
+
+
+def _state(modules):
+    return {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def _check_header(path, wanted, file):
+    """Raises ValueError where the names or shapes in a file are not those of the model."""
+    found = set(file.keys())
+    if found != set(wanted):
+        missing, extra = sorted(set(wanted) - found), sorted(found - set(wanted))
+        raise ValueError(
+            f"{path}: not the weights of this model; missing {missing[:NUM_NAMED]}, extra "
+            f"{extra[:NUM_NAMED]} ({len(missing)} and {len(extra)} in all)"
+        )
+    for key, own in wanted.items():
+        shape = tuple(file.get_slice(key).get_shape())
+        if shape != tuple(own.shape):
+            raise ValueError(
+                f"{path}: {key} has the shape {shape}, the model's is {tuple(own.shape)}"
+            )
+
+
+def _copy(path, key, own, value):
+    if value.dtype != own.dtype:
+        raise ValueError(f"{path}: {key} is {value.dtype}, the model's is {own.dtype}")
+    if value.is_floating_point() and not torch.isfinite(value).all():
+        raise ValueError(f"{path}: {key} holds NaN or infinity")
+    with torch.no_grad():
+        own.copy_(value)

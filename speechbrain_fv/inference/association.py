@@ -1,0 +1,357 @@
+"""The pretrained interface: someone's own faces and voices, matched in three lines."""
+
+import itertools
+
+import torch
+from PIL import Image
+from speechbrain.inference.interfaces import Pretrained
+
+from speechbrain_fv.bundles import load_bundle
+from speechbrain_fv.bundles.bundle import MODULES
+from speechbrain_fv.bundles.hub import fetch
+from speechbrain_fv.inference import inputs, loading
+from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.inference.results import Ranking, Verification
+
+BATCH_SIZE = 64
+
+
+class FaceVoiceAssociation(Pretrained):
+    """Matches faces and voices with a published model.
+
+    >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
+    >>> score, probability, decision = model.verify_files("face.jpg", "voice.wav")  # doctest: +SKIP
+    >>> ranking = model.match_files("voice.wav", ["a.jpg", "b.jpg", "c.jpg"])  # doctest: +SKIP
+
+    Where an argument is a face or a voice, it may be what `encode_face` or `encode_voice` takes,
+    or an embedding that they returned. Embeddings are f* and v* (Bi-Pcm, Eqs. 1-2), float32, on
+    the model's device; one is the same, within rounding, alone and in any batch.
+
+    Attributes
+    ----------
+    config : dict
+        The content of the bundle's config.json.
+    version : str
+        Names weights and settings. Only embeddings of one version can be compared.
+    threshold : float
+        Scores from here on are taken for one person: the equal error rate on validation.
+    embedding_dim : int
+        K.
+    """
+
+    MODULES_NEEDED = MODULES
+
+    def __init__(self, bundle, run_opts=None, freeze_params=True):
+        super().__init__(bundle.modules, {}, run_opts, freeze_params)
+        self.readers = bundle.readers
+        self.config = bundle.config
+        self.version = bundle.version
+        self.calibration = bundle.calibration
+        self.threshold = bundle.calibration.threshold
+        self.embedding_dim = bundle.config["embedding_dim"]
+
+    @classmethod
+    def from_hparams(
+        cls,
+        source,
+        savedir=None,
+        run_opts=None,
+        revision=None,
+        token=None,
+        trust_remote_code=False,
+        freeze_params=True,
+    ):
+        """Returns a model from a folder or from the Hugging Face hub.
+
+        Arguments
+        ---------
+        source : str or Path
+            A bundle's folder, or its name on the hub, "owner/name".
+        savedir : str or Path, optional
+            Where to put what is downloaded; the hub's cache by default.
+        run_opts : dict, optional
+            SpeechBrain's run options, such as ``{"device": "cuda"}``.
+        revision : str, optional
+            Commit, tag or branch on the hub; pin a commit to always get the same model.
+        token : str, optional
+            For private repositories; by default the one that the hub's client has stored.
+        trust_remote_code : bool
+            Whether the model's YAML may run anything it names. Without it only the parts of
+            speechbrain, torch and timm that a model needs are made.
+        freeze_params : bool
+            Whether the weights need no gradient.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot be fetched, is incomplete, or names what it may not.
+        """
+        folder = fetch(source, savedir=savedir, revision=revision, token=token)
+        return cls(load_bundle(folder, trust_remote_code), run_opts, freeze_params)
+
+    def encode_face(self, images, batch_size=BATCH_SIZE):
+        """Returns face embeddings f*.
+
+        Arguments
+        ---------
+        images : torch.Tensor of shape (B, 3, H, W) or (3, H, W), or list
+            RGB crops of faces: uint8, or floats in [0, 1]. A list holds images (3, H, W) of any
+            sizes, or PIL images. For a model on precomputed vectors: vectors (B, D) or (D,).
+        batch_size : int
+            Images that go through the network at once.
+
+        Returns
+        -------
+        embeddings : torch.Tensor of float32, shape (B, K)
+
+        Raises
+        ------
+        ValueError
+            If shape, type or range are others, or there is no image.
+        """
+        if self.config["face_input"] == "vector":
+            return self._embed("face", inputs.vectors("face", images), batch_size)
+        prepared = inputs.prepared_images(images, self.readers["face_reader"])
+        return self._embed("face", prepared, batch_size)
+
+    def encode_voice(self, wavs, wav_lens=None, batch_size=BATCH_SIZE):
+        """Returns voice embeddings v* of the middle `clip_seconds` of each clip.
+
+        A shorter clip is repeated until it is as long.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor of shape (B, samples) or (samples,)
+            Mono speech at the model's `sample_rate`, in [-1, 1]. For a model on precomputed
+            vectors: vectors (B, D) or (D,).
+        wav_lens : torch.Tensor of shape (B,), optional
+            Relative lengths in (0, 1]; what lies behind is padding, and changes nothing.
+        batch_size : int
+            Clips that go through the network at once.
+
+        Returns
+        -------
+        embeddings : torch.Tensor of float32, shape (B, K)
+
+        Raises
+        ------
+        ValueError
+            If shape, type or range are others, or a clip is empty, silent or not finite.
+        """
+        if self.config["voice_input"] == "vector":
+            return self._embed("voice", inputs.vectors("voice", wavs), batch_size)
+        windows = inputs.windows(wavs, wav_lens, self.readers["voice_reader"])
+        return self._embed("voice", windows, batch_size)
+
+    def verify(self, face, voice):
+        """Returns whether faces and voices belong together, pair by pair.
+
+        Arguments
+        ---------
+        face : as for `encode_face`, or embeddings (B, K) or (K,)
+        voice : as for `encode_voice`, or embeddings (B, K) or (K,)
+
+        Returns
+        -------
+        Verification
+
+        Raises
+        ------
+        ValueError
+            As `encode_face` and `encode_voice`; or if there are more of one than of the other.
+        """
+        faces, voices = self._embeddings(face, "face"), self._embeddings(voice, "voice")
+        if len(faces) != len(voices):
+            raise ValueError(
+                f"verify: expected as many faces as voices, got {len(faces)} and {len(voices)}; "
+                "match compares one with many"
+            )
+        score = torch.nn.functional.cosine_similarity(faces, voices)
+        return Verification(score, self.calibration.probability(score), score >= self.threshold)
+
+    def match(self, probe, candidates):
+        """Returns the candidates in the order of how well they match.
+
+        Arguments
+        ---------
+        probe : a face or a voice, or several
+            (3, H, W), (samples,) or (K,) for one; with an axis B in front for several.
+        candidates : faces for a voice, voices for a face
+            N of them, as `encode_face` and `encode_voice` take them, or embeddings (N, K).
+
+        Returns
+        -------
+        Ranking
+            Of shape (N,) for one probe, (B, N) for several.
+
+        Raises
+        ------
+        ValueError
+            If probe and candidates are both faces or both voices; or as `encode_face` and
+            `encode_voice`.
+        """
+        kinds = self._kind(probe), self._kind(candidates)
+        if kinds[0] and kinds[0] == kinds[1]:
+            raise ValueError(
+                f"match: expected a face and voices, or a voice and faces, got a {kinds[0]} and "
+                f"{kinds[1]}s"
+            )
+        other = {"face": "voice", "voice": "face"}
+        probes = self._embeddings(probe, kinds[0] or other.get(kinds[1], "face"))
+        gallery = self._embeddings(candidates, kinds[1] or other.get(kinds[0], "voice"))
+        unit = torch.nn.functional.normalize
+        scores = unit(probes, dim=1) @ unit(gallery, dim=1).T
+        scores, indices = scores.sort(dim=1, descending=True, stable=True)
+        if inputs.is_single(probe):
+            scores, indices = scores[0], indices[0]
+        return Ranking(indices, scores, self.calibration.probability(scores))
+
+    def encode_face_files(self, paths, detect_faces=False, batch_size=BATCH_SIZE, skipped=None):
+        """Returns face embeddings of image files.
+
+        Arguments
+        ---------
+        paths : path or list of paths
+            Images of any size and format; upright after their EXIF.
+        detect_faces : bool
+            Whether to find the face and crop to it (extra ``detect``). Without it the image is
+            taken for a crop of a face.
+        batch_size : int
+            Images that go through the network at once.
+        skipped : list, optional
+            Where (path, reason) of each file that cannot be used is added; its row is left out.
+            Without it the first such file is an error.
+
+        Returns
+        -------
+        embeddings : torch.Tensor of float32, shape (N, K)
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be used, or the model takes vectors.
+        """
+        self._needs("face_input", "image", "image files")
+        load = loading.face_loader(self.readers["face_reader"], detect_faces)
+        return self._embed("face", loading.load_all(paths, load, skipped), batch_size)
+
+    def encode_voice_files(self, paths, remove_silence=None, batch_size=BATCH_SIZE, skipped=None):
+        """Returns voice embeddings of audio files.
+
+        Arguments
+        ---------
+        paths : path or list of paths
+            Audio of any rate and number of channels that soundfile reads; it is resampled and
+            mixed down with a notice in the log.
+        remove_silence : bool, optional
+            Whether to keep only the speech that silero-vad finds; by default as in training.
+        batch_size, skipped
+            As for `encode_face_files`.
+
+        Returns
+        -------
+        embeddings : torch.Tensor of float32, shape (N, K)
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be used, or the model takes vectors.
+        """
+        self._needs("voice_input", "speech", "audio files")
+        if remove_silence is None:
+            remove_silence = self.config["remove_silence"]
+        load = loading.voice_loader(self.readers["voice_reader"], remove_silence)
+        return self._embed("voice", loading.load_all(paths, load, skipped), batch_size)
+
+    def verify_files(self, face, voice, detect_faces=False, remove_silence=None):
+        """Returns whether image and audio files belong together, pair by pair, as `verify`.
+
+        Arguments
+        ---------
+        face : path or list of paths
+        voice : path or list of paths, as many
+        detect_faces, remove_silence
+            As for `encode_face_files` and `encode_voice_files`.
+        """
+        return self.verify(
+            self.encode_face_files(face, detect_faces),
+            self.encode_voice_files(voice, remove_silence),
+        )
+
+    def match_files(self, probe, candidates, detect_faces=False, remove_silence=None):
+        """Returns the candidate files in the order of how well they match the probe.
+
+        Arguments
+        ---------
+        probe : path
+            An image or a recording; which, its content tells.
+        candidates : list of paths
+            Recordings for an image, images for a recording.
+        detect_faces, remove_silence
+            As for `encode_face_files` and `encode_voice_files`.
+
+        Returns
+        -------
+        Ranking
+            Of shape (N,).
+        """
+        if media_kind(probe) == "face":
+            face, voices = probe, candidates
+            return self.match(
+                self.encode_face_files(face, detect_faces)[0],
+                self.encode_voice_files(voices, remove_silence),
+            )
+        return self.match(
+            self.encode_voice_files(probe, remove_silence)[0],
+            self.encode_face_files(candidates, detect_faces),
+        )
+
+    def forward(self, face, voice):
+        """Returns `verify`."""
+        return self.verify(face, voice)
+
+    def _needs(self, name, kind, what):
+        if self.config[name] != kind:
+            raise ValueError(
+                f"this model takes precomputed vectors, not {what}; encode them with the networks "
+                "it was trained behind, and pass the vectors to encode_face and encode_voice"
+            )
+
+    def _embed(self, modality, prepared, batch_size):
+        """Returns the embeddings of prepared inputs of equal shapes: a tensor, or an iterable."""
+        encoder = self.mods[f"{modality}_encoder"]
+        parts, prepared = [torch.empty(0, self.embedding_dim, device=self.device)], iter(prepared)
+        while batch := list(itertools.islice(prepared, batch_size)):
+            batch = torch.stack(batch).to(self.device)
+            lens = (torch.ones(len(batch), device=self.device),) if modality == "voice" else ()
+            with self.inference_ctx:
+                parts.append(self.mods.cmwr(encoder(batch, *lens)).float())
+        return torch.cat(parts)
+
+    def _kind(self, given):
+        """Returns "face" or "voice" for what an encoder takes, None for embeddings."""
+        if isinstance(given, list | tuple | Image.Image) or given.ndim > 2:
+            return "face"
+        return None if self._are_embeddings(given) else "voice"
+
+    def _are_embeddings(self, given):
+        """Whether something is embeddings: no waveform is so short, and vectors must be encoded."""
+        return (
+            isinstance(given, torch.Tensor)
+            and given.ndim in (1, 2)
+            and given.shape[-1] == self.embedding_dim
+        )
+
+    def _embeddings(self, given, modality):
+        """Returns embeddings (B, K) of what may already be such."""
+        if self._are_embeddings(given):
+            embeddings = torch.atleast_2d(given).to(self.device).float()
+            if not embeddings.isfinite().all():
+                raise ValueError(f"{modality}: an embedding holds NaN or infinity")
+            return embeddings
+        if self.config[f"{modality}_input"] == "vector":
+            raise ValueError(
+                f"{modality}: expected embeddings of width {self.embedding_dim}; this model takes "
+                f"precomputed vectors: pass them to encode_{modality} first"
+            )
+        return (self.encode_face if modality == "face" else self.encode_voice)(given)

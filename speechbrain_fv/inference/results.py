@@ -1,0 +1,37 @@
+"""What a comparison returns."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Verification(NamedTuple):
+    """Whether a face and a voice belong to one person; unpacks into its three fields.
+
+    score : torch.Tensor of shape (B,)
+        Cosine of f* and v*, in [-1, 1].
+    probability : torch.Tensor of shape (B,)
+        Of one person, when as many pairs show one person as two; in [0, 1].
+    decision : torch.Tensor of shape (B,), bool
+        Whether the score reaches the model's `threshold`.
+    """
+
+    score: torch.Tensor
+    probability: torch.Tensor
+    decision: torch.Tensor
+
+
+class Ranking(NamedTuple):
+    """The candidates from the best to the worst; unpacks into its three fields.
+
+    indices : torch.Tensor of shape (N,), or (B, N) for B probes, int64
+        Places in the list of candidates; equal scores keep their order.
+    scores : torch.Tensor of the same shape
+        Falling along the last axis.
+    probabilities : torch.Tensor of the same shape
+        Each pair's own, as in `Verification`; they do not sum to 1.
+    """
+
+    indices: torch.Tensor
+    scores: torch.Tensor
+    probabilities: torch.Tensor

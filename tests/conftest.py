@@ -1,0 +1,44 @@
+"""What several test files share: one small training on pixels and samples, and its bundle."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from speechbrain_fv.bundles.export import export_bundle
+from tests.paths import HPARAMS, ROOT
+
+
+@pytest.fixture(scope="session")
+def media_run(tmp_path_factory):
+    """The output folder of a finished training on a small embedded corpus."""
+    folder = tmp_path_factory.mktemp("media")
+    options = [
+        "--corpus=!include:corpora/embedded.yaml {num_identities: 20, generation_workers: 1, "
+        f"cache_folder: {folder}, image_size: 32, resize: 36, clip_seconds: 0.5}}",
+        "--face=!include:face/timm.yaml {model: resnet10t}",
+        f"--output_folder={folder / 'run'}",
+        "--num_clusters=[2]",
+        "--batch_size=16",
+        "--steps_per_epoch=3",
+        "--number_of_epochs=2",
+        "--draw_figures=False",
+    ]
+    result = subprocess.run(
+        [sys.executable, ROOT / "recipes" / "train.py", HPARAMS / "bipcm_fst.yaml", *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(media_run, tmp_path_factory):
+    """The bundle of that training; tests that change it copy it first."""
+    folder = tmp_path_factory.mktemp("bundle")
+    export_bundle(media_run, folder, "owner/small")
+    return folder

@@ -1,0 +1,129 @@
+"""Probabilities, the threshold and its error rates, against slow loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from speechbrain_fv import metrics
+from speechbrain_fv.bundles.calibration import error_rates, fit_calibration
+from speechbrain_fv.embeddings import Embeddings
+from speechbrain_fv.evaluation import evaluate
+
+LABELS = pd.DataFrame(
+    {
+        "identity": [f"p{n:02}" for n in range(14)],
+        "gender": ["f", "m"] * 7,
+        "nationality": ["x", "x", "y", "y", "z", "", "x"] * 2,
+        "age": [""] * 14,
+    }
+)
+
+
+def embeddings(noise=1.0, seed=0, sign=1.0):
+    rng = np.random.default_rng(seed)
+    people = rng.normal(size=(14, 8))
+    who = {"face": rng.permutation(np.repeat(range(14), 3)), "voice": np.repeat(range(14), 2)}
+    vectors = {name: people[index] for name, index in who.items()}
+    vectors["voice"] = sign * vectors["voice"]
+    noisy = {name: value + noise * rng.normal(size=value.shape) for name, value in vectors.items()}
+    names = {f"{name}_identity": LABELS.identity.to_numpy()[who[name]] for name in who}
+    return Embeddings(**noisy, **names)
+
+
+def scores(data):
+    """All scores with whether the pair is of one person, by numpy alone."""
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (data.face, data.voice)]
+    return unit[0] @ unit[1].T, data.face_identity[:, None] == data.voice_identity
+
+
+def test_the_threshold_makes_both_errors_equal_on_the_set_it_is_fitted_on():
+    data = embeddings()
+    cosines, same = scores(data)
+    threshold = fit_calibration(data).threshold
+    missed = (cosines[same] < threshold).mean()
+    passed = (cosines[~same] >= threshold).mean()
+    rate = evaluate(data, tasks=("verification",), num_replicates=0)["verification"]["U"]["eer"]
+    assert missed == pytest.approx(passed, abs=1.5 / same.sum())
+    assert missed == pytest.approx(rate, abs=1.5 / same.sum())
+
+
+def test_probabilities_are_those_of_balanced_pairs():
+    """In each third of the probabilities the balanced share of true pairs is near their mean."""
+    data = embeddings(noise=1.5)
+    cosines, same = scores(data)
+    found = fit_calibration(data).probability(torch.as_tensor(cosines)).numpy()
+    weights = np.where(same, 1 / same.sum(), 1 / (~same).sum())
+    for low, high in ((0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1)):
+        bin_ = (found >= low) & (found < high)
+        share = np.average(same[bin_], weights=weights[bin_])
+        assert share == pytest.approx(np.average(found[bin_], weights=weights[bin_]), abs=0.1)
+
+
+def test_probabilities_rise_with_the_score_and_stay_finite_when_scores_separate():
+    calibration = fit_calibration(embeddings(noise=0.01))
+    found = calibration.probability(torch.linspace(-1, 1, 50))
+    assert (found.diff() > 0).all() and found[0] < 0.2 and found[-1] > 0.8
+    assert np.isfinite(calibration).all()
+
+
+def test_scores_below_chance_tell_nothing():
+    calibration = fit_calibration(embeddings(sign=-1.0))
+    assert calibration.slope == 0
+    assert calibration.probability(torch.tensor([-1.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def test_one_identity_cannot_calibrate():
+    with pytest.raises(ValueError, match="at least two identities"):
+        fit_calibration(Embeddings(np.eye(2), np.eye(2), ["a", "a"], ["a", "a"]))
+
+
+def reference(data, threshold, attributes, copies):
+    """False accepts and false rejects by loops, with the identities counted as often as drawn."""
+    cosines, _ = scores(data)
+    labels = LABELS.set_index("identity")
+    wrong = [0, 0]
+    trials = [0, 0]
+    for row, face in enumerate(data.face_identity):
+        for column, voice in enumerate(data.voice_identity):
+            accepted = cosines[row, column] >= threshold
+            if face == voice:
+                trials[1] += copies[face]
+                wrong[1] += copies[face] * (not accepted)
+                continue
+            known = [
+                labels.loc[face, name] != "" and labels.loc[face, name] == labels.loc[voice, name]
+                for name in attributes
+            ]
+            if all(known):
+                trials[0] += copies[face] * copies[voice]
+                wrong[0] += copies[face] * copies[voice] * accepted
+    return [w / t if t else np.nan for w, t in zip(wrong, trials, strict=True)], trials
+
+
+@pytest.mark.parametrize(
+    ("stratum", "attributes"),
+    [("U", []), ("G", ["gender"]), ("N", ["nationality"]), ("GN", ["gender", "nationality"])],
+)
+def test_error_rates_and_their_intervals_are_those_of_loops(stratum, attributes):
+    data, threshold = embeddings(), 0.3
+    found = error_rates(data, LABELS, threshold, num_replicates=40, seed=3)[stratum]
+    ones = dict.fromkeys(data.identities, 1)
+    values, trials = reference(data, threshold, attributes, ones)
+    assert [found["false_accept"], found["false_reject"]] == pytest.approx(values)
+    assert [found["num_negatives"], found["num_positives"]] == trials
+    draws = metrics.draw_weights(len(data.identities), 40, 3)
+    replicates = [
+        reference(data, threshold, attributes, dict(zip(data.identities, draw, strict=True)))[0]
+        for draw in draws
+    ]
+    for name, column in zip(
+        ("false_accept", "false_reject"), zip(*replicates, strict=True), strict=True
+    ):
+        assert found[f"{name}_interval"] == pytest.approx(metrics.interval(np.array(column)))
+
+
+def test_strata_without_labels_are_undefined():
+    found = error_rates(embeddings(), LABELS, 0.3, num_replicates=2)
+    assert found["A"] is None and found["GNA"] is None
+    assert set(error_rates(embeddings(), None, 0.3, num_replicates=2)) == set(found)
