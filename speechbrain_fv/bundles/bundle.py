@@ -1,4 +1,4 @@
-"""What a published model consists of, and how it is read back.
+"""What a published model consists of, and how it is read back:
 
     hyperparams.yaml    the encoders, CMWR and the readers; nothing of the training
     model.safetensors   weights and buffers of these modules, and nothing else

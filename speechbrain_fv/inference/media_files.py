@@ -57,8 +57,8 @@ def read_image(path, max_pixels=MAX_PIXELS):
         with Image.open(path) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(
-                    f"{path}: {image.width} x {image.height} pixels, expected at most {max_pixels:,}; "
-                    "scale it down"
+                    f"{path}: {image.width} x {image.height} pixels, expected at most "
+                    f"{max_pixels:,} in all; scale it down"
                 )
             if (image.format, image.mode) in _DECODED_AS_IN_TRAINING:
                 return decode_image(str(path), ImageReadMode.RGB, apply_exif_orientation=True)
@@ -112,8 +112,8 @@ def read_audio(path, max_seconds=MAX_SECONDS):
                     raise _too_long(path, max_seconds)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise ValueError(
-            f"{path}: not a readable recording ({_first_line(error)}); convert it to wav, flac, ogg "
-            "or mp3, for example with ffmpeg -i IN OUT.wav"
+            f"{path}: not a readable recording ({_first_line(error)}); convert it to wav, flac, "
+            "ogg or mp3, for example with ffmpeg -i IN OUT.wav"
         ) from error
     samples = np.concatenate([np.empty(0, np.float32), *blocks])
     _check_samples(path, samples, rate)
