@@ -17,6 +17,7 @@ TEST = [
     "pytest-xdist>=3.5,<4",
     "ruff>=0.6,<1",
     "html5lib>=1.1,<2",
+    "markdown-it-py>=3,<5",  # renders model cards
     "playwright>=1.50,<2",  # drives a Chromium that is there; without one its tests skip
     *EXTRAS["transformers"],
     *EXTRAS["search"],
@@ -47,7 +48,7 @@ setup(
         "pandas>=2.2,<4",
         "matplotlib>=3.8,<4",
         "jinja2>=3.1,<4",  # report.html and model cards, every text escaped
-        "huggingface_hub>=1.0,<3",
+        "huggingface_hub>=2.0,<3",
         "safetensors>=0.4.3,<1",
         "pyyaml>=6.0,<7",  # reads a bundle's YAML without executing it
         "silero-vad>=6.0,<7",

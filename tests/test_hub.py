@@ -1,5 +1,6 @@
 """Uploads and downloads by the real client, against a hub on loopback: whole, or not at all."""
 
+import functools
 import itertools
 import json
 import os
@@ -8,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,20 +25,22 @@ WEIGHTS = 3_000_000
 SECONDS = 60
 NUMBERS = itertools.count()
 
-# Reads one call a line and answers each with its result or its error. The client's waits between
-# retries, which add up to 23 s, are shortened; their number is not.
+# Reads one call a line and answers each with its error, its result, and the seconds for which the
+# client of the hub wanted to wait between retries: up to 23, of which it waits the fiftieth part.
 CALLS = """
 import json, sys, time
-wait, time.sleep = time.sleep, lambda seconds: wait(seconds / 50)
+wait, waits = time.sleep, []
+time.sleep = lambda seconds: (waits.append(seconds), wait(seconds / 50))
 from speechbrain_fv.bundles import hub
 print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     name, arguments = json.loads(line)
+    waits.clear()
     try:
         result = getattr(hub, name)(**arguments)
-        answer = ["", result if isinstance(result, tuple) else str(result)]
+        answer = ["", result if isinstance(result, tuple) else str(result), sum(waits)]
     except Exception as error:
-        answer = [type(error).__name__, str(error)]
+        answer = [type(error).__name__, str(error), sum(waits)]
     print(json.dumps(answer), flush=True)
 """
 
@@ -62,27 +66,29 @@ class Client:
             stderr=open(Path(home, "stderr.txt"), "a"),  # noqa: SIM115, lives as the process
             text=True,
         )
-        assert self.answer() == "ready"
+        self.ready = False
 
     def answer(self):
         assert select.select([self.process.stdout], [], [], SECONDS)[0], "no answer"
         return json.loads(self.process.stdout.readline())
 
     def send(self, name, **arguments):
+        if not self.ready:  # processes start side by side
+            self.ready = self.answer() == "ready"
         self.process.stdin.write(json.dumps([name, arguments]) + "\n")
         self.process.stdin.flush()
 
     def call(self, name, **arguments):
         """Returns the result of a call that succeeds."""
         self.send(name, **arguments)
-        error, result = self.answer()
+        error, result, self.waited = self.answer()
         assert not error, result
         return bundle_hub.Commit(*result) if name == "push" else Path(result)
 
     def fail(self, name, **arguments):
         """Returns type and text of the error of a call that fails, which must be one line."""
         self.send(name, **arguments)
-        error, text = self.answer()
+        error, text, self.waited = self.answer()
         assert error in ("ValueError", "OSError") and "\n" not in text, (error, text)
         return f"{error}: {text}"
 
@@ -107,10 +113,33 @@ def hub(server):
 
 
 @pytest.fixture(scope="module")
-def client(server, tmp_path_factory):
-    client = Client(server.url, tmp_path_factory.mktemp("home"))
-    yield client
-    client.close()
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def clients(server, free_port, tmp_path_factory):
+    """Processes by name: most have one hub; `offline` and `lost`, whose hub is gone, do not."""
+    settings = {
+        "client": {},
+        "victim": {},
+        "offline": {"HF_HUB_OFFLINE": "1"},
+        "lost": {"HF_ENDPOINT": f"http://127.0.0.1:{free_port}"},
+    }
+    started = {
+        name: Client(server.url, tmp_path_factory.mktemp("home"), **environment)
+        for name, environment in settings.items()
+    }
+    yield started
+    for client in started.values():
+        client.close()
+
+
+@pytest.fixture
+def client(clients):
+    return clients["client"]
 
 
 @pytest.fixture
@@ -289,10 +318,10 @@ def test_a_download_goes_on_where_it_was_cut(hub, client, repo, tmp_path):
     assert sum("GET" in request and "safetensors" in request for request in hub.requests) == 3
 
 
-def test_a_killed_download_leaves_nothing_that_is_used(hub, repo, client, tmp_path):
+def test_a_killed_download_leaves_nothing_that_is_used(hub, repo, clients, tmp_path):
+    client, victim = clients["client"], clients["victim"]
     bundle, cache = write_bundle(tmp_path / "bundle", "first"), tmp_path / "cache"
     client.call("push", folder=str(bundle), repo=repo, token=WRITER)
-    victim = Client(hub.url, tmp_path)
 
     def kill(method, path):
         if method == "GET" and "safetensors" in path:
@@ -302,7 +331,6 @@ def test_a_killed_download_leaves_nothing_that_is_used(hub, repo, client, tmp_pa
     hub.watch = kill
     victim.send("fetch", source=repo, savedir=str(cache))
     assert victim.process.wait(SECONDS) == -signal.SIGKILL
-    victim.close()
     hub.watch = lambda method, path: None
     assert contents(client.call("fetch", source=repo, savedir=str(cache))) == contents(bundle)
 
@@ -342,62 +370,52 @@ def test_private_means_private(hub, client, repo, tmp_path):
     assert "the repository is public, expected a private one" in error
 
 
-def test_without_a_network_the_cache_is_used(hub, client, repo, tmp_path):
-    """With HF_HUB_OFFLINE and with a hub that is gone; at once, and with the remedy."""
+@pytest.mark.parametrize(
+    ("name", "reason"), [("offline", "HF_HUB_OFFLINE is set"), ("lost", "cannot be reached")]
+)
+def test_without_a_network_the_cache_is_used(hub, clients, repo, tmp_path, name, reason):
+    """At once, without the client's wait for a hub that may come back, and with the remedy."""
     first, cache = write_bundle(tmp_path / "first", "first"), str(tmp_path / "cache")
-    oid = client.call("push", folder=str(first), repo=repo, token=WRITER).oid
-    client.call("fetch", source=repo, savedir=cache)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = f"http://127.0.0.1:{free.getsockname()[1]}"
-    offline = {"reason": "HF_HUB_OFFLINE is set", "HF_HUB_OFFLINE": "1"}
-    for number, environment in enumerate([offline, {"reason": "cannot be reached"}]):
-        reason, home = environment.pop("reason"), tmp_path / f"home{number}"
-        home.mkdir()
-        alone = Client(gone, home, **environment)
-        start = time.monotonic()
-        for revision in (None, "main", oid):
-            folder = alone.call("fetch", source=repo, savedir=cache, revision=revision)
-            assert contents(folder) == contents(first)
-        for asked in ({"source": repo}, {"source": repo, "savedir": cache, "revision": "v7"}):
-            error = alone.fail("fetch", **asked)
-            assert error.startswith("OSError") and reason in error and "not in" in error
-        error = alone.fail("push", folder=str(first), repo=repo, token=WRITER)
-        assert error.startswith("OSError") and WRITER not in error
-        assert time.monotonic() - start < 5
-        alone.close()
+    oid = clients["client"].call("push", folder=str(first), repo=repo, token=WRITER).oid
+    clients["client"].call("fetch", source=repo, savedir=cache)
+    alone, asked = clients[name], {"source": repo, "savedir": cache}
+    for revision in (None, "main", oid):
+        assert contents(alone.call("fetch", revision=revision, **asked)) == contents(first)
+        assert alone.waited == 0
+    for unknown in ({"source": repo}, {"revision": "v7", **asked}):
+        error = alone.fail("fetch", **unknown)
+        assert error.startswith("OSError") and reason in error and "not in" in error
+        assert alone.waited == 0
+    error = alone.fail("push", folder=str(first), repo=repo, token=WRITER)
+    assert error.startswith("OSError") and WRITER not in error and alone.waited == 0
 
 
-def test_a_half_filled_cache_is_not_a_model_without_a_network(hub, client, repo, tmp_path):
+def test_a_half_filled_cache_is_not_a_model_without_a_network(hub, clients, repo, tmp_path):
     bundle, cache = write_bundle(tmp_path / "bundle", "first"), tmp_path / "cache"
+    client = clients["client"]
     oid = client.call("push", folder=str(bundle), repo=repo, token=WRITER).oid
     hub.watch = cut("GET", "/model.safetensors", 0, times=1000)
     client.fail("fetch", source=repo, savedir=str(cache))
     assert list(cache.rglob("hyperparams.yaml"))
-    alone = Client(hub.url, tmp_path, HF_HUB_OFFLINE="1")
     for revision in (None, oid):
-        error = alone.fail("fetch", source=repo, savedir=str(cache), revision=revision)
+        asked = {"source": repo, "savedir": str(cache), "revision": revision}
+        error = clients["offline"].fail("fetch", **asked)
         assert "HF_HUB_OFFLINE is set" in error and "not in" in error
-    alone.close()
 
 
-def test_an_endpoint_that_is_no_hub(client, repo, tmp_path):
+def test_an_endpoint_that_is_no_hub(clients, free_port, repo, tmp_path):
     """A proxy's sign-in page answers everything with HTML."""
     page = tmp_path / "api" / "models" / repo
     page.parent.mkdir(parents=True)
     page.write_text("<html>Please sign in</html>")
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "http.server", "--bind=127.0.0.1", "0"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as pages:
-        port = pages.stdout.readline().split("port ")[1].split()[0]
-        lost = Client(f"http://127.0.0.1:{port}", tmp_path)
-        assert "does not answer as a hub does; check HF_ENDPOINT" in lost.fail("fetch", source=repo)
-        lost.close()
-        pages.kill()
+    answer = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", free_port), answer) as pages:
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        error = clients["lost"].fail("fetch", source=repo)
+        pages.shutdown()
+        thread.join()
+    assert "does not answer as a hub does; check HF_ENDPOINT" in error
 
 
 def test_sizes_are_checked_before_the_download(hub, client, repo, tmp_path):
@@ -451,3 +469,9 @@ def test_a_local_folder_is_itself(tmp_path):
     assert bundle_hub.fetch(str(bundle)) == bundle
     with pytest.raises(ValueError, match="a local folder has no revisions, got 'main'"):
         bundle_hub.fetch(bundle, revision="main")
+    for name in ("README.md", "report.json"):  # nothing of them is loaded
+        (bundle / name).unlink()
+    assert bundle_hub.fetch(bundle) == bundle
+    (bundle / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"no config\.json; expected a bundle as recipes/publish"):
+        bundle_hub.fetch(bundle)

@@ -22,9 +22,16 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionResolutionError,
 )
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from speechbrain_fv.bundles.bundle import FILES, MAX_TEXT_BYTES, WEIGHTS_FILE
+from speechbrain_fv.bundles.bundle import (
+    CARD_FILE,
+    FILES,
+    MAX_TEXT_BYTES,
+    REPORT_FILE,
+    WEIGHTS_FILE,
+)
 from speechbrain_fv.bundles.hub_errors import not_cached, readable_errors
 
 logger = logging.getLogger(__name__)
@@ -111,7 +118,8 @@ def fetch(source, savedir=None, revision=None, token=None):
     Arguments
     ---------
     source : path or str
-        A folder, which is returned as it is; or "owner/name" on the hub.
+        A folder, which is returned as it is, and may lack card and report; or "owner/name" on
+        the hub.
     savedir : path, optional
         Takes the place of the client's cache; it may hold any number of models and versions.
     revision : str, optional
@@ -122,7 +130,7 @@ def fetch(source, savedir=None, revision=None, token=None):
     Returns
     -------
     folder : Path
-        With the files named in `MAX_BYTES`. Do not change it.
+        With the files of a bundle. Do not change it.
 
     Raises
     ------
@@ -136,7 +144,7 @@ def fetch(source, savedir=None, revision=None, token=None):
     if Path(source).is_dir():
         if revision is not None:
             raise ValueError(f"{source}: a local folder has no revisions, got {revision!r}")
-        return Path(source)
+        return check_files(source, optional=(CARD_FILE, REPORT_FILE))
     api, repo = HfApi(token=token), str(source)
     _check_names(repo, revision, token)
     unreachable = None
@@ -156,33 +164,33 @@ def fetch(source, savedir=None, revision=None, token=None):
     return check_files(Path(paths[0]).parent)
 
 
-def check_files(folder):
+def check_files(folder, optional=()):
     """Returns a bundle's folder as a Path; ValueError if a file is missing or too large."""
     folder = Path(folder)
-    sizes = {
-        name: (folder / name).stat().st_size for name in MAX_BYTES if (folder / name).is_file()
-    }
-    _check_sizes(str(folder), sizes)
+    paths = [folder / name for name in MAX_BYTES]
+    _check_sizes(
+        folder, {path.name: path.stat().st_size for path in paths if path.is_file()}, optional
+    )
     return folder
 
 
-def _check_sizes(place, sizes):
-    missing = [name for name in MAX_BYTES if name not in sizes]
+def _check_sizes(place, sizes, optional=()):
+    missing = [name for name in MAX_BYTES if name not in (*sizes, *optional)]
     if missing:
         raise ValueError(
             f"{place}: no {', '.join(missing)}; expected a bundle as recipes/publish.py makes it, "
             f"with {', '.join(MAX_BYTES)}"
         )
-    for name, limit in MAX_BYTES.items():
-        if sizes[name] > limit:
+    for name, size in sizes.items():
+        if size > MAX_BYTES[name]:
             raise ValueError(
-                f"{place}: {name} has {sizes[name]:,} bytes, expected at most {limit:,}; this is "
-                "no bundle"
+                f"{place}: {name} has {size:,} bytes, expected at most {MAX_BYTES[name]:,}; this "
+                "is no bundle"
             )
 
 
-def _check_names(repo, revision, token):
-    """Raises ValueError for a name that is malformed; a token is never shown."""
+def check_repo(repo):
+    """Raises ValueError if a name is not of the form owner/name."""
     try:
         validate_repo_id(repo)
         valid = repo.count("/") == 1
@@ -193,6 +201,11 @@ def _check_names(repo, revision, token):
             f"{repo!r}: no such folder; expected one, or owner/name of a model on the hub, in "
             "letters, digits, '-', '_' and '.'"
         )
+
+
+def _check_names(repo, revision, token):
+    """Raises ValueError for a name that is malformed; a token is never shown."""
+    check_repo(repo)
     if revision is not None and not _REVISION.fullmatch(revision):
         raise ValueError(f"revision {revision!r}: expected the name of a branch, tag or commit")
     if token is not None and not _TOKEN.fullmatch(token):
@@ -271,5 +284,5 @@ def _check_remote(api, repo, commit):
     """Raises ValueError if a file is missing on the hub or too large to be downloaded."""
     with readable_errors(repo):
         entries = api.get_paths_info(repo, list(MAX_BYTES), revision=commit)
-    sizes = {entry.path: entry.size for entry in entries if hasattr(entry, "size")}
+    sizes = {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
     _check_sizes(f"{repo} at {commit[:8]}", sizes)

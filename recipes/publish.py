@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Makes a bundle of a training: a model that others load in three lines; uploads it if told to.
+
+    python recipes/publish.py RESULTS_FOLDER --repo=OWNER/NAME [--license=NAME] [--data=TEXT]
+        [--bundle_folder=DIR] [--push [--private] [--branch=NAME] [--token=TOKEN]]
+
+RESULTS_FOLDER is the output folder of train.py. Writes the bundle to DIR, loads it in a fresh
+process, and checks that its embeddings equal the training's; with --push it then goes to the
+Hugging Face hub in one commit. Without --push nothing leaves this machine. Rather than --token,
+which other users of this machine can see, set HF_TOKEN or run `hf auth login`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from speechbrain_fv.bundles import hub
+from speechbrain_fv.bundles.card import model_card
+from speechbrain_fv.bundles.card_settings import read_settings
+from speechbrain_fv.bundles.check import check_bundle
+from speechbrain_fv.bundles.export import export_bundle
+from speechbrain_fv.cli import run_script
+from speechbrain_fv.files import replacing
+
+
+def parse(argv):
+    """Returns the options of the command line."""
+    parser = argparse.ArgumentParser("publish.py")
+    add = parser.add_argument
+    add("results_folder", type=Path, help="output folder of a finished training")
+    add("--repo", required=True, metavar="OWNER/NAME", help="name of the model on the hub")
+    add("--license", help="of the weights; apache-2.0 for models of the embedded corpus alone")
+    add("--data", help="whose faces and voices, from where, by what right; needed for own data")
+    add("--bundle_folder", type=Path, help="default: RESULTS_FOLDER/bundle")
+    add("--device", default="cpu", help="that of the training, for the check (default: cpu)")
+    add("--push", action="store_true", help="upload the bundle")
+    add("--private", action="store_true", help="to a repository that only the owner sees")
+    add("--branch", default="main", help="of the repository (default: main)")
+    add("--message", default="Publish a face-voice association model", help="of the commit")
+    add("--token", help="of the hub, with write permission; better set HF_TOKEN")
+    return parser.parse_args(argv)
+
+
+def build(options, folder):
+    """Writes the bundle; the card comes last, so that a folder with a card holds a whole one."""
+    settings = read_settings(options.results_folder, options.license, options.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = folder / "README.md"
+    card.unlink(missing_ok=True)
+    config = export_bundle(options.results_folder, folder, options.repo)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    text = model_card(report, config, settings)
+    differences = check_bundle(folder, options.results_folder, options.device)
+    with replacing(card) as file:
+        file.write(text.encode())
+    return differences
+
+
+def main(argv):
+    """Builds, checks and, if told to, uploads."""
+    options = parse(argv)
+    hub.check_repo(options.repo)
+    folder = options.bundle_folder or options.results_folder / "bundle"
+    if folder.resolve() == options.results_folder.resolve():
+        raise ValueError(f"--bundle_folder: expected another folder than the training's, {folder}")
+    differences = build(options, folder)
+    print(
+        "Loaded again: embeddings differ from the training's by at most {face:.1e} ({num_faces} "
+        "faces) and {voice:.1e} ({num_voices} voices)".format(**differences)
+    )
+    print(f"Bundle: {folder}; read its README.md before you publish it")
+    if options.push:
+        commit = hub.push(
+            *(folder, options.repo, options.token),
+            private=options.private,
+            branch=options.branch,
+            message=options.message,
+        )
+        print(f"Published: {commit.url}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, __doc__))

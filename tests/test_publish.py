@@ -1,0 +1,98 @@
+"""recipes/publish.py: from a training to a model on the hub, and every step at which it stops."""
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from speechbrain_fv.bundles import FILES, model_version
+from tests import hub_server
+from tests.paths import ROOT
+
+TOKEN = "hf_of_the_writer"
+SCRIPT = ROOT / "recipes" / "publish.py"
+
+
+@pytest.fixture(scope="module")
+def publish():
+    """The script's function of its arguments, in this process, which reaches no hub."""
+    return runpy.run_path(str(SCRIPT))["main"]
+
+
+def test_a_training_becomes_a_model_on_the_hub(media_run, tmp_path):
+    folder, seen = tmp_path / "bundle", []
+    with hub_server.running(tmp_path / "hub", {TOKEN: True}) as hub:
+        hub.watch = lambda method, path: seen.append(sorted(os.listdir(folder)))
+        result = subprocess.run(
+            [
+                *(sys.executable, SCRIPT, media_run, "--repo=owner/small", "--push", "--private"),
+                f"--bundle_folder={folder}",
+            ],
+            capture_output=True,
+            text=True,
+            env={
+                **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
+                "HF_ENDPOINT": hub.url,
+                "HF_HOME": str(tmp_path / "home"),
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_TOKEN": TOKEN,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(ROOT),
+            },
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr
+        repository = hub.repository("owner/small")
+        commit = repository.resolve("main")
+        published = {name: repository.files(commit)[name].read_bytes() for name in FILES}
+    assert seen[0] == sorted(FILES)  # all was built and checked before the hub was asked
+    assert published == {name: (folder / name).read_bytes() for name in FILES}
+    assert repository.private and TOKEN not in result.stdout + result.stderr
+    assert "Loaded again: embeddings differ from the training's by at most" in result.stdout
+    assert f"Published: {hub.url}/owner/small/commit/{commit}" in result.stdout
+    card = published["README.md"].decode()
+    assert f"| Model | {model_version(folder)} |" in card and 'source="owner/small"' in card
+
+
+def test_what_does_not_load_as_trained_gets_no_card(publish, media_run, tmp_path):
+    """A training whose test embeddings are of other weights than its checkpoint's."""
+    run, folder = tmp_path / "run", tmp_path / "bundle"
+    shutil.copytree(media_run, run)
+    shutil.copy(run / "embeddings_untrained.npz", run / "embeddings_test.npz")
+    folder.mkdir()
+    (folder / "README.md").write_text("of an earlier bundle")
+    with pytest.raises(ValueError, match="differ from those of the training"):
+        publish([str(run), "--repo=owner/small", f"--bundle_folder={folder}", "--push"])
+    assert not (folder / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--repo=name"], "expected one, or owner/name of a model on the hub"),
+        (["--repo=a/b", "--license=<b>"], "--license: expected a short name"),
+        (["--repo=a/b", "--bundle_folder={run}"], "expected another folder than the training's"),
+    ],
+)
+def test_mistakes_are_found_before_the_work(publish, media_run, options, reason):
+    before = sorted(os.listdir(media_run))
+    with pytest.raises(ValueError, match=reason):
+        publish([str(media_run), *(option.format(run=media_run) for option in options)])
+    assert sorted(os.listdir(media_run)) == before
+
+
+def test_a_folder_without_a_training(publish, tmp_path):
+    with pytest.raises(ValueError, match=r"there is no preparation\.json"):
+        publish([str(tmp_path), "--repo=owner/name"])
+
+
+def test_options_are_explained(publish, capsys):
+    with pytest.raises(SystemExit) as left:
+        publish(["--help"])
+    assert left.value.code == 0 and "--bundle_folder" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        publish(["results"])
+    assert left.value.code == 2 and "--repo" in capsys.readouterr().err
