@@ -22,7 +22,7 @@ from tests.paths import ROOT
 WRITER, READER = "hf_writer", "hf_reader"
 TOKENS = {WRITER: True, READER: False}
 WEIGHTS = 3_000_000
-SECONDS = 60
+SECONDS = 180
 NUMBERS = itertools.count()
 
 # Reads one call a line and answers each with its error, its result, and the seconds for which the

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from speechbrain_fv.bundles import FILES, model_version
+from speechbrain_fv.bundles.bundle import model_version
+from speechbrain_fv.bundles.layout import FILES
 from tests import hub_server
 from tests.paths import ROOT
 

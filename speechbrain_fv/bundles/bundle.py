@@ -1,11 +1,4 @@
-"""What a published model consists of, and how it is read back:
-
-    hyperparams.yaml    the encoders, CMWR and the readers; nothing of the training
-    model.safetensors   weights and buffers of these modules, and nothing else
-    config.json         what the inputs are, the calibration, the error rates at its threshold
-    README.md           the model card
-    report.json         the evaluation that the card was generated from
-"""
+"""A published model, read back."""
 
 import hashlib
 import json
@@ -17,20 +10,19 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.bundles.calibration import Calibration
+from speechbrain_fv.bundles.layout import (
+    CONFIG_FILE,
+    FILES,
+    HPARAMS_FILE,
+    MAX_TEXT_BYTES,
+    WEIGHTS_FILE,
+)
 from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
 from speechbrain_fv.bundles.weights import check_weights, load_weights
 
-HPARAMS_FILE = "hyperparams.yaml"
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-CARD_FILE = "README.md"
-REPORT_FILE = "report.json"
-FILES = (HPARAMS_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, REPORT_FILE)
 MODULES = ("face_encoder", "voice_encoder", "cmwr")
 READERS = ("face_reader", "voice_reader")
 FORMAT = 1
-MAX_TEXT_BYTES = 4_000_000
-"""Largest of a bundle's texts, in bytes."""
 
 
 class Bundle(NamedTuple):

@@ -25,19 +25,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from speechbrain_fv.bundles.bundle import (
-    CARD_FILE,
-    FILES,
-    MAX_TEXT_BYTES,
-    REPORT_FILE,
-    WEIGHTS_FILE,
-)
 from speechbrain_fv.bundles.hub_errors import not_cached, readable_errors
+from speechbrain_fv.bundles.layout import CARD_FILE, MAX_BYTES, REPORT_FILE
 
 logger = logging.getLogger(__name__)
-
-MAX_BYTES = {**dict.fromkeys(FILES, MAX_TEXT_BYTES), WEIGHTS_FILE: 10_000_000_000}
-"""The files of a bundle with the largest size, in bytes, that is loaded."""
 
 PATIENCE_SECONDS = 10
 """How long the hub may take for its first answer."""

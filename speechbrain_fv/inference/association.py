@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 from speechbrain.inference.interfaces import Pretrained
 
-from speechbrain_fv.bundles import load_bundle
-from speechbrain_fv.bundles.bundle import MODULES
+from speechbrain_fv.bundles.bundle import MODULES, load_bundle
 from speechbrain_fv.bundles.hub import fetch
 from speechbrain_fv.evaluation import check_device
 from speechbrain_fv.inference import inputs, loading

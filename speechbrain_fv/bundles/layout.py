@@ -1,0 +1,18 @@
+"""The files of a bundle; a module that imports nothing, so that fetching one is quick.
+
+hyperparams.yaml    the encoders, CMWR and the readers; nothing of the training
+model.safetensors   weights and buffers of these modules, and nothing else
+config.json         what the inputs are, the calibration, the error rates at its threshold
+README.md           the model card
+report.json         the evaluation that the card was generated from
+"""
+
+HPARAMS_FILE = "hyperparams.yaml"
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+REPORT_FILE = "report.json"
+FILES = (HPARAMS_FILE, WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, REPORT_FILE)
+MAX_TEXT_BYTES = 4_000_000
+MAX_BYTES = {**dict.fromkeys(FILES, MAX_TEXT_BYTES), WEIGHTS_FILE: 10_000_000_000}
+"""The files with the largest size, in bytes, that is loaded."""
