@@ -55,5 +55,6 @@ setup(
         "pillow>=10,<14",
         "tqdm>=4.66,<5",
     ],
+    entry_points={"console_scripts": ["speechbrain-fv = speechbrain_fv.commands:main"]},
     extras_require={**EXTRAS, "test": TEST},
 )

@@ -64,7 +64,7 @@ class ImageReader:
         face : torch.Tensor of float32, shape (3, image_size, image_size)
         """
         try:
-            pixels = decode_image(image, mode=ImageReadMode.RGB)
+            pixels = decode_image(image, ImageReadMode.RGB, apply_exif_orientation=True)
         except RuntimeError as error:
             raise _changed(image, error) from error
         if draw is None:

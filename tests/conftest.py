@@ -1,11 +1,14 @@
 """What several test files share: one small training on pixels and samples, and its bundle."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+from speechbrain_fv.bundles.card import model_card
+from speechbrain_fv.bundles.card_settings import read_settings
 from speechbrain_fv.bundles.export import export_bundle
 from tests.paths import HPARAMS, ROOT
 
@@ -40,5 +43,8 @@ def media_run(tmp_path_factory):
 def bundle_folder(media_run, tmp_path_factory):
     """The bundle of that training; tests that change it copy it first."""
     folder = tmp_path_factory.mktemp("bundle")
-    export_bundle(media_run, folder, "owner/small")
+    config = export_bundle(media_run, folder, "owner/small")
+    report = json.loads((folder / "report.json").read_text())
+    settings = read_settings(media_run, None, None)
+    (folder / "README.md").write_text(model_card(report, config, settings))
     return folder

@@ -451,6 +451,3 @@ def test_a_local_folder_is_itself(tmp_path):
     assert bundle_hub.fetch(str(bundle)) == bundle
     with pytest.raises(ValueError, match="a local folder has no revisions, got 'main'"):
         bundle_hub.fetch(bundle, revision="main")
-    (bundle / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"no config\.json; expected a bundle as recipes/publish"):
-        bundle_hub.fetch(bundle)

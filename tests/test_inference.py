@@ -223,7 +223,7 @@ def test_pairs_and_directions_are_checked(model, files):
 def test_a_device_that_is_not_there_is_one_error(bundle_folder):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises((ValueError, RuntimeError, AssertionError), match=r"(?i)cuda"):
+    with pytest.raises(ValueError, match="device 'cuda:0' cannot be used"):
         FaceVoiceAssociation.from_hparams(bundle_folder, run_opts={"device": "cuda:0"})
 
 

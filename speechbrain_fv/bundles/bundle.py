@@ -1,4 +1,4 @@
-"""What a published model consists of, and how it is read back.
+"""What a published model consists of, and how it is read back:
 
     hyperparams.yaml    the encoders, CMWR and the readers; nothing of the training
     model.safetensors   weights and buffers of these modules, and nothing else
@@ -121,8 +121,9 @@ def read_config(path):
     ValueError
         If it is no JSON, of another format, or a value is missing or out of range.
     """
+    text = _read_text(path)
     try:
-        config = json.loads(_read_text(path))
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable JSON ({error})") from error
     for name, (valid, expected) in _EXPECTED.items():

@@ -136,7 +136,7 @@ def fetch(source, savedir=None, revision=None, token=None):
     if Path(source).is_dir():
         if revision is not None:
             raise ValueError(f"{source}: a local folder has no revisions, got {revision!r}")
-        return check_files(source)
+        return Path(source)
     api, repo = HfApi(token=token), str(source)
     _check_names(repo, revision, token)
     unreachable = None

@@ -9,6 +9,7 @@ from speechbrain.inference.interfaces import Pretrained
 from speechbrain_fv.bundles import load_bundle
 from speechbrain_fv.bundles.bundle import MODULES
 from speechbrain_fv.bundles.hub import fetch
+from speechbrain_fv.evaluation import check_device
 from speechbrain_fv.inference import inputs, loading
 from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.inference.results import Ranking, Verification
@@ -84,8 +85,13 @@ class FaceVoiceAssociation(Pretrained):
         Raises
         ------
         ValueError
-            If the model cannot be fetched, is incomplete, or names what it may not.
+            If the model is incomplete, not to be had, or names what it may not, or the device
+            cannot be used.
+        OSError
+            If the hub cannot be reached.
         """
+        if run_opts and run_opts.get("device"):
+            check_device(run_opts.get("device"))
         folder = fetch(source, savedir=savedir, revision=revision, token=token)
         return cls(load_bundle(folder, trust_remote_code), run_opts, freeze_params)
 

@@ -7,7 +7,6 @@ from os import PathLike
 import torch
 
 from speechbrain_fv.corpora.media_facts import find_speech
-from speechbrain_fv.inference.face_detection import FaceDetector
 from speechbrain_fv.inference.inputs import prepared_image
 from speechbrain_fv.inference.media_files import read_audio, read_image
 
@@ -23,7 +22,11 @@ def face_loader(reader, detect_faces):
     detect_faces : bool
         Whether to find the face and crop to it.
     """
-    detector = FaceDetector() if detect_faces else None
+    detector = None
+    if detect_faces:
+        from speechbrain_fv.inference.face_detection import FaceDetector  # an optional extra
+
+        detector = FaceDetector()
 
     def load(path):
         image, notices = read_image(path), []
@@ -52,9 +55,19 @@ def voice_loader(reader, remove_silence):
             if not segments:
                 raise ValueError(f"{path}: no speech was found; record a clearer voice")
             samples = torch.cat([samples[start:stop] for start, stop in segments])
-        return reader.window(samples, recording.rate), recording.notices
+        return reader.window(samples, recording.rate), _notices(recording, reader)
 
     return load
+
+
+def _notices(recording, reader):
+    """Returns what was done to a recording that the model would otherwise not understand."""
+    notices = []
+    if recording.rate != reader.sample_rate:
+        notices.append(f"{recording.rate} Hz resampled to {reader.sample_rate} Hz")
+    if recording.num_channels > 1:
+        notices.append(f"{recording.num_channels} channels mixed down")
+    return notices
 
 
 def load_all(paths, load, skipped=None):
