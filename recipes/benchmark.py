@@ -3,6 +3,7 @@
 
     python recipes/benchmark.py pseudo-labels [--device=cuda] [--json=FILE] [--max_batch=N]
     python recipes/benchmark.py evaluation [--device=cuda] [--json=FILE] [--peer_clips=2000]
+    python recipes/benchmark.py search [--sizes=10000,1000000] [--dim=256] [--json=FILE]
 
 Peers that are not installed are named with what to install.
 """
@@ -13,7 +14,7 @@ import sys
 from speechbrain_fv.cli import run_script
 
 # Subcommand -> module of speechbrain_fv.benchmarks whose main(argv) runs it.
-BENCHMARKS = {"pseudo-labels": "pseudo_labels", "evaluation": "evaluation"}
+BENCHMARKS = {"pseudo-labels": "pseudo_labels", "evaluation": "evaluation", "search": "search"}
 
 
 def main(argv):

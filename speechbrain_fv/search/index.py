@@ -1,0 +1,67 @@
+"""Which index a gallery takes, by a rule of size, and how it is made."""
+
+import numpy as np
+
+from speechbrain_fv.search.approximate import CHUNK, build_index
+from speechbrain_fv.search.exact import ExactIndex
+
+KINDS = ("exact", "ivf", "hnsw")
+EXACT_UNTIL = 1_000_000
+IVF_UNTIL = 10_000_000
+
+
+def choose_kind(count, kind="auto"):
+    """Returns the kind of index for some vectors: the asked one, or by their number.
+
+    The rule compares all vectors up to 1 M: that is exact, and takes 40 ms a query on two cores.
+    Up to 10 M it takes inverted lists (IVF), whose queries grow with the square root of the
+    number; beyond, HNSW, whose queries hardly grow, for a slower build and a third more memory.
+    `recipes/benchmark.py search` measures all three.
+
+    Example
+    -------
+    >>> choose_kind(1_000_000), choose_kind(2_000_000), choose_kind(20_000_000)
+    ('exact', 'ivf', 'hnsw')
+    >>> choose_kind(1000, "hnsw")
+    'hnsw'
+    """
+    if count == 0:
+        return "exact"
+    if kind != "auto":
+        return kind
+    if count <= EXACT_UNTIL:
+        return "exact"
+    return "ivf" if count <= IVF_UNTIL else "hnsw"
+
+
+def must_rebuild(index, count, kind):
+    """Whether an index that is to hold some vectors is to be made anew.
+
+    That is when the rule asks for a larger kind; for a smaller one at half its limit, so that a
+    gallery near a limit does not change to and fro; and for IVF at twice and at half of what its
+    lists were trained on.
+
+    Arguments
+    ---------
+    index : ExactIndex or FaissIndex
+    count : int
+        Number of vectors that it will hold.
+    kind : str
+        "auto" or one of `KINDS`.
+    """
+    wanted = choose_kind(count, kind)
+    if wanted == index.kind:
+        return wanted == "ivf" and not index.trained_on < 2 * count < 4 * index.trained_on
+    larger = KINDS.index(wanted) > KINDS.index(index.kind)
+    return larger or choose_kind(2 * count, kind) != index.kind
+
+
+def make_index(kind, dim, count, take):
+    """Returns an index of some vectors; arguments as for `build_index`, kind one of `KINDS`."""
+    if kind != "exact":
+        return build_index(kind, dim, count, take)
+    vectors = np.empty((count, dim), np.float32)
+    for start in range(0, count, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, count))
+        vectors[rows] = take(rows)
+    return ExactIndex(vectors)

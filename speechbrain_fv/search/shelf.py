@@ -1,0 +1,221 @@
+"""One modality of a gallery: the names and the index of its embeddings."""
+
+import itertools
+
+import numpy as np
+
+from speechbrain_fv.search.approximate import CHUNK
+from speechbrain_fv.search.exact import ExactIndex
+from speechbrain_fv.search.ids import Ids
+from speechbrain_fv.search.index import choose_kind, make_index, must_rebuild
+
+REMOVED_SHARE = 0.2  # of the rows; beyond it they are taken out of the index
+TIES = 16  # candidates beyond k, so that equal scores at the end keep their order
+BLOCK = 2**23  # values that a search holds at once
+
+
+class Shelf:
+    """The embeddings of one modality, each under its own id.
+
+    Removed rows stay in the index, and are passed over, until they are a fifth of it or `compact`
+    takes them out. When an index is made anew says `must_rebuild`.
+
+    Arguments
+    ---------
+    modality : str
+        "face" or "voice"; used in messages.
+    dim : int
+    kind : str
+        "auto" or one of `KINDS`.
+    ids : Ids, optional
+        Of the rows of `index`.
+    index : ExactIndex or FaissIndex, optional
+    removed : array of int64, optional
+        Rows that are no longer there.
+    """
+
+    def __init__(self, modality, dim, kind, ids=None, index=None, removed=None):
+        self.modality, self.dim, self.kind = modality, dim, kind
+        self.index = ExactIndex(np.empty((0, dim), np.float32)) if index is None else index
+        self.ids = Ids.of([]) if ids is None else ids
+        self.alive = np.ones(len(self.index), bool)
+        if removed is not None:
+            self.alive[removed] = False
+        self._rows = None
+
+    def __len__(self):
+        return int(np.count_nonzero(self.alive))
+
+    def __iter__(self):
+        return itertools.compress(self.ids, self.alive)
+
+    def __contains__(self, name):
+        return name in self.rows
+
+    @property
+    def rows(self):
+        """The row of each id, as a dict; made when first asked for."""
+        if self._rows is None:
+            rows = np.flatnonzero(self.alive).tolist()
+            self._rows = dict(zip(self, rows, strict=True))
+        return self._rows
+
+    def add(self, names, vectors):
+        """Adds embeddings behind the others, all or none.
+
+        Arguments
+        ---------
+        names : list of N str
+        vectors : array of shape (N, dim)
+            Finite, not zero; only their direction matters.
+
+        Raises
+        ------
+        ValueError
+            If an id is there already, given twice or not text, or an embedding is not usable.
+        """
+        self._check(names, vectors)
+        if not names:
+            return
+        if must_rebuild(self.index, len(self) + len(names), self.kind):
+            self._rebuild(names, vectors)
+            return
+        ids = self.ids.extended(names)
+        for start in range(0, len(names), CHUNK):
+            self.index.add(unit(vectors[start : start + CHUNK]))
+        if self._rows is not None:
+            self._rows.update(zip(names, range(len(self.ids), len(ids)), strict=True))
+        self.ids = ids
+        self.alive = np.concatenate([self.alive, np.ones(len(names), bool)])
+
+    def remove(self, names):
+        """Removes embeddings whose ids are all there."""
+        rows = [self.rows.pop(name) for name in names]
+        self.alive[rows] = False
+        if len(self.alive) - len(self) > REMOVED_SHARE * len(self.alive):
+            self.compact()
+
+    def compact(self):
+        """Takes removed rows out of the index; HNSW has to be built again for that."""
+        if self.alive.all():
+            return
+        if must_rebuild(self.index, len(self), self.kind):
+            self._rebuild([], np.empty((0, self.dim), np.float32))
+        else:
+            self._replace(self.ids.kept(self.alive), self.index.kept(self.alive))
+
+    def search(self, queries, k):
+        """Returns the ids and scores of the k most similar embeddings of each query, best first.
+
+        Arguments
+        ---------
+        queries : array of shape (B, dim)
+            Unit vectors.
+        k : int
+            At least 1; as many as there are when there are fewer.
+
+        Returns
+        -------
+        ids : list of B lists of str
+        scores : array of shape (B, k), float32
+            Cosines. Equal ones come in the order in which they were added.
+        """
+        k = min(k, len(self))
+        block = max(1, BLOCK // max(CHUNK, k))
+        parts = [
+            self._search(queries[start : start + block], k)
+            for start in range(0, len(queries), block)
+        ]
+        rows, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return [[self.ids[row] for row in line] for line in rows.tolist()], scores
+
+    def _search(self, queries, k):
+        alive = None if self.alive.all() else self.alive
+        rows = self.index.search(queries, min(k + TIES, len(self)), alive)
+        # Once more in float64 and pair by pair: the same alone and in any batch, and for any index.
+        scores = np.empty(rows.shape)
+        flat, of_query = rows.ravel(), np.repeat(np.arange(len(rows)), rows.shape[1])
+        for start in range(0, len(flat), max(1, BLOCK // self.dim)):
+            part = slice(start, start + max(1, BLOCK // self.dim))
+            products = self.index.take(flat[part]) * queries[of_query[part]].astype(np.float64)
+            scores.ravel()[part] = products.sum(axis=1)
+        order = np.lexsort((rows, -scores), axis=1)[:, :k]
+        best = np.take_along_axis(scores, order, axis=1).clip(-1, 1)
+        return np.take_along_axis(rows, order, axis=1), best.astype(np.float32)
+
+    def _rebuild(self, names, vectors):
+        """Makes index and ids anew, of the rows that are there and of more."""
+        old, there = self.index, np.flatnonzero(self.alive)
+
+        def take(rows):
+            new = rows[rows >= len(there)] - len(there)
+            kept = old.take(there[rows[rows < len(there)]])
+            return np.concatenate([kept, unit(vectors[new])]) if len(new) else kept
+
+        count = len(there) + len(names)
+        ids = self.ids.kept(self.alive).extended(names)
+        self._replace(ids, make_index(choose_kind(count, self.kind), self.dim, count, take))
+
+    def _replace(self, ids, index):
+        self.ids, self.index, self._rows = ids, index, None
+        self.alive = np.ones(len(ids), bool)
+
+    def _check(self, names, vectors):
+        """Raises ValueError unless embeddings may be added under these names."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or vectors.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{self.modality}: expected numbers of shape (N, {self.dim}), as the model makes "
+                f"them, received {vectors.dtype} of shape {vectors.shape}"
+            )
+        if len(names) != len(vectors):
+            raise ValueError(
+                f"{self.modality}: expected as many ids as embeddings, received {len(names)} ids "
+                f"and {len(vectors)} embeddings"
+            )
+        Ids.of(names)
+        given = set()
+        for name in names:
+            if name in given or name in self.rows:
+                place = "given twice" if name in given else "already in the gallery"
+                raise ValueError(
+                    f"{self.modality}: id {name!r} is {place}; choose another, or remove that first"
+                )
+            given.add(name)
+        for start in range(0, len(names), CHUNK):
+            unit(vectors[start : start + CHUNK], names[start : start + CHUNK], self.modality)
+
+
+def unit(vectors, names=None, modality="embedding"):
+    """Returns vectors scaled to norm 1, float32.
+
+    Arguments
+    ---------
+    vectors : array of shape (N, dim)
+    names : list of N str, optional
+        For messages; row numbers by default.
+    modality : str
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        If a vector holds NaN or infinity, or is zero.
+
+    Example
+    -------
+    >>> unit(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]], dtype=float32)
+    """
+    vectors = np.asarray(vectors).astype(np.float64)
+    largest = np.abs(vectors).max(axis=1, initial=0)
+    for fault, rows in (
+        ("holds NaN or infinity", ~np.isfinite(largest)),
+        ("is zero and has no direction", largest == 0),
+    ):
+        if rows.any():
+            row = int(rows.argmax())
+            name = f"row {row}" if names is None else f"id {names[row]!r}"
+            raise ValueError(f"{modality}: the vector of {name} {fault}; correct or leave it out")
+    vectors /= largest[:, None]  # so that no square overflows or vanishes
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float32)

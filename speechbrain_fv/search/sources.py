@@ -1,0 +1,238 @@
+"""Where the embeddings of a gallery come from: a folder, a CSV, a file of embeddings."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from speechbrain_fv.files import read_table
+
+SUFFIXES = {
+    "face": (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+    "voice": (".aif", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav"),
+}
+COLUMNS = {"face": "face", "voice": "wav"}
+CHUNK = 512  # files per call of the model, which has batches of its own
+
+
+class Media(NamedTuple):
+    """A file that is to become an embedding.
+
+    id : str
+    path : Path
+    where : str
+        For messages: the line of the CSV, or "".
+    """
+
+    id: str
+    path: Path
+    where: str = ""
+
+
+class Skipped(NamedTuple):
+    """A file that was left out.
+
+    modality : str
+    id : str
+    reason : str
+        Names the file.
+    """
+
+    modality: str
+    id: str
+    reason: str
+
+
+def in_folder(folder):
+    """Returns {"face": list of Media, "voice": list of Media} of a folder, sorted by id.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or no image and no recording below it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a folder; check the path")
+    files = {modality: [] for modality in SUFFIXES}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            for modality, suffixes in SUFFIXES.items():
+                if name.lower().endswith(suffixes) and not name.startswith("."):
+                    path = Path(parent, name)
+                    files[modality].append(Media(path.relative_to(folder).as_posix(), path))
+    if not any(files.values()):
+        listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        raise ValueError(f"{folder}: no image and no recording there ({listed})")
+    return {modality: sorted(listed) for modality, listed in files.items()}
+
+
+def in_csv(csv):
+    """Returns {"face": list of Media, "voice": list of Media} of a CSV; see `Gallery.from_csv`.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a line has no id, an earlier one's id, or no file.
+    """
+    csv = Path(csv)
+    table = read_table(csv)
+    table = table.apply(lambda column: column.str.strip())
+    columns = {name: column for name, column in COLUMNS.items() if column in table}
+    if "id" not in table or not columns:
+        raise ValueError(
+            f"{csv}: expected the columns id, and face or wav or both, found "
+            f"{', '.join(table.columns)}; add them"
+        )
+    if table.empty:
+        raise ValueError(f"{csv}: no rows below the header; list at least one file")
+    files, first_lines = {modality: [] for modality in SUFFIXES}, {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        where, name = f"{csv}, line {line}", row["id"]
+        if not name:
+            raise ValueError(f"{where}: id is empty; fill in the cell")
+        if name in first_lines:
+            raise ValueError(
+                f"{where}: id {name!r} was given in line {first_lines[name]}; give every row its "
+                "own"
+            )
+        first_lines[name] = line
+        given = {modality: row[column] for modality, column in columns.items() if row[column]}
+        if not given:
+            raise ValueError(f"{where}: neither face nor wav names a file; fill one in")
+        for modality, path in given.items():
+            files[modality].append(Media(name, csv.parent / path, where))
+    return files
+
+
+def in_npz(path):
+    """Returns arrays of an .npz under the names that `Gallery.from_embeddings` takes.
+
+    Raises
+    ------
+    ValueError
+        If the file is no .npz, holds pickled objects, or neither `face` nor `voice`.
+    """
+    names = {"face": "face", "voice": "voice", "face_id": "face_ids", "voice_id": "voice_ids"}
+    try:
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {own: archive[key] for key, own in names.items() if key in archive}
+            found = sorted(archive)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: {error}; expected an .npz of numbers and text") from error
+    if not {"face", "voice"} & set(arrays):
+        raise ValueError(f"{path}: expected an array face or voice, found {found}")
+    for own in ("face_ids", "voice_ids"):
+        if own in arrays:
+            arrays[own] = arrays[own].astype(str).ravel().tolist()
+    return arrays
+
+
+def encode(model, modality, files, on_error, detect_faces):
+    """Returns the embeddings of files.
+
+    Arguments
+    ---------
+    model : FaceVoiceAssociation
+    modality : str
+        "face" or "voice".
+    files : list of Media
+    on_error : str
+        "raise" or "skip"; see `Gallery.from_folder`.
+    detect_faces : bool
+
+    Returns
+    -------
+    ids : list of N str
+    embeddings : array of shape (N, K), float32
+    skipped : list of Skipped
+
+    Raises
+    ------
+    ValueError
+        If `on_error` is another, or with "raise" a file cannot be used.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
+    options = {"detect_faces": True} if detect_faces and modality == "face" else {}
+    ids, skipped, count = [], [], 0
+    embeddings = np.empty((len(files), model.embedding_dim), np.float32)
+    run = _encoder(model, modality)
+    with tqdm(total=len(files), desc=f"{modality}s", unit="file", disable=None) as progress:
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            unusable = []
+            vectors = run([str(file.path) for file in chunk], skipped=unusable, **options)
+            reasons = dict(unusable)
+            for file in chunk:
+                reason = reasons.get(str(file.path))
+                if reason is None:
+                    ids.append(file.id)
+                    continue
+                reason = f"{file.where}: {reason}" if file.where else reason
+                if on_error == "raise":
+                    raise ValueError(f"{reason}; correct it, or build with on_error='skip'")
+                skipped.append(Skipped(modality, file.id, reason))
+            embeddings[count : len(ids)] = vectors.cpu().numpy()
+            count = len(ids)
+            progress.update(len(chunk))
+    return ids, embeddings[:count], skipped
+
+
+def embeddings_of(model, modality, given):
+    """Returns what a user gave for faces or voices as embeddings, and whether it was only one.
+
+    Arguments
+    ---------
+    model : FaceVoiceAssociation or None
+    modality : str
+    given : path or list of B paths; or embeddings (K,) or (B, K)
+
+    Returns
+    -------
+    embeddings : array of shape (B, K)
+    single : bool
+
+    Raises
+    ------
+    ValueError
+        If it is something else, a file cannot be used, or there is no model for files.
+    """
+    single = isinstance(given, str | os.PathLike)
+    paths = [given] if single else given
+    if isinstance(paths, list | tuple) and all(isinstance(p, str | os.PathLike) for p in paths):
+        if model is None:
+            raise ValueError(
+                f"{modality}: files need a model, and this gallery was given only its version; "
+                "pass the model to the gallery, or embeddings here"
+            )
+        return _encoder(model, modality)(list(paths)).cpu().numpy(), single
+    vectors = as_array(modality, given)
+    return np.atleast_2d(vectors), vectors.ndim == 1
+
+
+def as_array(modality, vectors, axes=(1, 2)):
+    """Returns numbers as an array, of a tensor on any device too; ValueError for others."""
+    if isinstance(vectors, torch.Tensor):
+        vectors = vectors.detach().cpu()
+        vectors = vectors.float() if vectors.dtype == torch.bfloat16 else vectors
+    try:
+        array = np.asarray(vectors)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiu" or array.ndim not in axes:
+        files = "" if axes == (2,) else "a path, a list of paths, or "
+        raise ValueError(
+            f"{modality}: expected {files}embeddings (B, K), got {type(vectors).__name__} of "
+            f"shape {array.shape}"
+        )
+    return array
+
+
+def _encoder(model, modality):
+    return model.encode_face_files if modality == "face" else model.encode_voice_files
