@@ -1,9 +1,11 @@
-"""What all tests share: threads, and signals."""
+"""What all tests share: threads, signals, a meta file."""
 
 import os
 import signal
 
 import pytest
+
+from tests.voxceleb import META
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; children inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,3 +17,10 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def meta_csv(tmp_path):
+    """VoxCeleb's meta file, of three people."""
+    (tmp_path / "vox1_meta.csv").write_text(META)
+    return tmp_path / "vox1_meta.csv"

@@ -103,10 +103,11 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
         "--batch_size=16",
         "--steps_per_epoch=2",
         "--number_of_epochs=1",
-        "--draw_figures=True",
     ]
-    for execute in (run, run_forked):
-        result = execute(command("--corpus=", tmp_path / "run", *options))
+    for execute, figures in ((run, True), (run_forked, False)):
+        result = execute(
+            command("--corpus=", tmp_path / "run", *options, f"--draw_figures={figures}")
+        )
         assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["num_faces"] == report["num_voices"] == 20
