@@ -10,7 +10,13 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
-from speechbrain_fv.report import Report, format_report, load_metadata, save_report
+from speechbrain_fv.report import (
+    Report,
+    format_report,
+    load_metadata,
+    number_or_none,
+    save_report,
+)
 
 __all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
 
@@ -219,18 +225,15 @@ class _Trials:
 
     def _add_retrieval(self, direction, scores, replicates):
         """Adds mAP by query and by identity with chance, of queries that have a positive."""
-        query, gallery = direction.split("-")
-        has_positive = scores.num_positives > 0
-        precision = scores.average_precision[has_positive]
-        identity = self.clips[query].identity[has_positive].unique(return_inverse=True)[1]
-        per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
-        size = len(self.clips[gallery].vectors)
-        chance = metrics.chance_average_precision(scores.num_positives[has_positive], size)
+        queries, gallery = (self.clips[key] for key in direction.split("-"))
+        means = metrics.mean_precisions(scores, queries, gallery)
         path = ("retrieval", direction)
-        self._add(path, "map", precision.mean(), replicates[0])
-        self._add(path, "map_per_identity", per_identity.mean(), replicates[1])
+        self._add(path, "map", means.by_query, replicates[0])
+        self._add(path, "map_per_identity", means.by_identity, replicates[1])
         self._node(path).update(
-            chance_map=_number(chance.mean()), num_queries=len(precision), gallery_size=size
+            chance_map=number_or_none(means.chance),
+            num_queries=means.num_queries,
+            gallery_size=len(gallery.vectors),
         )
 
     def _defined(self, path, strata):
@@ -254,7 +257,7 @@ class _Trials:
     def _add(self, path, name, value, replicates):
         """Adds a value and, when there is a bootstrap, its interval and its replicates."""
         node = self._node(path)
-        node[name] = _number(value)
+        node[name] = number_or_none(value)
         if not self.bootstrap["num_replicates"]:
             return
         if replicates is None or node[name] is None:
@@ -263,8 +266,3 @@ class _Trials:
             values = replicates.cpu().numpy()
         node[f"{name}_interval"] = metrics.interval(values)
         self.report.replicates["/".join((*path, name))] = values
-
-
-def _number(value):
-    """Returns a float, or None for NaN (JSON has no NaN)."""
-    return None if np.isnan(float(value)) else float(value)

@@ -178,11 +178,10 @@ def _check_naming(trained, tested, meta_csv):
 
 def _list_pairs(resolved, codes, leaked):
     """Returns the counts of a list."""
-    target = "voice" if resolved.probe == "face" else "face"
     probes = codes[resolved.probe][resolved.probes]
     if resolved.trials.kind == "retrieval":
-        return _product(probes, codes[target][resolved.targets], leaked)
-    targets, scored = codes[target][resolved.candidates], resolved.candidates >= 0
+        return _product(probes, codes[resolved.target][resolved.targets], leaked)
+    targets, scored = codes[resolved.target][resolved.candidates], resolved.candidates >= 0
     touched = (leaked[probes][:, None] | leaked[targets]) & scored
     return _counts([probes, targets[scored]], scored.sum(), touched.sum(), leaked)
 

@@ -13,8 +13,9 @@ import torch
 
 from speechbrain_fv import metrics
 from speechbrain_fv.files import write_table
-from speechbrain_fv.list_metrics import average_precisions, listed_counts, pair_scores, wins
+from speechbrain_fv.list_metrics import listed_counts, pair_scores, wins
 from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, write_list
+from speechbrain_fv.report import number_or_none
 
 NUM_EXAMPLES = 5
 """Unresolvable clips that the report names; the CSV has them all."""
@@ -157,8 +158,8 @@ def _verification(resolved, vectors, chunk_size):
     labels = torch.as_tensor(resolved.labels, device=scores.device)
     counts = listed_counts(scores[labels], scores[~labels])
     return {
-        "auc": _number(metrics.area_under_curve(counts)),
-        "eer": _number(metrics.equal_error_rate(counts)),
+        "auc": number_or_none(metrics.area_under_curve(counts)),
+        "eer": number_or_none(metrics.equal_error_rate(counts)),
         "chance_auc": 0.5,
         "num_positives": int(labels.sum()),
         "num_negatives": int((~labels).sum()),
@@ -183,47 +184,39 @@ def _matching(resolved, vectors, chunk_size):
 
 def _retrieval(resolved, vectors, chunk_size):
     """Returns mAP by query and by identity, beside chance."""
-    probe, target = _modalities(resolved)
-    query, gallery, probes, targets = (
-        torch.as_tensor(rows, device=vectors[probe].device)
-        for rows in (
-            resolved.probe_identity,
-            resolved.target_identity,
-            resolved.probes,
-            resolved.targets,
-        )
+    sides = []
+    num_identities = 1 + max(
+        people.max(initial=0) for people in (resolved.probe_identity, resolved.target_identity)
     )
-    num_positives, precision = average_precisions(
-        vectors[probe][probes], vectors[target][targets], query, gallery, chunk_size
-    )
-    has_positive = num_positives > 0
-    precision = precision[has_positive]
-    identity = query[has_positive].unique(return_inverse=True)[1]
-    per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
-    chance = metrics.chance_average_precision(num_positives[has_positive], len(gallery))
+    for modality, rows, identity in (
+        (resolved.probe, resolved.probes, resolved.probe_identity),
+        (resolved.target, resolved.targets, resolved.target_identity),
+    ):
+        of_side = vectors[modality]
+        identity = torch.as_tensor(identity, device=of_side.device)
+        clips = of_side[torch.as_tensor(rows, device=of_side.device)]
+        sides.append(metrics.sort_clips(clips, identity, num_identities))
+    everyone = metrics.Strata(sides[0].identity.new_empty(num_identities, 0), [0])
+    scores = metrics.score_queries(*sides, everyone, max_candidates=2, chunk_size=chunk_size)
+    means = metrics.mean_precisions(scores, *sides)
     return {
-        "map": _number(precision.mean()),
-        "map_per_identity": _number(per_identity.mean()),
-        "chance_map": _number(chance.mean()),
-        "num_queries": len(precision),
-        "num_queries_without_positive": int((~has_positive).sum()),
-        "gallery_size": len(gallery),
+        "map": number_or_none(means.by_query),
+        "map_per_identity": number_or_none(means.by_identity),
+        "chance_map": number_or_none(means.chance),
+        "num_queries": means.num_queries,
+        "num_queries_without_positive": len(resolved.probes) - means.num_queries,
+        "gallery_size": len(resolved.targets),
     }
 
 
 def _scores(resolved, vectors, chunk_size):
     """Returns the scores (num_left, max_candidates) of verification or matching trials."""
-    probe, target = _modalities(resolved)
-    device = vectors[probe].device
+    probes, targets = vectors[resolved.probe], vectors[resolved.target]
     rows, columns = (
-        torch.as_tensor(part, device=device) for part in (resolved.probes, resolved.candidates)
+        torch.as_tensor(part, device=probes.device)
+        for part in (resolved.probes, resolved.candidates)
     )
-    return pair_scores(vectors[probe], vectors[target], rows, columns, chunk_size)
-
-
-def _modalities(resolved):
-    """Returns the modality of the probes and of the targets."""
-    return ("face", "voice") if resolved.probe == "face" else ("voice", "face")
+    return pair_scores(probes, targets, rows, columns, chunk_size)
 
 
 _KINDS = {"verification": _verification, "matching": _matching, "retrieval": _retrieval}
@@ -251,7 +244,6 @@ def _agreement(resolved, attributes):
     """Returns by attribute the share of negative pairs that agree; None for retrieval."""
     if resolved.trials.kind == "retrieval":
         return None
-    target = _modalities(resolved)[1]
     targets = resolved.candidates
     if resolved.trials.kind == "verification":
         negative = ~resolved.labels[:, None]
@@ -259,7 +251,8 @@ def _agreement(resolved, attributes):
         negative = (np.arange(targets.shape[1]) > 0) & (targets >= 0)
     result = {}
     for name, codes in attributes.items():
-        probes, candidates = codes[resolved.probe][resolved.probes][:, None], codes[target][targets]
+        probes = codes[resolved.probe][resolved.probes][:, None]
+        candidates = codes[resolved.target][targets]
         known = negative & (probes >= 0) & (candidates >= 0)
         agree = (known & (probes == candidates)).sum()
         result[name] = {
@@ -267,8 +260,3 @@ def _agreement(resolved, attributes):
             "num_pairs": int(known.sum()),
         }
     return result
-
-
-def _number(value):
-    """Returns a float, or None for NaN (JSON has no NaN)."""
-    return None if np.isnan(float(value)) else float(value)

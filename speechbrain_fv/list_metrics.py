@@ -1,9 +1,8 @@
-"""Metrics of listed trials: scores of given pairs, wins of given candidates, average precision."""
+"""Metrics of listed trials: scores of given pairs, counts around them, wins of given candidates."""
 
 import torch
 
 from speechbrain_fv.metrics import SCORE_STEP, PooledCounts
-from speechbrain_fv.metrics.scores import sort_
 
 
 def pair_scores(probes, targets, rows, columns, chunk_size):
@@ -38,7 +37,8 @@ def pair_scores(probes, targets, rows, columns, chunk_size):
         part = slice(start, start + step)
         candidates = targets[columns[part].clamp(min=0)]
         scores[part] = (candidates @ probes[rows[part], :, None]).squeeze(2)
-    return _rounded_(scores).masked_fill_(columns < 0, -torch.inf)
+    scores = scores.div_(SCORE_STEP).round_().mul_(SCORE_STEP)
+    return scores.masked_fill_(columns < 0, -torch.inf)
 
 
 def listed_counts(positives, negatives):
@@ -85,55 +85,3 @@ def wins(scores):
     positive, negatives = scores[:, :1], scores[:, 1:]
     ties = (negatives == positive).sum(dim=1)
     return (negatives <= positive).all(dim=1).double() / (1 + ties)
-
-
-def average_precisions(queries, gallery, query_identity, gallery_identity, chunk_size):
-    """Returns how many positives each query has in the gallery, and its average precision.
-
-    Equal scores form one threshold: the mean, over the positives, of the share of positives among
-    the clips that score at least as much.
-
-    Arguments
-    ---------
-    queries : torch.Tensor of shape (num_queries, dim), float64, unit rows
-    gallery : torch.Tensor of shape (gallery_size, dim), float64, unit rows
-    query_identity, gallery_identity : torch.Tensor of shape (num_queries,) and (gallery_size,)
-    chunk_size : int
-        Scores held at once, >= 1 (one row of scores is the least that is held).
-
-    Returns
-    -------
-    num_positives : torch.Tensor of shape (num_queries,), int64
-    average_precision : torch.Tensor of shape (num_queries,), float64, in [0, 1]
-        NaN without positives.
-
-    Example
-    -------
-    >>> vectors, people = torch.eye(2).double(), torch.tensor([0, 1])
-    >>> average_precisions(vectors, vectors, people, people, chunk_size=9)[1]
-    tensor([1., 1.], dtype=torch.float64)
-    """
-    order = gallery_identity.argsort(stable=True)
-    gallery, gallery_identity = gallery[order], gallery_identity[order]
-    first = torch.searchsorted(gallery_identity, query_identity)
-    num_positives = torch.searchsorted(gallery_identity, query_identity, right=True) - first
-    average_precision = queries.new_full((len(queries),), torch.nan)
-    step = max(1, chunk_size // max(1, len(gallery)))
-    for rows in (num_positives > 0).nonzero().squeeze(1).split(step):
-        if not len(rows):
-            break
-        count = num_positives[rows, None]
-        scores = _rounded_(queries[rows] @ gallery.T)
-        place = torch.arange(int(count.max()), device=scores.device)
-        columns = (first[rows, None] + place).clamp(max=len(gallery) - 1)
-        # Padded with infinity, which sorts last.
-        own = sort_(scores.gather(1, columns).masked_fill_(place >= count, torch.inf))
-        positives_from = count - torch.searchsorted(own, own)
-        all_from = len(gallery) - torch.searchsorted(sort_(scores), own)
-        precision = torch.where(place < count, positives_from.double() / all_from, 0.0)
-        average_precision[rows] = precision.sum(dim=1) / count.squeeze(1)
-    return num_positives, average_precision
-
-
-def _rounded_(scores):
-    return scores.div_(SCORE_STEP).round_().mul_(SCORE_STEP)

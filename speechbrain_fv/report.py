@@ -41,6 +41,17 @@ def load_metadata(path):
         raise ValueError(f"{path}: {error}") from error
 
 
+def number_or_none(value):
+    """Returns a number as a float, or None for NaN (JSON has no NaN).
+
+    Example
+    -------
+    >>> number_or_none(np.float32(0.5)), number_or_none(float("nan"))
+    (0.5, None)
+    """
+    return None if np.isnan(float(value)) else float(value)
+
+
 def save_report(path, report):
     """Writes a report as strict JSON and its replicates, if any, to replicates.npz beside it.
 

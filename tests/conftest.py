@@ -1,16 +1,28 @@
-"""What several test files share: one small training on pixels and samples, and its bundle."""
+"""What all tests share: threads, signals, one small training on pixels and samples, its bundle."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; children inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from speechbrain_fv.bundles.card import model_card
 from speechbrain_fv.bundles.card_settings import read_settings
 from speechbrain_fv.bundles.export import export_bundle
 from tests.paths import HPARAMS, ROOT
+
+
+@pytest.fixture
+def interruptible():
+    """A suite started in the background ignores interrupts, and its children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

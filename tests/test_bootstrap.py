@@ -8,6 +8,7 @@ import torch
 from speechbrain_fv import metrics
 from speechbrain_fv.embeddings import Embeddings
 from speechbrain_fv.evaluation import evaluate
+from tests.clips import with_faces_shuffled
 from tests.references import bootstrap as reference
 
 
@@ -135,13 +136,7 @@ def test_weights_of_one_give_the_exact_values():
 def test_draws_depend_on_the_people_alone():
     """Other embeddings in another order of clips are drawn alike: reports are paired."""
     embeddings, metadata, *_ = people(9, 20, ties=False)
-    order = np.random.default_rng(1).permutation(len(embeddings.face))
-    shuffled = Embeddings(
-        embeddings.face[order],
-        embeddings.voice,
-        embeddings.face_identity[order],
-        embeddings.voice_identity,
-    )
+    shuffled = with_faces_shuffled(embeddings, seed=1)
     one, other = (evaluate(e, metadata, num_replicates=40) for e in (embeddings, shuffled))
     for path, values in one.replicates.items():
         if path == "identities":

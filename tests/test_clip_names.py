@@ -3,13 +3,7 @@
 import pytest
 
 from speechbrain_fv.protocols import VoxCelebNames
-from tests.voxceleb import FRAMES, META, PINS_FACES, PINS_VOICES, STILLS, VIDEO, VOICES
-
-
-@pytest.fixture
-def meta_csv(tmp_path):
-    (tmp_path / "vox1_meta.csv").write_text(META)
-    return tmp_path / "vox1_meta.csv"
+from tests.voxceleb import FRAMES, PINS_FACES, PINS_VOICES, STILLS, VIDEO, VOICES
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """Paired comparison of two reports, and the recipe's answers."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +9,8 @@ import pytest
 from speechbrain_fv.comparison import compare_reports, open_report
 from speechbrain_fv.embeddings import save_embeddings
 from speechbrain_fv.evaluation import evaluate, save_report
-from tests.test_evaluation import people_with_clips
+from tests.clips import people_with_clips
+from tests.processes import recipe, run, run_forked
 
 
 def noisier(embeddings, scale):
@@ -84,41 +82,19 @@ def test_a_folder_without_a_report_is_refused(tmp_path, reports):
         open_report(tmp_path)
 
 
-def run_recipe(folder, *arguments):
-    """Runs recipes/compare.py in a folder."""
-    script = Path(__file__).parents[1] / "recipes/compare.py"
-    command = [sys.executable, script, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-
-
 def test_recipe_compares_a_run_with_an_embeddings_file(tmp_path, reports):
     embeddings, metadata = people_with_clips(dim=8)
     save_report(tmp_path / "run/report.json", reports[0])
     save_embeddings(tmp_path / "B.npz", noisier(embeddings, 0.3))
     metadata.to_csv(tmp_path / "M.csv", index=False)
-    run = run_recipe(
-        tmp_path, "run", "B.npz", "--metadata=M.csv", "--num_replicates=100", "--output_folder=out"
-    )
-    assert run.returncode == 0, run.stderr
+    command = recipe("compare", "run", "B.npz", "--metadata=M.csv")
+    result = run([*command, "--num_replicates=100", "--output_folder=out"], tmp_path)
+    assert result.returncode == 0, result.stderr
     content = json.loads((tmp_path / "out/compare.json").read_text())
     assert content["values"] == compare_reports(*reports)
-    lines = run.stdout.splitlines()
-    assert lines[0].split() == [
-        "value",
-        "in",
-        "%",
-        "A",
-        "B",
-        "B",
-        "-",
-        "A",
-        "[95",
-        "%]",
-        "B",
-        ">",
-        "A",
-    ]
+    lines = result.stdout.splitlines()
+    assert " ".join(lines[0].split()) == "value in % A B B - A [95 %] B > A"
     assert max(map(len, lines)) <= 100
-    refused = run_recipe(tmp_path, "run", "B.npz", "--metadata=M.csv")
+    refused = run_forked(command, tmp_path)
     assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
     assert "not paired" in refused.stderr

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import chain
 from pathlib import Path
 
@@ -15,11 +14,12 @@ import pytest
 import torch
 
 from speechbrain_fv.pipeline import PairSampler, evaluation_loader
+from tests import small_runs
 from tests.paths import ROOT
-from tests.test_train import arguments, equal, parameters, train, write_corpus
+from tests.processes import ENVIRONMENT, run, run_forked
+from tests.small_runs import curves, equal, parameters, train, wait_for_step, write_corpus
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 GLOBAL_BATCH = 64
 SHORT = ("--number_of_epochs=1", "--num_clusters=[8, 32]")
 LINEAR = (
@@ -46,22 +46,17 @@ def command(corpus, output_folder, num_processes, *options):
     options = (*short, f"--batch_size={GLOBAL_BATCH // num_processes}", *options)
     if num_processes > 1:
         options = ("--distributed_backend=gloo", "--device=cpu", *options)
-    python, *script = arguments(corpus, output_folder, *options)
+    python, *script = small_runs.command(corpus, output_folder, *options)
     record = [str(ROOT / "tests" / "record_labels.py"), str(output_folder / "labels")]
     if num_processes == 1:
         return [python, *record, *script]
     return [*TORCHRUN, *record, *script]
 
 
-def run(arguments):
-    return subprocess.run(
-        arguments, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=300
-    )
-
-
 def finish(corpus, output_folder, num_processes, *options):
     output_folder.mkdir(exist_ok=True)
-    result = run(command(corpus, output_folder, num_processes, *options))
+    execute = run_forked if num_processes == 1 else run
+    result = execute(command(corpus, output_folder, num_processes, *options), ROOT)
     assert result.returncode == 0, result.stderr
     return output_folder
 
@@ -96,11 +91,7 @@ def assert_alike(one, two):
         assert equal(torch.load(two / f"labels.{rank}"), labels)
     assert largest_difference(one, two) < 1e-5
     assert auc(two) == pytest.approx(auc(one), abs=1e-4)
-    first, second = (
-        pd.read_csv(folder / "train_curves.csv").sort_values(["step", "name"], ignore_index=True)
-        for folder in (one, two)
-    )
-    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+    pd.testing.assert_frame_equal(curves(one), curves(two), rtol=1e-4)
 
 
 def test_two_processes_equal_one(pair):
@@ -124,11 +115,7 @@ def test_a_process_that_dies_ends_the_run_and_any_number_resumes(corpus, pair, t
         env=ENVIRONMENT,
         cwd=ROOT,
     )
-    curves = killed / "train_curves.csv"
-    deadline = time.monotonic() + 200
-    while not (curves.exists() and "\n8," in curves.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for_step(killed, 8, lambda: process.poll() is None)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
     assert process.wait(timeout=100) != 0
@@ -155,14 +142,14 @@ def error_lines(result):
 
 
 def test_a_mistake_of_all_processes_gives_one_line(corpus, tmp_path):
-    result = run(command(corpus, tmp_path, 2, "--num_clusters=[65]"))
+    result = run(command(corpus, tmp_path, 2, "--num_clusters=[65]"), ROOT)
     assert result.returncode != 0
     (line,) = error_lines(result)
     assert "q = 65 is larger than the batch of 64 pairs" in line
 
 
 def test_a_mistake_of_one_process_gives_one_line():
-    result = run([*TORCHRUN, "-m", "tests.distributed_checks", "fail"])
+    result = run([*TORCHRUN, "-m", "tests.distributed_checks", "fail"], ROOT)
     assert result.returncode != 0
     assert error_lines(result) == ["error: a clip of rank 1 is broken"]
     assert "[rank" not in result.stderr  # no traceback of a process
@@ -170,7 +157,7 @@ def test_a_mistake_of_one_process_gives_one_line():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpus_are_one_line(corpus, tmp_path):
-    result = run(command(corpus, tmp_path, 2, "--distributed_backend=nccl"))
+    result = run(command(corpus, tmp_path, 2, "--distributed_backend=nccl"), ROOT)
     assert result.returncode != 0
     assert "expected a GPU for each of the 2 processes" in error_lines(result)[0]
 
@@ -179,7 +166,7 @@ def test_missing_gpus_are_one_line(corpus, tmp_path):
 def test_what_the_processes_exchange(num_processes):
     """Gathering and its gradients, BatchNorm, dropout: see distributed_checks.py."""
     torchrun = [*TORCHRUN[:-1], f"--nproc_per_node={num_processes}"]
-    result = run([*torchrun, "-m", "tests.distributed_checks", "all"])
+    result = run([*torchrun, "-m", "tests.distributed_checks", "all"], ROOT)
     assert result.returncode == 0, result.stderr
 
 

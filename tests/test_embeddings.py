@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from speechbrain_fv.embeddings import Embeddings, load_embeddings, save_embeddings
-
-GOOD = {
-    "face": np.eye(3),
-    "voice": np.eye(3),
-    "face_identity": ["a", "b", "c"],
-    "voice_identity": ["a", "b", "c"],
-}
+from tests.clips import THREE_PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -33,29 +27,29 @@ GOOD = {
 )
 def test_bad_embeddings_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        Embeddings(**{**GOOD, **change})
+        Embeddings(**{**THREE_PEOPLE, **change})
 
 
 def test_embeddings_survive_a_file(tmp_path):
     path = tmp_path / "new" / "E.npz"
-    embeddings = Embeddings(**GOOD, face_id=["1", "2", "3"])
+    embeddings = Embeddings(**THREE_PEOPLE, face_id=["1", "2", "3"])
     save_embeddings(path, embeddings)
     loaded = load_embeddings(path)
     assert loaded.voice_id is None
-    for name in (*GOOD, "face_id"):
+    for name in (*THREE_PEOPLE, "face_id"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(embeddings, name))
     assert [file.name for file in path.parent.iterdir()] == ["E.npz"]
 
 
 def test_bad_files_are_refused_by_name(tmp_path):
     path = tmp_path / "E.npz"
-    np.savez(path, **{key: value for key, value in GOOD.items() if key != "voice"})
+    np.savez(path, **{key: value for key, value in THREE_PEOPLE.items() if key != "voice"})
     with pytest.raises(ValueError, match=r"E.npz: arrays \['voice'\] are missing, found"):
         load_embeddings(path)
-    np.savez(path, **{**GOOD, "face": np.zeros((3, 3))})
+    np.savez(path, **{**THREE_PEOPLE, "face": np.zeros((3, 3))})
     with pytest.raises(ValueError, match=r"E.npz: face: row 0 .*norm zero"):
         load_embeddings(path)
-    np.savez(path, **{**GOOD, "face_identity": np.array(["a", 1, None], dtype=object)})
+    np.savez(path, **{**THREE_PEOPLE, "face_identity": np.array(["a", 1, None], dtype=object)})
     with pytest.raises(ValueError, match=r"E.npz: Object arrays cannot be loaded"):
         load_embeddings(path)
     for content in (b"", b"not a zip file", path.read_bytes()[:-40]):

@@ -1,11 +1,8 @@
 """The report: against brute force, across chunk sizes, and with input it must refuse."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +10,9 @@ import pytest
 import torch
 
 from speechbrain_fv import evaluation, protocols
-from speechbrain_fv.embeddings import Embeddings, save_embeddings
-from speechbrain_fv.evaluation import TASKS, format_report, load_metadata, save_report
-from speechbrain_fv.report import load_report
+from speechbrain_fv.embeddings import Embeddings
+from speechbrain_fv.evaluation import TASKS, save_report
+from tests.clips import THREE_PEOPLE, people_with_clips, with_faces_shuffled
 from tests.references import metrics as reference
 
 evaluate = partial(evaluation.evaluate, num_replicates=20)  # 1,000 take a second
@@ -137,19 +134,6 @@ def test_chunk_size_changes_nothing(chunk_size, dim):
     assert_same(evaluate(embeddings, metadata, chunk_size=chunk_size), whole)
 
 
-def people_with_clips(dim, num_people=12, seed=0):
-    """Returns embeddings, some of them repeated, of people with every attribute."""
-    rng = np.random.default_rng(seed)
-    names = np.array([f"id{number}" for number in range(num_people)])
-    faces, voices = rng.integers(0, num_people, 40), rng.integers(0, num_people, 50)
-    vectors = rng.normal(size=(30, dim)).astype(np.float32)
-    metadata = pd.DataFrame({"identity": names, "gender": "f", "nationality": "uk", "age": "20"})
-    metadata.loc[::2, "gender"] = "m"
-    metadata.loc[::3, "nationality"] = "us"
-    rows = rng.integers(0, 30, 40), rng.integers(0, 30, 50)
-    return Embeddings(vectors[rows[0]], vectors[rows[1]], names[faces], names[voices]), metadata
-
-
 def test_constant_embeddings_score_exactly_chance():
     embeddings, metadata = people_with_clips(dim=3)
     constant = replace(
@@ -183,10 +167,7 @@ def test_only_directions_count():
 
 def test_order_of_clips_and_swap_of_modalities():
     embeddings, metadata = people_with_clips(dim=4)
-    order = np.random.default_rng(2).permutation(40)
-    shuffled = replace(
-        embeddings, face=embeddings.face[order], face_identity=embeddings.face_identity[order]
-    )
+    shuffled = with_faces_shuffled(embeddings, seed=2)
     report = evaluate(embeddings, metadata)
     assert_same(evaluate(shuffled, metadata.sample(frac=1, random_state=0)), report)
     swapped = evaluate(
@@ -271,14 +252,6 @@ def test_torch_and_integer_labels_are_accepted():
     assert report["verification"]["U"]["auc"] == 1.0
 
 
-GOOD = {
-    "face": np.eye(3),
-    "voice": np.eye(3),
-    "face_identity": ["a", "b", "c"],
-    "voice_identity": ["a", "b", "c"],
-}
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -297,113 +270,4 @@ GOOD = {
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(Embeddings(**GOOD), **options)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    save_report(tmp_path / "report.json", {"auc": 0.5})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        save_report(tmp_path / "report.json", {"auc": float("nan")})
-    assert json.loads((tmp_path / "report.json").read_text()) == {"auc": 0.5}
-    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_an_empty_metadata_file_is_refused_by_name(tmp_path):
-    table = tmp_path / "M.csv"
-    table.write_text("")
-    with pytest.raises(ValueError, match=r"M.csv: No columns"):
-        load_metadata(table)
-
-
-def test_metadata_text_is_kept(tmp_path):
-    """An identity called 007 keeps its zeros, the nationality NA is one, an empty field is none."""
-    path = tmp_path / "M.csv"
-    path.write_text("identity,nationality\n007,NA\n008,\n")
-    table = load_metadata(path)
-    assert table.identity.tolist() == ["007", "008"]
-    assert table.nationality.tolist() == ["NA", ""]
-
-
-def test_table_shows_undefined_values_and_reasons():
-    names = ["ann", "bob"]
-    metadata = pd.DataFrame({"identity": names, "gender": ["f", "m"]})
-    sides = Embeddings(np.eye(2), np.eye(2), names, names)
-    text = format_report(evaluate(sides, metadata, num_replicates=0))
-    lines = text.splitlines()
-    assert lines[0] == "2 identities, 2 faces, 2 voices; values in %"
-    assert f"{'U':<16}{'100.00':>20}{'0.00':>20}" in lines
-    assert f"{'G':<16}{'-':>20}{'-':>20}" in lines
-    assert lines[-2] == "GN is undefined: the metadata has no column 'nationality'"
-
-
-def test_table_with_intervals_fits_the_terminal():
-    lines = format_report(evaluate(*people_with_clips(dim=4))).splitlines()
-    assert max(map(len, lines)) <= 100
-    assert sum(" [" in line for line in lines) >= 16
-
-
-def test_without_a_bootstrap_there_are_no_intervals(tmp_path):
-    embeddings, metadata = people_with_clips(dim=4)
-    report = evaluate(embeddings, metadata, num_replicates=0)
-    assert "bootstrap" not in report and report.replicates is None
-    assert "interval" not in json.dumps(report)
-    whole = evaluate(embeddings, metadata)
-    assert report["retrieval"]["V-F"]["map"] == whole["retrieval"]["V-F"]["map"]
-    save_report(tmp_path / "report.json", whole)
-    save_report(tmp_path / "report.json", report)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-
-
-def test_every_value_has_its_interval_from_its_replicates(tmp_path):
-    report = evaluate(*people_with_clips(dim=4), num_replicates=50)
-    save_report(tmp_path / "report.json", report)
-    read = load_report(tmp_path)
-    assert read == report
-    paths = set(read.replicates) - {"identities", "seed"}
-    assert len(paths) == 6 * 2 + 2 * 4 * 9 + 2 * 2
-    for path in paths:
-        *parents, name = path.split("/")
-        node = read
-        for parent in parents:
-            node = node[parent]
-        values = read.replicates[path]
-        assert values.shape == (50,)
-        if node[f"{name}_interval"]:
-            assert node[f"{name}_interval"] == pytest.approx(np.nanquantile(values, [0.025, 0.975]))
-
-
-def run_recipe(folder, *arguments):
-    """Runs recipes/evaluate.py from another folder."""
-    root = Path(__file__).parents[1]
-    command = [root / "recipes/evaluate.py", *arguments]
-    return subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
-
-
-def test_recipe_writes_report_and_figures(tmp_path):
-    embeddings, metadata = people_with_clips(dim=4)
-    save_embeddings(tmp_path / "E.npz", embeddings)
-    metadata.to_csv(tmp_path / "M.csv", index=False)
-    hparams = Path(__file__).parents[1] / "hparams/evaluate.yaml"
-    run = run_recipe(
-        tmp_path,
-        *(hparams, "--embeddings=E.npz", "--metadata=M.csv", "--output_folder=out"),
-        "--num_replicates=20",
-    )
-    assert run.returncode == 0, run.stderr
-    report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report.pop("leakage") == {"checked": False}
-    assert report == evaluate(embeddings, metadata, num_replicates=20)
-    assert format_report(report) in run.stdout
-    figures = {path.name for path in (tmp_path / "out/figures").iterdir()}
-    names = ("matching", "verification", "roc")
-    assert figures >= {f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")}
-    assert (tmp_path / "out/report.html").is_file()
-
-
-def test_recipe_answers_a_mistake_with_one_line(tmp_path):
-    hparams = Path(__file__).parents[1] / "hparams/evaluate.yaml"
-    run = run_recipe(tmp_path, hparams, "--embeddings=nowhere.npz")
-    assert run.returncode == 2
-    assert "nowhere.npz" in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "results").exists()
+        evaluate(Embeddings(**THREE_PEOPLE), **options)

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import html5lib
 import numpy as np
@@ -19,8 +18,9 @@ from speechbrain_fv.log_figures import log_figures
 from speechbrain_fv.manifests import write_manifests
 from speechbrain_fv.run_figures import FIGURES, RunFigure, report_run
 from speechbrain_fv.run_files import RunFiles
+from tests import processes
 from tests.media import write_face, write_voice
-from tests.paths import ROOT
+from tests.processes import recipe
 
 ATTACK = "<script>alert('x')</script>\"><img src=http://example.org onerror=alert(1)>\x01"
 PEOPLE = [f"p{number:02d}" for number in range(8)]
@@ -232,9 +232,8 @@ def test_folders_without_anything_to_draw_are_refused(tmp_path):
 
 def test_the_script_says_what_is_drawn_and_what_is_not(tmp_path, run):
     shutil.copy(run[0] / "train_curves.csv", tmp_path)
-    command = [sys.executable, ROOT / "recipes/figures.py", tmp_path]
-    command.append(f"--output_folder={tmp_path / 'out'}")
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = processes.run(recipe("figures", tmp_path, f"--output_folder={tmp_path / 'out'}"))
+    assert done.returncode == 0, done.stderr
     assert f"Training: {tmp_path}/out/figures/training.png" in done.stdout
     assert "Verification: not drawn, there is no report.json" in done.stdout
     assert (tmp_path / "out/report.html").is_file()

@@ -142,6 +142,14 @@ def test_a_list_of_which_no_row_is_left_has_no_value(tmp_path):
     json.dumps([verification, matching, retrieval], allow_nan=False)
 
 
+def test_a_gallery_without_queries_has_no_value(tmp_path):
+    embeddings, *_ = random_embeddings(0)
+    source = ListFile(write(tmp_path / "list.txt", [["x"], ["v0"]], " "), "retrieval", "face")
+    (found,) = score(embeddings, source)
+    assert (found["map"], found["chance_map"], found["num_queries"]) == (None, None, 0)
+    assert (found["gallery_size"], found["num_queries_without_positive"]) == (1, 0)
+
+
 def test_answers_that_the_embeddings_contradict_are_counted(tmp_path):
     embeddings, *_ = random_embeddings(0)
     rows = [("f0", "v0", 0), ("f0", "v4", 1), ("f0", "v1", 1)]

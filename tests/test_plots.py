@@ -1,8 +1,5 @@
 """Figures show the report's numbers, leave gaps where a value is undefined, and are written."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +9,7 @@ from speechbrain_fv.analysis import Neighbours
 from speechbrain_fv.plots.media import read_picture
 from speechbrain_fv.plots.style import save
 from tests.media import write_face, write_voice
+from tests.processes import printed_by
 
 
 def report():
@@ -197,9 +195,7 @@ def test_files_are_written(tmp_path):
     assert plots.plot_report({"retrieval": {}}, tmp_path) == []
 
 
-def test_plots_load_neither_torch_nor_pyplot():
-    code = (
-        "import sys, speechbrain_fv.plots; print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
+@pytest.mark.parametrize("module", ["plots", "ablations.figures"])
+def test_figures_load_neither_torch_nor_pyplot(module):
+    loaded = "print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
+    assert printed_by(f"import sys, speechbrain_fv.{module}; {loaded}") == "set()"

@@ -13,18 +13,12 @@ from speechbrain_fv.leakage import check_leakage
 from speechbrain_fv.list_evaluation import evaluate_lists, format_lists
 from speechbrain_fv.protocols import FAMILIES, PublishedLists, resolve_lists
 from tests.paths import HPARAMS, ROOT
-from tests.voxceleb import FRAMES, META, PEOPLE, PINS_FACES, PINS_VOICES, STILLS, VOICES
+from tests.voxceleb import FRAMES, PEOPLE, PINS_FACES, PINS_VOICES, STILLS, VOICES
 
 REAL = ROOT.parent / "shared" / "data" / "voxceleb"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not on this machine")
 
 HEADER = "id,voice-speaker-id,face-speaker-id,label,voice-path,face-path\n"
-
-
-@pytest.fixture
-def meta_csv(tmp_path):
-    (tmp_path / "vox1_meta.csv").write_text(META)
-    return tmp_path / "vox1_meta.csv"
 
 
 def embeddings(faces, voices, people=None):

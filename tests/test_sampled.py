@@ -12,6 +12,7 @@ from speechbrain_fv.evaluation import evaluate
 from speechbrain_fv.list_evaluation import evaluate_lists, save_list_files
 from speechbrain_fv.protocols import ListFile, SampledTrials, resolve_lists
 from speechbrain_fv.protocols.sampled import _draw_distinct
+from tests.clips import with_faces_shuffled
 
 
 def population(seed=0, num_people=12):
@@ -53,16 +54,7 @@ def test_a_draw_depends_on_its_seed_alone_and_others_can_score_it(tmp_path):
     embeddings, metadata = population()
     source = SampledTrials(50, seed=3, num_candidates=3)
     lists = resolve_lists(source, embeddings, metadata)
-    order = np.random.default_rng(0).permutation(len(embeddings.face))
-    shuffled = Embeddings(
-        embeddings.face[order],
-        embeddings.voice,
-        embeddings.face_identity[order],
-        embeddings.voice_identity,
-        embeddings.face_id[order],
-        embeddings.voice_id,
-    )
-    again = source.read(shuffled, metadata)
+    again = source.read(with_faces_shuffled(embeddings, seed=0), metadata)
     other = SampledTrials(50, seed=4, num_candidates=3).read(embeddings, metadata)
     save_list_files(tmp_path, lists)
     found = evaluate_lists(embeddings, lists)

@@ -1,22 +1,24 @@
 """The main job on small data, through its command line."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from speechbrain_fv.curves import CurveLog
-from tests.paths import HPARAMS, ROOT
-
-NUM_IDENTITIES, CLIPS_EACH, DIM = 60, 4, 16
+from tests.paths import HPARAMS
+from tests.processes import fork, recipe, run, run_forked
+from tests.small_runs import (
+    command,
+    curves,
+    equal,
+    parameters,
+    train,
+    wait_for_step,
+    write_corpus,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,78 +26,11 @@ def corpus(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def write_corpus(folder):
-    """Vectors of people whose faces and voices share a latent; returns the --corpus override."""
-    rng = np.random.default_rng(0)
-    shared = np.repeat(rng.normal(size=(NUM_IDENTITIES, 6)), CLIPS_EACH, axis=0)
-
-    def view():
-        mixed = shared @ rng.normal(size=(6, DIM))
-        return (mixed + 0.5 * rng.normal(size=mixed.shape)).astype(np.float32)
-
-    names = np.repeat([f"p{n:02}" for n in range(NUM_IDENTITIES)], CLIPS_EACH)
-    clips = [f"c{n}" for n in range(len(names))]
-    genders = np.where(np.arange(len(names)) // CLIPS_EACH % 2, "f", "m")
-    np.savez(folder / "vectors.npz", clip=clips, face_vectors=view(), voice_vectors=view())
-    table = pd.DataFrame({"clip": clips, "identity": names, "gender": genders})
-    table.to_csv(folder / "clips.csv", index=False)
-    return (
-        f"--corpus=!include:corpora/embeddings.yaml {{clips_csv: {folder / 'clips.csv'}, "
-        f"embeddings: {folder / 'vectors.npz'}, face_key: face_vectors, voice_key: voice_vectors}}"
-    )
-
-
-def arguments(corpus, output_folder, *options):
-    replaced = {option.split("=")[0] for option in options}
-    defaults = [
-        corpus,
-        f"--face=!include:face/embedding.yaml {{input_dim: {DIM}}}",
-        f"--voice=!include:voice/embedding.yaml {{input_dim: {DIM}}}",
-        f"--output_folder={output_folder}",
-        "--num_clusters=[4, 16]",
-        "--batch_size=32",
-        "--steps_per_epoch=20",
-        "--number_of_epochs=4",
-        "--draw_figures=False",
-    ]
-    kept = [option for option in defaults if option.split("=")[0] not in replaced]
-    script = [str(ROOT / "recipes" / "train.py"), str(HPARAMS / "bipcm_fst.yaml")]
-    return [sys.executable, *script, *kept, *options]
-
-
-def train(corpus, output_folder, *options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        arguments(corpus, output_folder, *options),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-    )
-
-
-def parameters(output_folder):
-    """All weights, buffers and optimiser state of the last checkpoint."""
-    folder = max((output_folder / "save").glob("CKPT*"), key=lambda path: path.name)
-    names = ("face_encoder", "voice_encoder", "cmwr", "objective", "optimizer")
-    return {name: torch.load(folder / f"{name}.ckpt") for name in names}
-
-
-def equal(first, second):
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
 @pytest.fixture(scope="module")
 def finished(corpus, tmp_path_factory):
     """The output folder of a whole run, and what it printed."""
     folder = tmp_path_factory.mktemp("finished")
-    result = train(corpus, folder, "--draw_figures=True")
+    result = run(command(corpus, folder, "--draw_figures=True"))
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -106,10 +41,10 @@ def test_the_main_job_learns_and_leaves_its_results(finished):
     assert report["verification"]["U"]["auc"] > 0.75
     assert report["verification"]["N"] is None
     assert report["training"]["num_epochs"] == 4 and report["training"]["num_steps"] == 80
-    curves = pd.read_csv(folder / "train_curves.csv")
+    table = pd.read_csv(folder / "train_curves.csv")
     expected = {"loss", "L_cma", "L_BiP", "L_id", "L_KL", "agreement_q4", "agreement_q16"}
-    assert expected < set(curves.name)
-    assert (curves[curves.name == "L_BiP"].step == range(1, 81)).all()
+    assert expected < set(table.name)
+    assert (table[table.name == "L_BiP"].step == range(1, 81)).all()
     assert "verification" in result.stdout.lower()
     for name in ("embeddings_test.npz", "metadata_test.csv", "train_log.txt", "hyperparams.yaml"):
         assert (folder / name).is_file()
@@ -118,18 +53,14 @@ def test_the_main_job_learns_and_leaves_its_results(finished):
 
 def test_the_test_embeddings_give_the_same_report_again(finished, tmp_path):
     folder, _ = finished
-    subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "recipes" / "evaluate.py"),
-            str(HPARAMS / "evaluate.yaml"),
-            f"--embeddings={folder / 'embeddings_test.npz'}",
-            f"--metadata={folder / 'metadata_test.csv'}",
-            f"--output_folder={tmp_path}",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    options = {
+        "embeddings": folder / "embeddings_test.npz",
+        "metadata": folder / "metadata_test.csv",
+        "output_folder": tmp_path,
+    }
+    options = [f"--{name}={value}" for name, value in options.items()]
+    result = run_forked(recipe("evaluate", HPARAMS / "evaluate.yaml", *options))
+    assert result.returncode == 0, result.stderr
     again = json.loads((tmp_path / "report.json").read_text())
     report = json.loads((folder / "report.json").read_text())
     for task in ("verification", "matching", "retrieval"):
@@ -148,19 +79,10 @@ def test_a_killed_run_resumes_to_the_same_result(corpus, finished, tmp_path):
     """SIGKILL in mid-epoch, after a mid-epoch checkpoint; the same command then finishes."""
     folder, _ = finished
     options = ("--ckpt_interval_minutes=0", "--ckpt_interval_steps=3")
-    process = subprocess.Popen(
-        arguments(corpus, tmp_path, *options),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    curves = tmp_path / "train_curves.csv"
-    deadline = time.monotonic() + 200
-    while not (curves.exists() and "\n29," in curves.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = fork(command(corpus, tmp_path, *options))
+    wait_for_step(tmp_path, 29, process.is_alive)
+    process.kill()
+    process.join()
     assert not (tmp_path / "report.json").exists()
 
     result = train(corpus, tmp_path, *options)
@@ -168,11 +90,7 @@ def test_a_killed_run_resumes_to_the_same_result(corpus, finished, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report == json.loads((folder / "report.json").read_text())
     assert equal(parameters(folder), parameters(tmp_path))
-    first, second = (
-        pd.read_csv(f / "train_curves.csv").sort_values(["step", "name"], ignore_index=True)
-        for f in (folder, tmp_path)
-    )
-    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(curves(folder), curves(tmp_path))
 
 
 def test_pixels_and_waveforms_run_end_to_end(tmp_path):
@@ -185,10 +103,11 @@ def test_pixels_and_waveforms_run_end_to_end(tmp_path):
         "--batch_size=16",
         "--steps_per_epoch=2",
         "--number_of_epochs=1",
-        "--draw_figures=True",
     ]
-    for _ in range(2):
-        result = train("--corpus=", tmp_path / "run", *options)
+    for execute, figures in ((run, True), (run_forked, False)):
+        result = execute(
+            command("--corpus=", tmp_path / "run", *options, f"--draw_figures={figures}")
+        )
         assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["num_faces"] == report["num_voices"] == 20
@@ -206,9 +125,7 @@ def test_a_folder_trained_on_other_data_is_not_resumed(corpus, finished, tmp_pat
 
 
 def test_bipcm_plus_learns_with_labels_from_the_inputs(corpus, tmp_path):
-    command = arguments(corpus, tmp_path)
-    command[2] = str(HPARAMS / "bipcm_plus.yaml")
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = train(corpus, tmp_path, method="bipcm_plus")
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["verification"]["U"]["auc"] > 0.75
@@ -260,11 +177,7 @@ def test_mistakes_give_one_line(corpus, tmp_path, options, message):
 
 
 def test_a_missing_yaml_gives_one_line():
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "recipes" / "train.py"), "nowhere.yaml"],
-        capture_output=True,
-        text=True,
-    )
+    result = run_forked(recipe("train", "nowhere.yaml"))
     assert result.returncode == 2
     assert "nowhere.yaml" in result.stderr and "Traceback" not in result.stderr
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from speechbrain_fv.ablations.results import METRICS, metric_label
-from speechbrain_fv.plots.style import CHANCE, STRATA, finished, save
+from speechbrain_fv.plots.style import CHANCE, STRATA, finished, legend_below, line_look, save
 
 LOOKS = (*STRATA.values(), ("#000000", (0, (4, 1, 1, 1)), "X"))  # colour, line style, marker
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "+++")
@@ -98,14 +98,12 @@ def line_figure(table, grid):
     figure = Figure(figsize=(3.6 * len(metrics), 3.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), sharex=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        for (series, rows), (colour, style, marker) in zip(
-            means[means.metric == metric].groupby("series", sort=False), LOOKS, strict=False
-        ):
+        groups = means[means.metric == metric].groupby("series", sort=False)
+        for (series, rows), look in zip(groups, LOOKS, strict=False):
             rows = rows.sort_values("x")
             axes.errorbar(
-                rows.x.to_numpy(), 100 * rows.value.to_numpy(), _errors(rows), color=colour,
-                linestyle=style, marker=marker, markersize=4, capsize=2,
-                label=series.replace("_", " "),
+                rows.x.to_numpy(), 100 * rows.value.to_numpy(), _errors(rows), capsize=2,
+                label=series.replace("_", " "), **line_look(*look),
             )  # fmt: skip
         if means.x.min() > 0 and means.x.max() >= 10 * means.x.min():
             axes.set_xscale("log")
@@ -114,8 +112,7 @@ def line_figure(table, grid):
         axes.set(title=metric_label(metric), xlabel=grid.get("xlabel"))
     panels[0].set_ylabel(f"[%], {_meaning(means)}")
     if means.series.any():
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        legend_below(figure, ncols=4)
     figure.suptitle(grid.get("title"))
     return finished(figure)
 
@@ -182,10 +179,8 @@ def _agreement_lines(axes, rows, q, look):
         if part_rows.empty:
             continue
         epochs, values = part_rows.epoch.astype(int), 100 * part_rows.value
-        lines += axes.plot(
-            epochs, values, color=colour, linestyle=style, marker=marker, markersize=4,
-            markerfacecolor=face, label=f"q = {q}, {name}",
-        )  # fmt: skip
+        line = line_look(colour, style, marker) | {"markerfacecolor": face}
+        lines += axes.plot(epochs, values, label=f"q = {q}, {name}", **line)
         spread = 100 * part_rows["std"].astype(float)
         axes.fill_between(epochs, values - spread, values + spread, color=colour, alpha=0.15)
     chance = {**CHANCE, "color": colour, "linewidth": 0.9}

@@ -12,7 +12,13 @@ from speechbrain_fv.metrics.bootstrap import draw_weights, interval
 from speechbrain_fv.metrics.closed_forms import chance_average_precision, win_probabilities
 from speechbrain_fv.metrics.pair_replicates import PairReplicates
 from speechbrain_fv.metrics.query_replicates import QueryReplicates
-from speechbrain_fv.metrics.ranking import QueryScores, Strata, score_queries
+from speechbrain_fv.metrics.ranking import (
+    MeanPrecisions,
+    QueryScores,
+    Strata,
+    mean_precisions,
+    score_queries,
+)
 from speechbrain_fv.metrics.scores import (
     CHUNK_SIZE,
     SCORE_STEP,
@@ -35,6 +41,7 @@ __all__ = [
     "CHUNK_SIZE",
     "SCORE_STEP",
     "Clips",
+    "MeanPrecisions",
     "PairCounts",
     "PairReplicates",
     "PooledCounts",
@@ -48,6 +55,7 @@ __all__ = [
     "equal_error_rate",
     "integer_scores",
     "interval",
+    "mean_precisions",
     "roc_points",
     "row_blocks",
     "score_queries",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from speechbrain_fv.metrics.closed_forms import win_probabilities
+from speechbrain_fv.metrics.closed_forms import chance_average_precision, win_probabilities
 from speechbrain_fv.metrics.scores import (
     CHUNK_SIZE,
     add_ones_,
@@ -27,6 +27,24 @@ class QueryScores(NamedTuple):
     num_positives: torch.Tensor
     accuracy: torch.Tensor
     average_precision: torch.Tensor
+
+
+class MeanPrecisions(NamedTuple):
+    """Retrieval over the queries that have a positive: scalars, float64, NaN without such a query.
+
+    by_query : torch.Tensor
+        mAP.
+    by_identity : torch.Tensor
+        Mean over the identities of the mean over their queries.
+    chance : torch.Tensor
+        Expected mAP of random rankings.
+    num_queries : int
+    """
+
+    by_query: torch.Tensor
+    by_identity: torch.Tensor
+    chance: torch.Tensor
+    num_queries: int
 
 
 class RankedBlock(NamedTuple):
@@ -133,6 +151,36 @@ def score_queries(
     return QueryScores(num_positives, accuracy, average_precision)
 
 
+def mean_precisions(scores, queries, gallery):
+    """Returns mAP by query and by identity, beside chance.
+
+    Arguments
+    ---------
+    scores : QueryScores
+        Of these queries in this gallery.
+    queries, gallery : Clips
+
+    Returns
+    -------
+    MeanPrecisions
+
+    Example
+    -------
+    >>> from speechbrain_fv.metrics import sort_clips
+    >>> clips = sort_clips(torch.eye(2), torch.tensor([0, 1]), num_identities=2)
+    >>> strata = Strata(torch.empty(2, 0, dtype=torch.int64), [0])
+    >>> mean_precisions(score_queries(clips, clips, strata), clips, clips).chance
+    tensor(0.7500, dtype=torch.float64)
+    """
+    has_positive = scores.num_positives > 0
+    precision = scores.average_precision[has_positive]
+    identity = queries.identity[has_positive].unique(return_inverse=True)[1]
+    per_identity = torch.bincount(identity, precision) / torch.bincount(identity)
+    size = len(gallery.vectors)
+    chance = chance_average_precision(scores.num_positives[has_positive], size)
+    return MeanPrecisions(precision.mean(), per_identity.mean(), chance.mean(), len(precision))
+
+
 def count_strata(block, strata, num_clips):
     """Returns negatives below, tied and in all, for each positive of a block, in each stratum.
 
@@ -172,7 +220,7 @@ def mean_of_positives(values, valid):
 
 def _blocks(gallery, num_positives, num_values, chunk_size):
     """Yields slices of queries; a row holds scores, counts by identity, or values by positive."""
-    most = int(num_positives.max())
+    most = int(num_positives.max()) if len(num_positives) else 0
     by_identity = (2 * most + 2) * (len(gallery.num_clips) + 2)
     row_size = max(len(gallery.vectors) + most, by_identity // 2, num_values * most)
     return row_blocks(len(num_positives), row_size, chunk_size, gallery.vectors.device)

@@ -31,6 +31,11 @@ class PooledCounts(NamedTuple):
     tied: torch.Tensor
     num_negatives: int
 
+    @property
+    def has_both(self):
+        """Whether there are positives and negatives; without either no rate is defined."""
+        return bool(len(self.thresholds) and self.num_negatives)
+
 
 class PairCounts(NamedTuple):
     """How the negatives lie around each distinct positive score, by what their identities share.
@@ -160,7 +165,7 @@ def equal_error_rate(counts):
     >>> equal_error_rate(PooledCounts(torch.tensor([0.5]), one, two, one, num_negatives=4))
     0.4
     """
-    if not (len(counts.thresholds) and counts.num_negatives):
+    if not counts.has_both:
         return float("nan")
     return crossing(*_corners(counts)).item()
 
@@ -216,7 +221,7 @@ def roc_points(counts, num_points=200):
     >>> roc_points(PooledCounts(torch.tensor([0.5]), one, two, one, num_negatives=4))[0]
     tensor([0.0000, 0.2500, 0.5000, 1.0000], dtype=torch.float64)
     """
-    if not (len(counts.thresholds) and counts.num_negatives):
+    if not counts.has_both:
         return (torch.empty(0, dtype=torch.float64),) * 2
     missed, accepted = (share.flip(0).cpu() for share in _corners(counts))
     found = 1 - missed

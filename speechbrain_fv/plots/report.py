@@ -15,6 +15,8 @@ from speechbrain_fv.plots.style import (
     STRATA,
     finished,
     interval_percent,
+    legend_below,
+    line_look,
     percent,
     save,
 )
@@ -54,25 +56,19 @@ def matching_figure(report):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("1:N accuracy [%]")
     panels[0].set_ylim(bottom=0)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, ncols=3)
     return finished(figure)
 
 
 def _matching_curve(axes, stratum, values):
-    colour, style, marker = STRATA[stratum]
+    look = line_look(*STRATA[stratum])
     candidates = [int(name) for name in values]
-    axes.plot(
-        candidates,
-        [percent(value["accuracy"]) for value in values.values()],
-        color=colour,
-        linestyle=style,
-        marker=marker,
-        markersize=4,
-        label=f"{stratum}: {CONSTRAINTS[stratum]}",
-    )
+    accuracies = [percent(value["accuracy"]) for value in values.values()]
+    axes.plot(candidates, accuracies, label=f"{stratum}: {CONSTRAINTS[stratum]}", **look)
     ends = np.array([interval_percent(value, "accuracy") for value in values.values()])
     if np.isfinite(ends).any():
-        axes.fill_between(candidates, *ends.T, color=colour, alpha=BAND_OPACITY, linewidth=0)
+        band = {"color": look["color"], "alpha": BAND_OPACITY, "linewidth": 0}
+        axes.fill_between(candidates, *ends.T, **band)
 
 
 def verification_figure(report):
@@ -182,8 +178,7 @@ def roc_figure(report):
         axis.set_major_formatter(lambda rate, _: f"{rate:g}")
     panels[0].set(ylabel="true accept rate [%]", title="Verification")
     panels[1].set_title("the same, logarithmic")
-    legend = {"loc": "outside lower center", "ncols": 3, "fontsize": 8}
-    figure.legend(*panels[0].get_legend_handles_labels(), **legend)
+    legend_below(figure, ncols=3, fontsize=8)
     return finished(figure, grid="both")
 
 

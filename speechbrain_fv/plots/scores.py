@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from speechbrain_fv.plots.style import CONSTRAINTS, NEGATIVE, POSITIVE, finished
+from speechbrain_fv.plots.style import CONSTRAINTS, NEGATIVE, POSITIVE, finished, legend_below
 
 BARS = 60  # over the scores that occur
 TAIL = 1e-5  # share of the pairs beyond either end that the axis leaves out
@@ -52,10 +52,8 @@ def histogram_figure(histograms):
         axes.title.set_fontsize(10)
         axes.set_xlabel("score (cosine)")
     panels[0].set_ylabel("density")
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
-        title=f"{positives.sum():,} pairs of the same person", title_fontsize=9,
-    )  # fmt: skip
+    title = f"{positives.sum():,} pairs of the same person"
+    legend_below(figure, ncols=2, title=title, title_fontsize=9)
     return finished(figure)
 
 

@@ -75,6 +75,28 @@ def shortened(name, length=18):
     return f"{name[: length - tail - 1]}…{name[-tail:]}"
 
 
+def line_look(colour, style, marker):
+    """Returns the keywords with which `plot` and `errorbar` draw a line with small markers.
+
+    Example
+    -------
+    >>> line_look(*STRATA["U"])
+    {'color': '#0072B2', 'linestyle': '-', 'marker': 'o', 'markersize': 4}
+    """
+    return {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
+
+
+def legend_beside(axes):
+    """Puts the legend of a panel to its right."""
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def legend_below(figure, **options):
+    """Puts one legend, that of the first panel, below all panels of a figure."""
+    entries = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower center", **options)
+
+
 def finished(figure, grid="y"):
     """Returns the figure with a light grid along an axis ("x", "y" or "both") and open frames."""
     for axes in figure.axes:

@@ -6,7 +6,17 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from speechbrain_fv.plots.style import CHANCE, CONSTRAINTS, LINES, STRATA, finished, save
+from speechbrain_fv.plots.style import (
+    CHANCE,
+    CONSTRAINTS,
+    LINES,
+    STRATA,
+    finished,
+    legend_below,
+    legend_beside,
+    line_look,
+    save,
+)
 
 PANELS = (  # prefix of the names in the curves, title, vertical axis, scale
     ("L_", "Training losses, unweighted", "loss", 1),
@@ -63,7 +73,7 @@ def training_figure(curves):
         if prefix == "valid_auc_":
             axes.axhline(50, label="chance", **CHANCE)
         axes.set(title=title, ylabel=label)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend_beside(axes)
     rows[-1].set_xlabel("optimiser step")
     return finished(figure)
 
@@ -100,15 +110,15 @@ def agreement_figure(curves):
         )
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
     axes = figure.subplots()
-    for (colour, style, marker), q in zip(cycle(STRATA.values()), counts, strict=False):
+    for look, q in zip(cycle(STRATA.values()), counts, strict=False):
         points = _averaged(curves[curves.name == f"agreement_q{q}"], curves.step.max())
-        look = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
-        axes.plot(points.step, points.value * 100, label=f"q = {q}", markevery=0.08, **look)
-        axes.axhline(100 / q, **CHANCE | {"color": colour})
+        line = {**line_look(*look), "label": f"q = {q}", "markevery": 0.08}
+        axes.plot(points.step, points.value * 100, **line)
+        axes.axhline(100 / q, **CHANCE | {"color": look[0]})
     axes.plot([], [], label="chance, 1/q", **CHANCE)
     axes.set(xlabel="optimiser step", ylabel="pairs of equal label [%]", ylim=(0, None))
     axes.set_title("Face and voice pseudo-labels agree")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes)
     return finished(figure)
 
 
@@ -133,16 +143,13 @@ def comparison_figure(runs):
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, stratum in zip(panels, "UG", strict=True):
-        for (label, curves), (colour, style, marker) in zip(
-            runs.items(), STRATA.values(), strict=False
-        ):
+        for (label, curves), look in zip(runs.items(), STRATA.values(), strict=False):
             points = curves[curves.name == f"valid_auc_{stratum}"]
-            look = {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
-            axes.plot(points.step, points.value * 100, label=label, **look)
+            axes.plot(points.step, points.value * 100, label=label, **line_look(*look))
         axes.axhline(50, label="chance", **CHANCE)
         axes.set(title=f"{stratum}: {CONSTRAINTS[stratum]}", xlabel="optimiser step")
     panels[0].set_ylabel("validation AUC [%]")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, ncols=2)
     return finished(figure)
 
 

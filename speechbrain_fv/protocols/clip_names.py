@@ -8,6 +8,7 @@ import pandas as pd
 from speechbrain_fv.corpora.voxceleb_splits import read_meta
 
 MODALITIES = ("face", "voice")
+OTHER_MODALITY = {"face": "voice", "voice": "face"}
 SUFFIXES = {"face": (".jpg", ".jpeg", ".png"), "voice": (".wav", ".m4a", ".flac")}
 _JOINED = re.compile(r"(id\d{5})--(?:1\.6--)?(?:(.{11})--)?(\d+)")
 _VIDEO_AND_NUMBER = re.compile(r"(.{11})_(\d+)")

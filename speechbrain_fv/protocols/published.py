@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.protocols.clip_names import VoxCelebNames
+from speechbrain_fv.protocols.clip_names import OTHER_MODALITY, VoxCelebNames
 from speechbrain_fv.protocols.lists import (
     TrialList,
     check_rows,
@@ -170,7 +170,7 @@ class PublishedLists:
 
     def _check_paths(self, entry, files, probes, targets, first):
         """Raises ValueError naming the file and line of a path that is of no known form."""
-        target = "voice" if entry.probe == "face" else "face"
+        target = OTHER_MODALITY[entry.probe]
         one_line_each = entry.kind == "retrieval" and len(files) == 1
         for side, (modality, paths) in enumerate(((entry.probe, probes), (target, targets))):
             names = pd.Series(pd.unique(paths.ravel()))

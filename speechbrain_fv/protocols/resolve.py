@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.protocols.clip_names import MODALITIES
+from speechbrain_fv.protocols.clip_names import MODALITIES, OTHER_MODALITY
 from speechbrain_fv.protocols.lists import TrialList
 from speechbrain_fv.schema import named
 
 logger = logging.getLogger(__name__)
-_OTHER = dict(zip(MODALITIES, reversed(MODALITIES), strict=True))
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,11 @@ class ResolvedList:
     num_unresolved: int
     num_contradictions: int
     missing: pd.DataFrame
+
+    @property
+    def target(self):
+        """Modality of the targets."""
+        return OTHER_MODALITY[self.probe]
 
     @property
     def direction(self):
@@ -139,7 +143,7 @@ class _ClipIndex:
 def _resolve(trials, embeddings, index):
     """Returns the `ResolvedList` of one list."""
     probe = trials.probe or _recognise(trials, index)
-    target = _OTHER[probe]
+    target = OTHER_MODALITY[probe]
     probes, targets = index.rows(trials.probes, probe), index.rows(trials.targets, target)
     if (probes < 0).all() and (targets < 0).all():
         raise ValueError(
@@ -188,7 +192,7 @@ def _resolve(trials, embeddings, index):
 def _recognise(trials, index):
     """Returns the modality of the probes, by where they are found."""
     found = {modality: index.rows(trials.probes, modality) >= 0 for modality in MODALITIES}
-    only = {modality: found[modality] & ~found[_OTHER[modality]] for modality in MODALITIES}
+    only = {modality: found[modality] & ~found[OTHER_MODALITY[modality]] for modality in MODALITIES}
     if all(rows.any() for rows in only.values()):
         odd = {modality: str(trials.probes[rows.argmax()]) for modality, rows in only.items()}
         raise ValueError(
@@ -220,7 +224,7 @@ def _truth(trials, kept, naming, probe):
     people = []
     for modality, names in (
         (probe, trials.probes[kept[0]]),
-        (_OTHER[probe], trials.targets[kept[1]]),
+        (OTHER_MODALITY[probe], trials.targets[kept[1]]),
     ):
         codes, values = pd.factorize(names.ravel())
         identities = naming.identities(values.tolist(), modality)
@@ -235,7 +239,7 @@ def _identities(embeddings, probe, probes, targets):
     """Returns who the embeddings say it is, as codes of probes and targets (-1 in padding)."""
     people = pd.Index(embeddings.identities)
     labels = {m: people.get_indexer(getattr(embeddings, f"{m}_identity")) for m in MODALITIES}
-    return labels[probe][probes], np.where(targets < 0, -1, labels[_OTHER[probe]][targets])
+    return labels[probe][probes], np.where(targets < 0, -1, labels[OTHER_MODALITY[probe]][targets])
 
 
 def _answers(trials, kept, truth, by_embeddings):
