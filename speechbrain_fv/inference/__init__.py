@@ -1,0 +1,1 @@
+"""The trained model in use: faces and voices of people's own files."""
