@@ -4,11 +4,10 @@ import logging
 from collections import Counter
 from os import PathLike
 
-import torch
-
-from speechbrain_fv.corpora.media_facts import find_speech
+from speechbrain_fv.inference.audio_files import read_audio, resampled_notice
+from speechbrain_fv.inference.audio_files import remove_silence as speech_of
+from speechbrain_fv.inference.image_files import read_image
 from speechbrain_fv.inference.inputs import prepared_image
-from speechbrain_fv.inference.media_files import read_audio, read_image
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +47,19 @@ def voice_loader(reader, remove_silence):
     """
 
     def load(path):
-        recording = read_audio(path)
-        samples = recording.samples
+        recording = read_audio(path, sample_rate=None)
+        samples, notices = recording.samples, recording.notices
+        if recording.rate != reader.sample_rate:
+            notices = [*notices, resampled_notice(recording.rate, reader.sample_rate)]
         if remove_silence:
-            segments = find_speech(samples.numpy(), recording.rate)
-            if not segments:
-                raise ValueError(f"{path}: no speech was found; record a clearer voice")
-            samples = torch.cat([samples[start:stop] for start, stop in segments])
-        return reader.window(samples, recording.rate), _notices(recording, reader)
+            try:
+                samples = speech_of(samples, recording.rate)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        # As in training, the window is cut first and resampled then.
+        return reader.window(samples, recording.rate), notices
 
     return load
-
-
-def _notices(recording, reader):
-    """Returns what was done to a recording that the model would otherwise not understand."""
-    notices = []
-    if recording.rate != reader.sample_rate:
-        notices.append(f"{recording.rate} Hz resampled to {reader.sample_rate} Hz")
-    if recording.num_channels > 1:
-        notices.append(f"{recording.num_channels} channels mixed down")
-    return notices
 
 
 def load_all(paths, load, skipped=None):

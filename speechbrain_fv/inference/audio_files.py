@@ -1,0 +1,203 @@
+"""Any audio file -> mono samples at one rate, what was done to them told in notices.
+
+The length is read from the header and checked before anything is decoded, then again while it is.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass
+
+import soundfile
+import torch
+
+from speechbrain_fv.corpora.media_facts import find_speech
+from speechbrain_fv.inference.file_checks import check_file, first_line, unread_format
+from speechbrain_fv.readers import resample
+
+MAX_SECONDS = 600.0
+MIN_SECONDS = 1.0  # as in the preparation
+MIN_LEVEL_DB = -60.0  # RMS below full scale, as in the preparation
+MAX_PEAK = 8.0  # full scale is 1; integers stored as floats reach 127 or more
+RATES = (4000, 384000)  # Hz
+MAX_CHANNELS = 64
+
+_BLOCK_VALUES = 2**20  # that many values, over all channels, are decoded at a time
+_UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell its length
+_EARLY_END_SECONDS = 0.1  # MP3 headers count a little more than is decoded
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A mono recording and what was done to it.
+
+    Arguments
+    ---------
+    samples : torch.Tensor of float32, shape (T,)
+        Waveform; full scale is [-1, 1].
+    rate : int
+        Of the samples, in Hz.
+    notices : list of str
+        What the file had to go through, for its user to see; empty when nothing.
+    """
+
+    samples: torch.Tensor
+    rate: int
+    notices: list
+
+
+def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN_SECONDS):
+    """Returns a file's recording: mono, at the rate asked for, as `SpeechReader` reads it.
+
+    Arguments
+    ---------
+    path : path
+        A file in any format that libsndfile reads: WAV, FLAC, MP3, Ogg Vorbis or Opus, AIFF, ...
+    sample_rate : int or None
+        Rate of the samples in Hz; other rates are resampled, with a notice. None keeps the file's.
+    max_seconds : float
+        Longest recording; checked in the header, then again while decoding.
+    min_seconds : float
+        Shortest recording.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no such audio or broken; if its length, rate or number of channels
+        is out of bounds; if samples are not finite, reach more than 8 times full scale, or are
+        silent: an RMS below -60 dB.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> path = getfixture("tmp_path") / "voice.wav"
+    >>> soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal((8000, 2)), 8000)
+    >>> recording = read_audio(path)
+    >>> recording.samples.shape, recording.notices
+    (torch.Size([16000]), ['2 channels mixed down', '8000 Hz resampled to 16000 Hz'])
+    """
+    check_file(path)
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            _check_header(path, file, max_seconds)
+            samples = _read_mono(path, file, max_seconds)
+            rate, channels, notices = file.samplerate, file.channels, _early_end(file, samples)
+    except (RuntimeError, OSError, TypeError) as error:  # TypeError: .raw files have no header
+        what = unread_format(path, "voice") or f"no audio that can be read ({first_line(error)})"
+        raise ValueError(
+            f"{path}: {what}; "
+            f"convert it: ffmpeg -i {os.path.basename(path)} -ac 1 -ar 16000 voice.wav"
+        ) from error
+    _check_samples(path, samples, rate, channels, min_seconds)
+    if channels > 1:
+        notices.append(f"{channels} channels mixed down")
+    if sample_rate not in (None, rate):
+        notices.append(resampled_notice(rate, sample_rate))
+        samples, rate = resample(samples, rate, sample_rate), sample_rate
+    return Recording(samples, rate, notices)
+
+
+def resampled_notice(rate, new_rate):
+    """Returns what to tell a user whose recording has another rate."""
+    return f"{rate} Hz resampled to {new_rate} Hz"
+
+
+def remove_silence(samples, sample_rate=16000, min_seconds=MIN_SECONDS):
+    """Returns the speech of a recording, its segments joined, as the preparation finds them.
+
+    Arguments
+    ---------
+    samples : torch.Tensor of float32, shape (T,)
+        Waveform in [-1, 1].
+    sample_rate : int
+        In Hz.
+    min_seconds : float
+        Least speech.
+
+    Returns
+    -------
+    speech : torch.Tensor of float32, shape (T',)
+
+    Raises
+    ------
+    ValueError
+        If silero-vad finds less speech than `min_seconds`, or none.
+    """
+    segments = find_speech(samples.numpy(), sample_rate)
+    seconds = sum(stop - start for start, stop in segments) / sample_rate
+    if not segments or seconds < min_seconds:
+        found = f"{seconds:.2f} s of speech" if segments else "no speech"
+        raise ValueError(
+            f"{found} in {len(samples) / sample_rate:.2f} s, expected at least {min_seconds:g} s; "
+            "record more, or keep the silence"
+        )
+    return torch.cat([samples[start:stop] for start, stop in segments])
+
+
+def _check_header(path, file, max_seconds):
+    low, high = RATES
+    if not low <= file.samplerate <= high:
+        raise ValueError(f"{path}: {file.samplerate} Hz, expected {low} to {high} Hz; resample it")
+    if file.channels > MAX_CHANNELS:
+        raise ValueError(
+            f"{path}: {file.channels} channels, expected at most {MAX_CHANNELS}; mix it down"
+        )
+    if file.frames < _UNKNOWN_FRAMES and file.frames > max_seconds * file.samplerate:
+        _refuse_length(path, f"{file.frames / file.samplerate:.1f} s", max_seconds)
+
+
+def _refuse_length(path, length, max_seconds):
+    raise ValueError(f"{path}: {length}, expected at most {max_seconds:g} s; cut it shorter")
+
+
+def _read_mono(path, file, max_seconds):
+    """The mean of the channels, shape (T,), decoded block by block: a header may lie."""
+    blocks, num_samples = [torch.zeros(0)], 0
+    while True:
+        block = file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
+        if not len(block):
+            return torch.cat(blocks)
+        num_samples += len(block)
+        if num_samples > max_seconds * file.samplerate:
+            _refuse_length(path, "longer than its header says", max_seconds)
+        blocks.append(torch.from_numpy(block).mean(dim=1))
+
+
+def _early_end(file, samples):
+    """A notice when a file holds clearly less than its header announces, as a list."""
+    announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+    cut = re.search(r"(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info)
+    if cut and 0 < int(cut[2]) < int(cut[1]) < 2**31 - 1:  # streams announce 2**31 - 1 or more
+        announced = round(len(samples) * int(cut[1]) / int(cut[2]))
+    if announced - len(samples) <= _EARLY_END_SECONDS * file.samplerate:
+        return []
+    whole = announced / file.samplerate
+    return [f"the file ends early: {len(samples) / file.samplerate:.1f} of {whole:.1f} s"]
+
+
+def _check_samples(path, samples, rate, channels, min_seconds):
+    if not len(samples):
+        raise ValueError(f"{path}: no samples; record it again")
+    if not bool(samples.isfinite().all()):
+        raise ValueError(f"{path}: samples that are not finite; record or convert it again")
+    peak = float(samples.abs().max())
+    if peak > MAX_PEAK:
+        raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
+    power = float(samples.double().square().mean())
+    level = 10 * math.log10(power) if power else -math.inf
+    if level < MIN_LEVEL_DB:
+        heard = f"{level:.1f} dB" if power else "all samples are 0"
+        mixed = f" after mixing down {channels} channels" if channels > 1 else ""
+        raise ValueError(
+            f"{path}: silent: {heard}{mixed}, expected at least {MIN_LEVEL_DB:g} dB; "
+            "record it louder"
+        )
+    if len(samples) < min_seconds * rate:
+        raise ValueError(
+            f"{path}: too short: {len(samples) / rate:.2f} s, expected at least {min_seconds:g} s; "
+            "record more"
+        )

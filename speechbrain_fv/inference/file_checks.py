@@ -1,0 +1,67 @@
+"""What image and audio files have in common: checks of the file, formats told by first bytes."""
+
+import math
+import os
+import re
+
+_SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, name, modality
+    (4, rb"ftyp(hei|hev|mif|msf)", "HEIC, the photos of iPhones", "face"),
+    (4, rb"ftyp(?!hei|hev|mif|msf|avi)", "MP4 or M4A (AAC)", "voice"),
+    (0, rb"\x1aE\xdf\xa3", "WebM or Matroska, which browsers record", "voice"),
+    (0, rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", "voice"),
+    (0, rb"#!AMR", "AMR", "voice"),
+    (0, rb"\x30\x26\xb2\x75", "WMA", "voice"),
+)
+
+
+def check_file(path, max_bytes=math.inf):
+    """Returns nothing; refuses what is no file, is empty or is larger than `max_bytes`.
+
+    Raises
+    ------
+    ValueError
+        Naming the path.
+    """
+    if os.path.isdir(path):
+        raise ValueError(f"{path}: a folder, expected a file")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: not found; check the path")
+    size = os.path.getsize(path)
+    if size == 0:
+        raise ValueError(f"{path}: empty file; copy or save it again")
+    if size > max_bytes:
+        raise ValueError(f"{path}: {size} bytes, expected at most {max_bytes}; save it smaller")
+
+
+def unread_format(path, *modalities):
+    """Returns what a file is when its first bytes tell a known kind that is not read, or "".
+
+    Arguments
+    ---------
+    path : path
+        The file.
+    modalities : str
+        "face", "voice" or both: the kinds to look for.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "voice.m4a"
+    >>> _ = path.write_bytes(b"\\0\\0\\0 ftypM4A ")
+    >>> unread_format(path, "voice")
+    'MP4 or M4A (AAC), which is not read'
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+    for position, signature, name, modality in _SIGNATURES:
+        if modality in modalities and re.match(signature, head[position:]):
+            return f"{name}, which is not read"
+    return ""
+
+
+def first_line(error):
+    """Returns the first line of an error's text, or its type where it has none."""
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
