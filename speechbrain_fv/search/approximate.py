@@ -162,6 +162,7 @@ def _trained_ivf(dim, count, take):
         sample = np.sort(rng.choice(count, TRAINED_PER_LIST * nlist, replace=False))
     index = _empty_ivf(faiss.IndexFlatIP(dim), dim, nlist)
     index.cp.spherical, index.cp.niter, index.cp.seed = True, TRAINING_STEPS, SEED
+    index.cp.min_points_per_centroid = 1  # no warning on standard error; `num_lists` sees to it
     index.train(take(sample))
     return index
 

@@ -4,6 +4,7 @@ faiss follows the numbers of a file without asking whether they lie inside its a
 checked here once: a damaged or made-up file is refused, and cannot lead a search astray.
 """
 
+import os
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_index(path, kind, dim, count, trained_on, mmap):
     shape = (index.ntotal, index.d, index.metric_type)
     if shape != (count, dim, faiss.METRIC_INNER_PRODUCT):
         raise _refused(path, f"expected {count} vectors of width {dim}, it holds {shape[:2]}")
-    sound = _is_sound_ivf(index) if kind == "ivf" else _is_sound_hnsw(index)
+    sound = _is_sound_ivf(index, path) if kind == "ivf" else _is_sound_hnsw(index)
     if not sound:
         raise _refused(path, "its lists or links lead nowhere")
     return FaissIndex(index, trained_on, mapped=mmap)
@@ -69,7 +70,7 @@ def _no_array_above(num_bytes):
         faiss.set_deserialization_vector_byte_limit(before)
 
 
-def _is_sound_ivf(index):
+def _is_sound_ivf(index, path):
     """Whether each row lies once in the inverted lists, where the direct map says."""
     faiss = import_faiss()
     lists = faiss.downcast_InvertedLists(index.invlists)
@@ -83,17 +84,25 @@ def _is_sound_ivf(index):
         or len(places) != index.ntotal
     ):
         return False
-    num_rows = 0
-    for number in range(index.nlist):
-        size = lists.list_size(number)
-        if size:
-            rows = faiss.rev_swig_ptr(lists.get_ids(number), size)
-            if rows.min() < 0 or rows.max() >= index.ntotal:
-                return False
-            if not np.array_equal(places[rows], (number << 32) + np.arange(size)):
-                return False
-        num_rows += size
-    return num_rows == index.ntotal
+
+    def lie_in(number, rows):
+        inside = rows.min() >= 0 and rows.max() < index.ntotal
+        return inside and np.array_equal(places[rows], (number << 32) + np.arange(len(rows)))
+
+    sizes = [lists.list_size(number) for number in range(index.nlist)]
+    if sum(sizes) != index.ntotal or not index.ntotal:
+        return False
+    # The file ends with the rows of the last list; faiss would map up to 6 bytes beyond its end.
+    last = int(np.flatnonzero(sizes)[-1])
+    with open(path, "rb") as file:
+        file.seek(-8 * sizes[last], os.SEEK_END)
+        if not lie_in(last, np.frombuffer(file.read(), np.int64)):
+            return False
+    return all(
+        lie_in(number, faiss.rev_swig_ptr(lists.get_ids(number), size))
+        for number, size in enumerate(sizes)
+        if size
+    )
 
 
 def _is_sound_hnsw(index):

@@ -10,7 +10,8 @@ from speechbrain_fv.search.ids import Ids
 from speechbrain_fv.search.index import choose_kind, make_index, must_rebuild
 
 REMOVED_SHARE = 0.2  # of the rows; beyond it they are taken out of the index
-TIES = 16  # candidates beyond k, so that equal scores at the end keep their order
+TIES, MOST_TIES = 16, 4096  # candidates beyond k, so that equal scores at the end keep their order
+ROUNDING = 1e-6  # of a cosine in float32
 BLOCK = 2**23  # values that a search holds at once
 
 
@@ -118,7 +119,8 @@ class Shelf:
         -------
         ids : list of B lists of str
         scores : array of shape (B, k), float32
-            Cosines. Equal ones come in the order in which they were added.
+            Cosines. Equal ones come in the order in which they were added; of more than 4096 equal
+            ones at the end, any may be left out.
         """
         k = min(k, len(self))
         block = max(1, BLOCK // max(CHUNK, k))
@@ -129,19 +131,29 @@ class Shelf:
         rows, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         return [[self.ids[row] for row in line] for line in rows.tolist()], scores
 
-    def _search(self, queries, k):
-        alive = None if self.alive.all() else self.alive
-        rows = self.index.search(queries, min(k + TIES, len(self)), alive)
+    def _search(self, queries, k, ties=TIES):
+        """Returns rows and scores, with more candidates for queries whose last ones are equal."""
+        rows, scores = self._ranked(queries, min(k + ties, len(self)))
+        undecided = scores[:, -1] > scores[:, k - 1] - ROUNDING
+        more = undecided.any() and rows.shape[1] < len(self) and ties < MOST_TIES
+        rows, scores = rows[:, :k], scores[:, :k].astype(np.float32)
+        if more:
+            rows[undecided], scores[undecided] = self._search(queries[undecided], k, 16 * ties)
+        return rows, scores
+
+    def _ranked(self, queries, k):
+        rows = self.index.search(queries, k, None if self.alive.all() else self.alive)
         # Once more in float64 and pair by pair: the same alone and in any batch, and for any index.
         scores = np.empty(rows.shape)
-        flat, of_query = rows.ravel(), np.repeat(np.arange(len(rows)), rows.shape[1])
-        for start in range(0, len(flat), max(1, BLOCK // self.dim)):
-            part = slice(start, start + max(1, BLOCK // self.dim))
+        flat, of_query = rows.ravel(), np.repeat(np.arange(len(rows)), k)
+        step = max(1, BLOCK // self.dim)
+        for start in range(0, len(flat), step):
+            part = slice(start, start + step)
             products = self.index.take(flat[part]) * queries[of_query[part]].astype(np.float64)
             scores.ravel()[part] = products.sum(axis=1)
-        order = np.lexsort((rows, -scores), axis=1)[:, :k]
-        best = np.take_along_axis(scores, order, axis=1).clip(-1, 1)
-        return np.take_along_axis(rows, order, axis=1), best.astype(np.float32)
+        order = np.lexsort((rows, -scores), axis=1)
+        scores = np.take_along_axis(scores, order, axis=1).clip(-1, 1)
+        return np.take_along_axis(rows, order, axis=1), scores
 
     def _rebuild(self, names, vectors):
         """Makes index and ids anew, of the rows that are there and of more."""
