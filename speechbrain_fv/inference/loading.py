@@ -6,6 +6,7 @@ from os import PathLike
 
 from speechbrain_fv.inference.audio_files import read_audio, resampled_notice
 from speechbrain_fv.inference.audio_files import remove_silence as speech_of
+from speechbrain_fv.inference.face_detection import FaceDetector
 from speechbrain_fv.inference.image_files import read_image
 from speechbrain_fv.inference.inputs import prepared_image
 
@@ -21,16 +22,16 @@ def face_loader(reader, detect_faces):
     detect_faces : bool
         Whether to find the face and crop to it.
     """
-    detector = None
-    if detect_faces:
-        from speechbrain_fv.inference.face_detection import FaceDetector  # an optional extra
-
-        detector = FaceDetector()
+    detector = FaceDetector() if detect_faces else None
 
     def load(path):
         image, notices = read_image(path), []
         if detector is not None:
-            image, notices = detector.crop(image, path)
+            try:
+                found = detector.find(image)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+            image, notices = found.crop, found.notices
         return prepared_image(image, reader), notices
 
     return load
