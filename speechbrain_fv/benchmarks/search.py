@@ -199,7 +199,7 @@ def measure(data, count, dim, num_queries, kinds):
     figures = {}
     with tempfile.TemporaryDirectory(prefix="search-benchmark-") as folder:
         folder = Path(folder)
-        _in_child(made_up_vectors, folder, data, count, dim, num_queries)
+        made_up_vectors(folder, data, count, dim, num_queries)
         print(f"\n{count:,} vectors of width {dim}, {data}\n{_HEADS}", flush=True)
         for name, function in (("torch", measure_torch), ("faiss flat", measure_flat)):
             figures[name] = _in_child(function, folder)
