@@ -1,20 +1,17 @@
-"""What all tests share: threads, signals, one small training on pixels and samples, its bundle."""
+"""What all tests share: threads, signals, a meta file, a training on media, its bundle."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; children inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from speechbrain_fv.bundles.card import model_card
-from speechbrain_fv.bundles.card_settings import read_settings
-from speechbrain_fv.bundles.export import export_bundle
-from tests.paths import HPARAMS, ROOT
+from tests.paths import HPARAMS
+from tests.processes import recipe, run_forked
+from tests.voxceleb import META
 
 
 @pytest.fixture
@@ -23,6 +20,13 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def meta_csv(tmp_path):
+    """VoxCeleb's meta file, of three people."""
+    (tmp_path / "vox1_meta.csv").write_text(META)
+    return tmp_path / "vox1_meta.csv"
 
 
 @pytest.fixture(scope="session")
@@ -40,13 +44,7 @@ def media_run(tmp_path_factory):
         "--number_of_epochs=2",
         "--draw_figures=False",
     ]
-    result = subprocess.run(
-        [sys.executable, ROOT / "recipes" / "train.py", HPARAMS / "bipcm_fst.yaml", *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        timeout=300,
-    )
+    result = run_forked(recipe("train", HPARAMS / "bipcm_fst.yaml", *options))
     assert result.returncode == 0, result.stderr
     return folder / "run"
 
@@ -54,6 +52,11 @@ def media_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def bundle_folder(media_run, tmp_path_factory):
     """The bundle of that training; tests that change it copy it first."""
+    # Here, not above: they import torch, which takes seconds in every process of pytest.
+    from speechbrain_fv.bundles.card import model_card
+    from speechbrain_fv.bundles.card_settings import read_settings
+    from speechbrain_fv.bundles.export import export_bundle
+
     folder = tmp_path_factory.mktemp("bundle")
     config = export_bundle(media_run, folder, "owner/small")
     report = json.loads((folder / "report.json").read_text())
