@@ -1,0 +1,42 @@
+"""The command `speechbrain-fv`: what a published model does, without writing Python."""
+
+import importlib
+import os
+import sys
+from contextlib import redirect_stdout
+
+from speechbrain_fv.commands.arguments import make_parser
+from speechbrain_fv.commands.output import notices_shown, print_outcome
+
+DONE, INCOMPLETE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv=None):
+    """Runs a command line; mistakes become one line on stderr.
+
+    Arguments
+    ---------
+    argv : list of str, optional
+        What follows the command's name; by default of this process.
+
+    Returns
+    -------
+    exit_code : int
+        0: done. 1: done, but some files were left out. 2: a mistake. 130: interrupted.
+    """
+    options = make_parser().parse_args(argv)
+    try:
+        # Whatever a library prints, stdout holds the result alone.
+        with redirect_stdout(sys.stderr), notices_shown(options.quiet):
+            module = importlib.import_module(f"speechbrain_fv.commands.{options.module}")
+            outcome = getattr(module, options.run)(options)
+        print_outcome(outcome, options.json, options.quiet)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INCOMPLETE if outcome.left_out else DONE
+    except (ValueError, OSError) as error:
+        print(f"{options.name}: error:", " ".join(str(error).split()), file=sys.stderr)
+        return MISTAKE
+    return INCOMPLETE if outcome.left_out else DONE

@@ -1,0 +1,113 @@
+"""`embed`: the embeddings of files, in a file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_fv.commands.loading import described, load_model
+from speechbrain_fv.commands.output import Outcome
+from speechbrain_fv.files import read_table, replacing
+from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.search import sources
+
+
+def embed(options):
+    """Writes embeddings, ids and where they are known identities to an .npz."""
+    files, identities = _listed(options.sources)
+    model = load_model(options)
+    arrays, left_out = {"model_version": np.array(model.version)}, []
+    for modality, media in files.items():
+        if not media:
+            continue
+        ids, vectors, skipped = encoded(model, modality, media, options)
+        left_out += skipped
+        arrays |= {modality: vectors, f"{modality}_id": np.array(ids, dtype=str)}
+        if identities:
+            arrays[f"{modality}_identity"] = np.array([identities[name] for name in ids], dtype=str)
+    counts = {modality: len(arrays.get(modality, ())) for modality in files}
+    if not any(counts.values()):
+        raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
+    with replacing(options.output) as file:
+        np.savez(file, **arrays)
+    data = {
+        "output": options.output,
+        **{f"num_{modality}s": count for modality, count in counts.items()},
+        "embedding_dim": model.embedding_dim,
+        "model": described(model),
+    }
+    line = f"{options.output}: {counts['face']} faces and {counts['voice']} voices"
+    return Outcome(data, [line], left_out)
+
+
+def encoded(model, modality, media, options):
+    """Returns the embeddings of files.
+
+    Arguments
+    ---------
+    model : FaceVoiceAssociation
+    modality : str
+        "face" or "voice".
+    media : list of sources.Media
+    options : argparse.Namespace
+        With `skip_broken` and `detect_faces`.
+
+    Returns
+    -------
+    ids : list of N str
+    embeddings : array of shape (N, K), float32
+    left_out : list of (file, reason)
+    """
+    on_error = "skip" if options.skip_broken else "raise"
+    try:
+        ids, vectors, skipped = sources.encode(
+            model, modality, media, on_error, options.detect_faces
+        )
+    except ValueError as error:
+        text = str(error).replace("build with on_error='skip'", "pass --skip_broken")
+        raise ValueError(text) from error
+    return ids, vectors, [(clip.id, clip.reason) for clip in skipped]
+
+
+def _listed(given):
+    """Returns files by modality, and the identity of each id if a CSV tells it."""
+    files, identities = {"face": [], "voice": []}, {}
+    for source in given:
+        if Path(source).is_dir():
+            found = sources.in_folder(source)
+        elif Path(source).suffix.lower() == ".csv":
+            found = sources.in_csv(source)
+            identities |= _identities(source)
+        else:
+            found = {media_kind(source): [sources.Media(source, Path(source))]}
+        for modality, media in found.items():
+            files[modality] += media
+    for media in files.values():
+        _check_ids(media, identities)
+    return files, identities
+
+
+def _check_ids(media, identities):
+    """Raises ValueError if two files have one id, or only some have an identity."""
+    first = {}
+    for clip in media:
+        if first.setdefault(clip.id, clip) is not clip:
+            raise ValueError(
+                f"{first[clip.id].path} and {clip.path} would have the same id {clip.id!r}; list "
+                "the files in a CSV with ids of your own"
+            )
+        if identities and clip.id not in identities:
+            raise ValueError(
+                f"{clip.path}: its identity is not known, those of others are; give all in CSVs "
+                "with the column identity, or none"
+            )
+
+
+def _identities(csv):
+    """Returns {id: identity} of a CSV; nothing where it has no such column."""
+    table = read_table(csv)
+    if "identity" not in table:
+        return {}
+    for line, identity in enumerate(table["identity"], start=2):
+        if not identity.strip():
+            raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
+    return dict(zip(table["id"].str.strip(), table["identity"].str.strip(), strict=True))

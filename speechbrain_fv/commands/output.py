@@ -1,0 +1,80 @@
+"""What a command returns, and how it is printed."""
+
+import json
+import logging
+import sys
+from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a command did.
+
+    data : dict
+        For --json; numbers are finite.
+    lines : list of str
+        For people.
+    left_out : sequence of (file, reason)
+        Files that could not be used.
+    """
+
+    data: dict
+    lines: list
+    left_out: tuple = ()
+
+
+@contextmanager
+def notices_shown(quiet):
+    """Shows what the package logs on stderr, one line each: all warnings, or errors only."""
+    logger = logging.getLogger("speechbrain_fv")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.ERROR if quiet else logging.WARNING)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+def print_outcome(outcome, as_json, quiet):
+    """Writes the result to stdout, and to stderr what was left out."""
+    for file, reason in () if quiet else outcome.left_out:
+        named = reason if file in reason else f"{file}: {reason}"
+        print("left out:", " ".join(named.split()), file=sys.stderr)
+    if as_json:
+        left_out = [{"file": file, "reason": reason} for file, reason in outcome.left_out]
+        print(json.dumps({**outcome.data, "left_out": left_out}, allow_nan=False, indent=2))
+    else:
+        for line in outcome.lines:
+            print(line)
+    sys.stdout.flush()
+
+
+def ranking_lines(rows, name):
+    """Returns lines of aligned columns.
+
+    Arguments
+    ---------
+    rows : list of dict
+        With rank, score, probability, and the entry `name`.
+    name : str
+
+    Example
+    -------
+    >>> row = {"rank": 1, "file": "a.jpg", "score": 0.25, "probability": 0.7}
+    >>> ranking_lines([row], "file")
+    ['          score  probability', '1. a.jpg  0.250         70 %']
+    """
+    cells = [["", "score", "probability"]]
+    for row in rows:
+        numbers = f"{row['score']:.3f}", f"{100 * row['probability']:.0f} %"
+        cells.append([f"{row['rank']}. {row[name]}", *numbers])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        f"{first:<{widths[0]}}  {score:>{widths[1]}}  {probability:>{widths[2]}}"
+        for first, score, probability in cells
+    ]

@@ -1,0 +1,128 @@
+"""`search`: galleries on disk."""
+
+from pathlib import Path
+
+import numpy as np
+
+from speechbrain_fv.commands.embedding import encoded
+from speechbrain_fv.commands.loading import described, load_model
+from speechbrain_fv.commands.output import Outcome, ranking_lines
+from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.search import Gallery, sources, store
+
+
+def build(options):
+    """Makes a gallery of a folder, a CSV or a file of embeddings."""
+    if Path(options.gallery, store.MANIFEST).exists() and not options.replace:
+        raise ValueError(f"{options.gallery}: there is a gallery; pass --replace, or add to it")
+    model = load_model(options)
+    gallery = Gallery(model, kind=options.kind)
+    left_out = _fill(gallery, model, options)
+    if not len(gallery):
+        raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
+    gallery.save(options.gallery)
+    return _outcome(options.gallery, gallery, left_out)
+
+
+def add(options):
+    """Adds a folder, a CSV or a file of embeddings to a gallery."""
+    model = load_model(options)
+    gallery = Gallery.load(options.gallery, model)
+    left_out = _fill(gallery, model, options)
+    gallery.save(options.gallery)
+    return _outcome(options.gallery, gallery, left_out)
+
+
+def remove(options):
+    """Removes the faces and voices with some ids."""
+    gallery = Gallery.load(options.gallery, _version(options.gallery))
+    gallery.remove(options.ids)
+    gallery.save(options.gallery)
+    return _outcome(options.gallery, gallery)
+
+
+def query(options):
+    """Finds the faces for a voice, or the voices for a face."""
+    kind = media_kind(options.probe)
+    model = load_model(options)
+    gallery = Gallery.load(options.gallery, model)
+    if kind == "face":
+        embedding = model.encode_face_files(options.probe, options.detect_faces)
+        ids, scores = gallery.query_face(embedding[0], options.k)
+    else:
+        ids, scores = gallery.query_voice(model.encode_voice_files(options.probe)[0], options.k)
+    probabilities = model.calibration.probability(scores).tolist()
+    hits = [
+        {"rank": rank, "id": name, "score": score, "probability": probability}
+        for rank, (name, score, probability) in enumerate(
+            zip(ids, scores.tolist(), probabilities, strict=True), start=1
+        )
+    ]
+    data = {
+        "gallery": options.gallery,
+        "probe": options.probe,
+        "probe_kind": kind,
+        "hits": hits,
+        "threshold": model.threshold,
+        "model": described(model),
+    }
+    return Outcome(data, ranking_lines(hits, "id"))
+
+
+def info(options):
+    """Tells what a gallery holds."""
+    version = _version(options.gallery)
+    return _outcome(options.gallery, Gallery.load(options.gallery, version, verify=options.check))
+
+
+def _version(folder):
+    with store.opened(folder) as manifest:
+        return manifest["model_version"]
+
+
+def _fill(gallery, model, options):
+    """Adds what the option `source` names; returns what was left out."""
+    source, left_out = options.source, []
+    if Path(source).suffix.lower() == ".npz":
+        arrays = sources.in_npz(source)
+        _check_version(source, model)
+        for modality in ("face", "voice"):
+            if modality in arrays:
+                rows = [f"{modality} {row}" for row in range(len(arrays[modality]))]
+                ids = arrays.get(f"{modality}_ids", rows)
+                getattr(gallery, f"add_{modality}")(ids, arrays[modality])
+        return left_out
+    listed = sources.in_folder(source) if Path(source).is_dir() else sources.in_csv(source)
+    for modality, media in listed.items():
+        if media:
+            ids, vectors, skipped = encoded(model, modality, media, options)
+            getattr(gallery, f"add_{modality}")(ids, vectors)
+            left_out += skipped
+    return left_out
+
+
+def _check_version(path, model):
+    """Raises ValueError if a file of embeddings says that another model made it."""
+    with np.load(path, allow_pickle=False) as archive:
+        version = str(archive["model_version"]) if "model_version" in archive else model.version
+    if version != model.version:
+        raise ValueError(
+            f"{path}: made by model version {version!r}, the model is version {model.version!r}; "
+            "embed the files again"
+        )
+
+
+def _outcome(folder, gallery, left_out=()):
+    data = {
+        "gallery": folder,
+        "num_faces": len(gallery.face_ids),
+        "num_voices": len(gallery.voice_ids),
+        "index": {name: shelf.index.kind for name, shelf in gallery.shelves.items()},
+        "embedding_dim": gallery.embedding_dim,
+        "model_version": gallery.version,
+    }
+    line = (
+        f"{folder}: {data['num_faces']} faces ({data['index']['face']}), {data['num_voices']} "
+        f"voices ({data['index']['voice']}), model version {gallery.version}"
+    )
+    return Outcome(data, [line], list(left_out))

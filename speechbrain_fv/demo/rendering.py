@@ -1,0 +1,41 @@
+"""Results and statements as HTML in which every text from outside stays text."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from speechbrain_fv.demo.statement import INTENDED_USE, error_statements, training_statement
+
+TEMPLATES = Path(__file__).with_name("templates")
+CSS = TEMPLATES / "page.css"
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+)
+
+
+def result_html(result, kind, threshold):
+    """Returns a `Result` as HTML; kind is what the candidates are, "face" or "voice"."""
+    return _render("result.html", result=result, kind=kind, threshold=threshold)
+
+
+def problem_html(error):
+    """Returns an error as HTML, its first letter capital."""
+    text = str(error)
+    return _render("problem.html", text=text[:1].upper() + text[1:])
+
+
+def about_html(config, version, limits):
+    """Returns error rates, intended use, data and handling of files as HTML."""
+    return _render(
+        "about.html",
+        errors=error_statements(config),
+        use=INTENDED_USE,
+        training=training_statement(config),
+        name=config["name"],
+        version=version,
+        limits=limits,
+    )
+
+
+def _render(template, **values):
+    return _ENVIRONMENT.get_template(template).render(**values)
