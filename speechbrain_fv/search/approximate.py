@@ -124,8 +124,8 @@ def build_index(kind, dim, count, take):
     Returns
     -------
     FaissIndex
-        The same for the same vectors, byte for byte: seen so with 1, 2 and 4 threads, though for
-        HNSW faiss promises it with one only.
+        The same for the same vectors, byte for byte; measured so with 1, 2 and 4 threads. What
+        several threads link in HNSW may in principle depend on which is first.
 
     Raises
     ------
