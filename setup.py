@@ -37,7 +37,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["speechbrain_fv", "speechbrain_fv.*"]),
-    package_data={"speechbrain_fv": ["*.html", "bundles/*.md"]},
+    package_data={"speechbrain_fv": ["*.html", "bundles/*.md", "demo/templates/*"]},
     install_requires=[
         "speechbrain>=1.1.2,<1.2",
         "torch>=2.11,<2.12",

@@ -3,11 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,7 +12,7 @@ from speechbrain_fv.bundles.bundle import load_bundle
 from speechbrain_fv.bundles.check import check_bundle
 from speechbrain_fv.bundles.export import NEEDED, export_bundle
 from speechbrain_fv.inference import FaceVoiceAssociation
-from tests.paths import HPARAMS, ROOT
+from tests.small_runs import DIM, train, write_corpus
 
 
 @pytest.fixture
@@ -77,24 +73,9 @@ def test_an_unfinished_training_is_not_exported(missing, media_run, tmp_path):
 
 
 def test_a_model_on_precomputed_vectors_is_exported_and_used(tmp_path):
-    rng = np.random.default_rng(0)
-    names = np.repeat([f"p{n:02}" for n in range(30)], 2)
-    clips = [f"c{n}" for n in range(60)]
-    vectors = {key: rng.normal(size=(60, 8)).astype(np.float32) for key in ("f", "v")}
-    np.savez(tmp_path / "vectors.npz", clip=clips, **vectors)
-    pd.DataFrame({"clip": clips, "identity": names}).to_csv(tmp_path / "clips.csv", index=False)
-    options = [
-        f"--corpus=!include:corpora/embeddings.yaml {{clips_csv: {tmp_path / 'clips.csv'}, "
-        f"embeddings: {tmp_path / 'vectors.npz'}, face_key: f, voice_key: v}}",
-        "--face=!include:face/embedding.yaml {input_dim: 8}",
-        "--voice=!include:voice/embedding.yaml {input_dim: 8}",
-        f"--output_folder={tmp_path / 'run'}",
-        *("--num_clusters=[2]", "--batch_size=16", "--steps_per_epoch=2", "--number_of_epochs=1"),
-        "--draw_figures=False",
-    ]
-    command = [sys.executable, ROOT / "recipes" / "train.py", HPARAMS / "bipcm_fst.yaml", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
+    options = ("--num_clusters=[2]", "--steps_per_epoch=2", "--number_of_epochs=1")
+    result = train(write_corpus(tmp_path, clips_each=2), tmp_path / "run", *options)
+    assert result.returncode == 0, result.stderr
     folder = tmp_path / "bundle"
     folder.mkdir()
     config = export_bundle(tmp_path / "run", folder, "owner/vectors")
@@ -105,8 +86,8 @@ def test_a_model_on_precomputed_vectors_is_exported_and_used(tmp_path):
     with pytest.raises(ValueError, match="precomputed vectors, not image files"):
         model.encode_face_files("a.jpg")
     with pytest.raises(ValueError, match="pass them to encode_voice first"):
-        model.verify(model.encode_face(torch.ones(1, 8)), torch.ones(1, 8))
-    with pytest.raises(ValueError, match="expected width 8, got 5"):
+        model.verify(model.encode_face(torch.ones(1, DIM)), torch.ones(1, DIM))
+    with pytest.raises(ValueError, match=f"expected width {DIM}, got 5"):
         model.encode_face(torch.ones(1, 5))
 
 

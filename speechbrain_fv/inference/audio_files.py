@@ -1,6 +1,6 @@
 """Any audio file -> mono samples at one rate, what was done to them told in notices.
 
-The length is read from the header and checked before anything is decoded, then again while it is.
+The length is read from the header and checked before anything is decoded.
 """
 
 import math
@@ -56,7 +56,7 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN
     sample_rate : int or None
         Rate of the samples in Hz; other rates are resampled, with a notice. None keeps the file's.
     max_seconds : float
-        Longest recording; checked in the header, then again while decoding.
+        Longest recording; the header tells how long it is.
     min_seconds : float
         Shortest recording.
 
@@ -68,8 +68,8 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN
     ------
     ValueError
         If the file is missing, no such audio or broken; if its length, rate or number of channels
-        is out of bounds; if samples are not finite, reach more than 8 times full scale, or are
-        silent: an RMS below -60 dB.
+        is out of bounds or not told; if samples are not finite, reach more than 8 times full
+        scale, or are silent: an RMS below -60 dB.
 
     Example
     -------
@@ -84,14 +84,11 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
             _check_header(path, file, max_seconds)
-            samples = _read_mono(path, file, max_seconds)
+            samples = _read_mono(file)
             rate, channels, notices = file.samplerate, file.channels, _early_end(file, samples)
     except (RuntimeError, OSError, TypeError) as error:  # TypeError: .raw files have no header
         what = unread_format(path, "voice") or f"no audio that can be read ({first_line(error)})"
-        raise ValueError(
-            f"{path}: {what}; "
-            f"convert it: ffmpeg -i {os.path.basename(path)} -ac 1 -ar 16000 voice.wav"
-        ) from error
+        raise ValueError(f"{path}: {what}; {_convert(path, sample_rate or 16000)}") from error
     _check_samples(path, samples, rate, channels, min_seconds)
     if channels > 1:
         notices.append(f"{channels} channels mixed down")
@@ -146,30 +143,36 @@ def _check_header(path, file, max_seconds):
         raise ValueError(
             f"{path}: {file.channels} channels, expected at most {MAX_CHANNELS}; mix it down"
         )
-    if file.frames < _UNKNOWN_FRAMES and file.frames > max_seconds * file.samplerate:
-        _refuse_length(path, f"{file.frames / file.samplerate:.1f} s", max_seconds)
+    if file.frames >= _UNKNOWN_FRAMES:
+        raise ValueError(f"{path}: a stream of unknown length; {_convert(path, file.samplerate)}")
+    if file.frames > max_seconds * file.samplerate:
+        raise ValueError(
+            f"{path}: {file.frames / file.samplerate:.1f} s, expected at most {max_seconds:g} s; "
+            "cut it shorter"
+        )
 
 
-def _refuse_length(path, length, max_seconds):
-    raise ValueError(f"{path}: {length}, expected at most {max_seconds:g} s; cut it shorter")
+def _convert(path, rate):
+    """The command that makes a file readable."""
+    return f"convert it: ffmpeg -i {os.path.basename(path)} -ac 1 -ar {rate} voice.wav"
 
 
-def _read_mono(path, file, max_seconds):
-    """The mean of the channels, shape (T,), decoded block by block: a header may lie."""
-    blocks, num_samples = [torch.zeros(0)], 0
+def _read_mono(file):
+    """The mean of the channels, shape (T,); of many channels only a block is in memory.
+
+    However much a file holds, no more is decoded than its header announces.
+    """
+    blocks = [torch.zeros(0)]
     while True:
         block = file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
         if not len(block):
             return torch.cat(blocks)
-        num_samples += len(block)
-        if num_samples > max_seconds * file.samplerate:
-            _refuse_length(path, "longer than its header says", max_seconds)
         blocks.append(torch.from_numpy(block).mean(dim=1))
 
 
 def _early_end(file, samples):
     """A notice when a file holds clearly less than its header announces, as a list."""
-    announced = file.frames if file.frames < _UNKNOWN_FRAMES else 0
+    announced = file.frames
     cut = re.search(r"(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info)
     if cut and 0 < int(cut[2]) < int(cut[1]) < 2**31 - 1:  # streams announce 2**31 - 1 or more
         announced = round(len(samples) * int(cut[1]) / int(cut[2]))

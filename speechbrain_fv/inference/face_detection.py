@@ -13,7 +13,8 @@ from torchvision.transforms.v2 import functional
 
 MARGIN = 1.26  # median over the face crops of AVSpeech, of which each shows one box
 MIN_PIXELS = 32  # as in the preparation
-MIN_SCORE = 0.5
+MIN_SCORE = 0.6
+CLEAR_GAIN = 0.2  # a face this much less certain than another comes behind it, however large
 SURE_SCORE = 0.915  # upright faces reach it in 87 of 100 photos, turned ones in 1 of 100
 TURN_GAIN = 0.015  # scores are whole hundredths: a turn must make a face more certain by two
 
@@ -93,7 +94,7 @@ class FaceDetector:
         self._detect = load_detector()
 
     def __call__(self, image):
-        """Returns the upright faces of an image, best first: by area of the box times score.
+        """Returns the upright faces of an image in the order of `best_first`.
 
         Arguments
         ---------
@@ -120,8 +121,7 @@ class FaceDetector:
         """Returns the face that a photo shows, cropped and upright.
 
         A photo whose face is not certain as it stands is turned by 90, 180 and 270 degrees; the
-        turn of the most certain face counts. Of several faces the first is taken: the largest in
-        area times score.
+        turn of the most certain face counts. Of several faces the first is taken.
 
         Arguments
         ---------
@@ -146,8 +146,9 @@ class FaceDetector:
         notices = []
         if turns:
             notices.append(f"photo turned by {_TURNS[turns]}: its face was not upright")
-        if len(faces) > 1:
-            notices.append(f"{len(faces)} faces found, the largest taken")
+        rivals = sum(face.score >= _certainty(faces) - CLEAR_GAIN for face in faces)
+        if rivals > 1:
+            notices.append(f"{rivals} faces found, the largest taken")
         image = torch.rot90(image, turns, (1, 2))
         return FoundFace(crop_face(image, faces[0], self.margin), faces[0], turns, notices)
 
@@ -171,7 +172,7 @@ class FaceDetector:
         found = found[nms(found[:, :4], found[:, 4], _MAX_OVERLAP)]
         faces = [Detection(tuple(row[:4]), round(row[4], 2)) for row in found.tolist()]
         faces = [face for face in faces if _crop_side(face, self.margin) >= self.min_pixels]
-        return sorted(faces, key=lambda face: face.area * face.score, reverse=True)
+        return best_first(faces)
 
     def _boxes(self, small, turns, scale):
         """Corners and scores, shape (N, 5), in a photo scaled by `scale`, then turned."""
@@ -182,6 +183,30 @@ class FaceDetector:
         left, top, width, height, percent = found.unbind(1)
         corners = torch.stack([left, top, left + width, top + height], dim=1) / scale
         return torch.cat([corners, percent[:, None] / 100], dim=1)[percent >= 100 * MIN_SCORE]
+
+
+def best_first(detections):
+    """Returns detections in order: the larger first, but uncertain ones behind all clear ones.
+
+    Clear is what comes within 0.2 of the highest score: a flower may look like a large face, but
+    not clearly.
+
+    Arguments
+    ---------
+    detections : sequence of Detection
+
+    Returns
+    -------
+    detections : list of Detection
+
+    Example
+    -------
+    >>> flower, face = Detection((0, 0, 9, 9), 0.6), Detection((20, 20, 24, 25), 0.9)
+    >>> best_first([flower, face]) == [face, flower]
+    True
+    """
+    clear = _certainty(detections) - CLEAR_GAIN
+    return sorted(detections, key=lambda face: (face.score >= clear, face.area), reverse=True)
 
 
 def crop_face(image, detection, margin=MARGIN):
