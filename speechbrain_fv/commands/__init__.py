@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from contextlib import redirect_stdout
 
 from speechbrain_fv.commands.arguments import make_parser
@@ -28,8 +30,7 @@ def main(argv=None):
     try:
         # Whatever a library prints, stdout holds the result alone.
         with redirect_stdout(sys.stderr), notices_shown(options.quiet):
-            module = importlib.import_module(f"speechbrain_fv.commands.{options.module}")
-            outcome = getattr(module, options.run)(options)
+            outcome = _function(options)(options)
         print_outcome(outcome, options.json, options.quiet)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -40,3 +41,21 @@ def main(argv=None):
         print(f"{options.name}: error:", " ".join(str(error).split()), file=sys.stderr)
         return MISTAKE
     return INCOMPLETE if outcome.left_out else DONE
+
+
+def _function(options):
+    """Returns the function of a command, for which torch and others are imported.
+
+    Importing them, some libraries turn an interrupt into an error of their own; here it ends the
+    process, which has begun nothing yet.
+    """
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    replaced = default and threading.current_thread() is threading.main_thread()
+    if replaced:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        module = importlib.import_module(f"speechbrain_fv.commands.{options.module}")
+        return getattr(module, options.run)
+    finally:
+        if replaced:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

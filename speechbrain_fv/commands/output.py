@@ -50,7 +50,7 @@ def print_outcome(outcome, as_json, quiet):
         print(json.dumps({**outcome.data, "left_out": left_out}, allow_nan=False, indent=2))
     else:
         for line in outcome.lines:
-            print(line)
+            print(line.encode("utf-8", "backslashreplace").decode())  # names in other encodings
     sys.stdout.flush()
 
 

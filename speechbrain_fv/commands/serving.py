@@ -4,6 +4,7 @@ import logging
 
 from speechbrain_fv.commands.loading import load_model
 from speechbrain_fv.demo.limits import Limits
+from speechbrain_fv.demo.server import check_serving
 from speechbrain_fv.demo.server import serve as serve_page
 from speechbrain_fv.inference.face_detection import FaceDetector
 
@@ -17,6 +18,7 @@ def serve(options):
         options.max_megapixels,
         options.keep_minutes,
     )
+    check_serving(options.host, options.port, limits)
     # What is logged of a file, its visitor sees on the page; nobody else need read its name.
     logging.getLogger("speechbrain_fv.inference").setLevel(logging.ERROR)
     serve_page(load_model(options), options.host, options.port, limits, _detector())

@@ -3,10 +3,12 @@
 import ipaddress
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 
 from speechbrain_fv.demo.limits import Limits, check_limits
 
@@ -38,13 +40,14 @@ def serve(model, host="127.0.0.1", port=7860, limits=None, detector=None):
         not installed.
     """
     limits = Limits() if limits is None else limits
-    check_limits(limits)
-    if not 0 < port < 65536:
-        raise ValueError(f"port: expected 1 to 65535, got {port}")
+    check_serving(host, port, limits)
     with tempfile.TemporaryDirectory(prefix="speechbrain-fv-") as folder, _terminable():
         # Gradio reads these while it is imported.
         os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)
-        page = _page(model, limits, detector)
+        from speechbrain_fv.demo.comparing import Comparer
+        from speechbrain_fv.demo.page import build_page
+
+        page = build_page(Comparer(model, limits, detector))
         try:
             address = _launch(page, host, port, limits)
             print(f"open {address} (Ctrl-C stops)", file=sys.stderr, flush=True)
@@ -57,16 +60,23 @@ def serve(model, host="127.0.0.1", port=7860, limits=None, detector=None):
             page.close(verbose=False)
 
 
-def _page(model, limits, detector):
+def check_serving(host, port, limits):
+    """Raises ValueError where `serve` would, whatever the model; takes no time."""
+    check_limits(limits)
+    if find_spec("gradio") is None:
+        raise ValueError("the page needs Gradio; pip install 'speechbrain-fv[demo]'")
+    if not 0 < port < 65536:
+        raise ValueError(f"port: expected 1 to 65535, got {port}")
     try:
-        from speechbrain_fv.demo.page import build_page
-    except ModuleNotFoundError as error:
+        with socket.create_server(
+            (host.strip("[]"), port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        ):
+            pass
+    except OSError as error:
         raise ValueError(
-            f"the page needs Gradio ({error}); pip install 'speechbrain-fv[demo]'"
+            f"port {port} of {host} cannot be used ({error.strerror or error}); choose another "
+            "--port"
         ) from error
-    from speechbrain_fv.demo.comparing import Comparer
-
-    return build_page(Comparer(model, limits, detector))
 
 
 def _launch(page, host, port, limits):
@@ -82,32 +92,27 @@ def _launch(page, host, port, limits):
     middleware = [Middleware(Guard, largest_upload=largest_upload)]
     if _is_loopback(host):  # a foreign name that points here would make its site this one's
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES))
-    try:
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            inbrowser=False,
-            show_error=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            enable_monitoring=False,
-            run_history=False,
-            footer_links=[],
-            max_file_size=limits.bytes,
-            theme=gradio.themes.Default(
-                primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-            ),
-            css=CSS.read_text(encoding="utf-8"),
-            app_kwargs={"middleware": middleware, "openapi_url": None},
-        )
-    except OSError as error:
-        raise ValueError(
-            f"port {port} of {host} cannot be used ({error}); choose another --port"
-        ) from error
+    _, address, _ = page.launch(
+        server_name=f"[{host.strip('[]')}]" if ":" in host else host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=limits.bytes,
+        theme=gradio.themes.Default(
+            primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+        ),
+        css=CSS.read_text(encoding="utf-8"),
+        app_kwargs={"middleware": middleware, "openapi_url": None},
+    )
     return address
 
 

