@@ -17,7 +17,7 @@ OPTIONS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # beeps
 ]
-SECONDS = 60
+SECONDS = 180
 
 
 def find_chromium():

@@ -4,8 +4,6 @@ The size is read from the header and checked before anything is decoded. JPEG is
 torchvision, as `ImageReader` does in training; Pillow reads the headers and all other formats.
 """
 
-import os
-
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -58,7 +56,9 @@ def read_image(path, max_pixels=MAX_PIXELS):
     file_format = _image_format(path, max_pixels)
     try:
         if file_format in _TORCHVISION_FORMATS:
-            image = decode_image(os.fspath(path), ImageReadMode.RGB, apply_exif_orientation=True)
+            # From bytes: torchvision takes no path that is not Unicode.
+            data = torch.from_numpy(np.fromfile(path, np.uint8))
+            image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
         else:
             image = _decode_with_pillow(path)
     except Exception as error:  # decoders raise errors of many kinds on broken files
