@@ -196,8 +196,9 @@ def test_arguments_out_of_range_are_refused(options, reason):
     ids=["float", "channels last", "batch"],
 )
 def test_images_of_another_form_are_refused(detector, image):
-    with pytest.raises(ValueError, match=r"image: expected uint8 of shape \(3, H, W\), got torch"):
-        detector(image)
+    for detect in (detector, detector.find):
+        with pytest.raises(ValueError, match=r"image: expected uint8 of shape \(3, H, W\), got t"):
+            detect(image)
 
 
 WITHOUT_EXTRA = """

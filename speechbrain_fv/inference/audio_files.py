@@ -6,6 +6,7 @@ The length is read from the header and checked before anything is decoded.
 import math
 import os
 import re
+import shlex
 from dataclasses import dataclass
 
 import soundfile
@@ -154,7 +155,8 @@ def _check_header(path, file, max_seconds):
 
 def _convert(path, rate):
     """The command that makes a file readable."""
-    return f"convert it: ffmpeg -i {os.path.basename(path)} -ac 1 -ar {rate} voice.wav"
+    name = shlex.quote(os.path.basename(path))
+    return f"convert it: ffmpeg -i {name} -ac 1 -ar {rate} voice.wav"
 
 
 def _read_mono(file):
@@ -162,12 +164,13 @@ def _read_mono(file):
 
     However much a file holds, no more is decoded than its header announces.
     """
-    blocks = [torch.zeros(0)]
+    samples, num_read = torch.empty(file.frames), 0
     while True:
         block = file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
         if not len(block):
-            return torch.cat(blocks)
-        blocks.append(torch.from_numpy(block).mean(dim=1))
+            return samples[:num_read]
+        samples[num_read : num_read + len(block)] = torch.from_numpy(block).mean(dim=1)
+        num_read += len(block)
 
 
 def _early_end(file, samples):
@@ -185,12 +188,12 @@ def _early_end(file, samples):
 def _check_samples(path, samples, rate, channels, min_seconds):
     if not len(samples):
         raise ValueError(f"{path}: no samples; record it again")
-    if not bool(samples.isfinite().all()):
+    peak = max(-samples.min().item(), samples.max().item())  # NaN if one sample is
+    if not math.isfinite(peak):
         raise ValueError(f"{path}: samples that are not finite; record or convert it again")
-    peak = float(samples.abs().max())
     if peak > MAX_PEAK:
         raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
-    power = float(samples.double().square().mean())
+    power = float(samples.square().mean(dtype=torch.float64))
     level = 10 * math.log10(power) if power else -math.inf
     if level < MIN_LEVEL_DB:
         heard = f"{level:.1f} dB" if power else "all samples are 0"

@@ -110,11 +110,6 @@ class FaceDetector:
         ValueError
             If the image is of another shape or type.
         """
-        if image.ndim != 3 or len(image) != 3 or image.dtype != torch.uint8:
-            raise ValueError(
-                f"image: expected uint8 of shape (3, H, W), got {image.dtype} of shape "
-                f"{tuple(image.shape)}"
-            )
         return self._faces(_scaled(image), turns=0)
 
     def find(self, image):
@@ -135,7 +130,7 @@ class FaceDetector:
         Raises
         ------
         ValueError
-            If there is no face.
+            If there is no face, or the image is of another shape or type.
         """
         turns, faces = self._best_turn(image)
         if not faces:
@@ -259,6 +254,11 @@ def load_detector():
 
 def _scaled(image):
     """The photo at each size that the detector looks at, with the scale: (image, float) pairs."""
+    if image.ndim != 3 or len(image) != 3 or image.dtype != torch.uint8:
+        raise ValueError(
+            f"image: expected uint8 of shape (3, H, W), got {image.dtype} of shape "
+            f"{tuple(image.shape)}"
+        )
     longest = max(image.shape[1:])
     close, far = _SIZES
     scales = [close / longest]
@@ -266,7 +266,7 @@ def _scaled(image):
         scales.append(min(1.0, far / longest))
     shapes = [[max(1, round(scale * side)) for side in image.shape[1:]] for scale in scales]
     return [
-        (functional.resize(image, shape, antialias=True), scale)
+        (functional.resize(image, shape, antialias=True).cpu(), scale)
         for shape, scale in zip(shapes, scales, strict=True)
     ]
 
