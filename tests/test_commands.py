@@ -122,12 +122,14 @@ def test_files_that_are_left_out_make_exit_code_1(fv, people, broken):
 
 
 def test_names_that_are_no_unicode_are_printed_escaped(fv, people, tmp_path):
-    odd = tmp_path / "b\udcf6b.jpg"  # as Linux gives a name in Latin-1
-    odd.write_bytes((people / "bob/1.jpg").read_bytes())
+    odd = write_face(tmp_path / "b\udcf6b.png")  # as Linux gives a name in Latin-1
     code, out, _ = fv("match", people / "ann/1.wav", odd)
-    assert code == 0 and r"b\udcf6b.jpg" in out
+    assert code == 0 and r"b\udcf6b.png" in out
     code, out, _ = fv("match", people / "ann/1.wav", odd, "--json")
     assert code == 0 and json.loads(out)["ranking"][0]["file"] == str(odd)
+    odd.write_text("no picture")
+    code, _, err = fv("match", people / "ann/1.wav", odd)
+    assert code == 2 and r"b\udcf6b.png: " in err and len(err.splitlines()) == 1
 
 
 def test_conversions_are_noted_on_stderr_only(fv, people, tmp_path):

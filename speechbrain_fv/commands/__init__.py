@@ -8,7 +8,7 @@ import threading
 from contextlib import redirect_stdout
 
 from speechbrain_fv.commands.arguments import make_parser
-from speechbrain_fv.commands.output import notices_shown, print_outcome
+from speechbrain_fv.commands.output import notices_shown, print_outcome, printable
 
 DONE, INCOMPLETE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,7 +38,7 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INCOMPLETE if outcome.left_out else DONE
     except (ValueError, OSError) as error:
-        print(f"{options.name}: error:", " ".join(str(error).split()), file=sys.stderr)
+        print(f"{options.name}: error:", printable(" ".join(str(error).split())), file=sys.stderr)
         return MISTAKE
     return INCOMPLETE if outcome.left_out else DONE
 

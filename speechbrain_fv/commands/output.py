@@ -44,14 +44,19 @@ def print_outcome(outcome, as_json, quiet):
     """Writes the result to stdout, and to stderr what was left out."""
     for file, reason in () if quiet else outcome.left_out:
         named = reason if file in reason else f"{file}: {reason}"
-        print("left out:", " ".join(named.split()), file=sys.stderr)
+        print("left out:", printable(" ".join(named.split())), file=sys.stderr)
     if as_json:
         left_out = [{"file": file, "reason": reason} for file, reason in outcome.left_out]
         print(json.dumps({**outcome.data, "left_out": left_out}, allow_nan=False, indent=2))
     else:
         for line in outcome.lines:
-            print(line.encode("utf-8", "backslashreplace").decode())  # names in other encodings
+            print(printable(line))
     sys.stdout.flush()
+
+
+def printable(text):
+    """Returns text in which bytes that are no Unicode, as in some file names, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def ranking_lines(rows, name):
