@@ -39,7 +39,7 @@ class ImageReader:
     def __init__(self, image_size, resize):
         if resize < image_size:
             raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
-        self.image_size = image_size
+        self.image_size, self.resize = image_size, resize
         resized = v2.Resize(resize, antialias=True)
         normalised = [
             v2.ToDtype(torch.float32, scale=True),

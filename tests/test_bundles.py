@@ -160,6 +160,20 @@ def test_a_configuration_that_is_none_is_one_error(text, copied):
         load_bundle(copied)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "size"),
+    [
+        ("resize: 36", "resize: 100000", "resize"),
+        ("image_size: 32", "image_size: 0", "image_size"),
+        ("clip_seconds: 0.5", "clip_seconds: 999999.0", "num_samples"),
+    ],
+)
+def test_readers_that_would_fill_the_memory_are_refused(old, new, size, copied):
+    edit(copied / "hyperparams.yaml", old, new)
+    with pytest.raises(ValueError, match=f"_reader: expected {size} from 1 to"):
+        load_bundle(copied)
+
+
 @pytest.mark.parametrize("old", ["voice_encoder: *", "face_reader: !new"])
 def test_a_part_that_is_missing_is_named(old, copied):
     edit(copied / "hyperparams.yaml", old, f"other_{old}")

@@ -19,9 +19,13 @@ from speechbrain_fv.bundles.layout import (
 )
 from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
 from speechbrain_fv.bundles.weights import check_weights, load_weights
+from speechbrain_fv.readers import ImageReader, SpeechReader
 
 MODULES = ("face_encoder", "voice_encoder", "cmwr")
 READERS = ("face_reader", "voice_reader")
+MAX_SIZES = {"image_size": 2048, "resize": 4096, "num_samples": 10**7, "sample_rate": 10**6}
+"""Of the readers: pixels, samples, Hz; more would fill the memory with a single clip."""
+
 FORMAT = 1
 
 
@@ -194,6 +198,9 @@ def _readers(hparams, config, path):
         if kind != "vector"
     ]
     for name in names:
-        if name not in hparams:
-            raise ValueError(f"{path}: {name} is missing")
+        if not isinstance(hparams.get(name), ImageReader | SpeechReader):
+            raise ValueError(f"{path}: {name}: expected a reader, got {hparams.get(name)!r}"[:500])
+        for size, most in MAX_SIZES.items():
+            if not 0 < getattr(hparams[name], size, 1) <= most:
+                raise ValueError(f"{path}: {name}: expected {size} from 1 to {most}")
     return {name: hparams[name] for name in names}
