@@ -39,6 +39,11 @@ def chromium():
             browser.close()
 
 
+def hear_interrupts():
+    """To be called in a child: a suite started in the background has it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Server:
     """The command `speechbrain-fv serve` in a process of its own.
 
@@ -62,6 +67,7 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
+            preexec_fn=hear_interrupts,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)},
         )
         self.printed = []

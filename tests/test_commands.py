@@ -15,6 +15,7 @@ from speechbrain_fv.commands.arguments import make_parser
 from speechbrain_fv.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.search import Gallery
+from tests.browser import hear_interrupts
 from tests.media import write_face, write_voice
 from tests.processes import printed_by
 
@@ -316,7 +317,9 @@ def test_a_reader_that_has_enough_and_an_interrupt_make_no_traceback(bundle_fold
     pair = str(people / "ann/1.jpg"), str(people / "ann/1.wav")
     command = [*COMMAND, "verify", *pair, f"--model={bundle_folder}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    closed, interrupted = (subprocess.Popen(command, **pipes) for _ in range(2))
+    closed, interrupted = (
+        subprocess.Popen(command, preexec_fn=hear_interrupts, **pipes) for _ in range(2)
+    )
     closed.stdout.close()
     with pytest.raises(subprocess.TimeoutExpired):
         interrupted.wait(2)  # Python itself has started
