@@ -18,7 +18,7 @@ import yaml
 MAX_CHARACTERS = 200_000
 """Longest YAML that is read."""
 
-MAX_NUMBER = 10**6
+MAX_NUMBER = 10**5
 """Largest number: more would be a size that no model has."""
 
 PACKAGES = (
