@@ -13,12 +13,12 @@ IVF_UNTIL = 10_000_000
 def choose_kind(count, kind="auto"):
     """Returns the kind of index for some vectors: the asked one, or by their number.
 
-    The rule compares all vectors up to 4 M: that is exact, and at K = 256 takes 85 ms of CPU time
-    a query and 1 GiB per million. Up to 10 M it takes inverted lists (IVF), whose queries grow
-    with the square root of the number; beyond, HNSW, whose queries hardly grow, for a slower build
-    and a third more memory. The limit of exact search is late on purpose: a voice lies far from
-    every face, and there the others miss many of the best. `recipes/benchmark.py search` measures
-    all three.
+    The rule compares all vectors up to 4 M: that is exact, and at K = 256 takes 88 ms of CPU time
+    a query and 1 GiB per million. Up to 10 M it takes inverted lists (IVF), whose queries take
+    three times as long for ten times as many; beyond, HNSW, where they take twice as long, for a
+    quarter more memory, and where removing means building again. The limit of exact search is
+    late on purpose: a voice lies far from every face, and there the others miss many of the best.
+    `recipes/benchmark.py search` measures all three.
 
     Example
     -------
