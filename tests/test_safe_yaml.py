@@ -86,6 +86,8 @@ HOSTILE = {
     "pretrained": "!apply:timm.create_model {{model_name: resnet10t, pretrained: true}}",
     "by name": "!apply:timm.create_model [resnet10t, true]",
     "checkpoint": "!apply:speechbrain_fv.encoders.timm_network {{model: resnet10t, checkpoint: x}}",
+    "__main__": "!new:speechbrain_fv.commands.__main__.Encoder {{}}",
+    "CTCDecoder": "!new:torchaudio.models.decoder.CTCDecoder {{}}",
     "EmbeddingReader": "!new:speechbrain_fv.readers.EmbeddingReader {{path: x}}",
     "10000000000": "!new:torch.nn.Linear {{in_features: 10000000000, out_features: 1}}",
     "inf": ".inf",

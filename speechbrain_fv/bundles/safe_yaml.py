@@ -25,7 +25,8 @@ PACKAGES = (
     "speechbrain.lobes",
     "speechbrain.nnet",
     "speechbrain.processing",
-    "speechbrain_fv",
+    "speechbrain_fv.cmwr",
+    "speechbrain_fv.encoders",
     "torch.nn",
     "torchaudio.models",
     "torchaudio.transforms",
@@ -198,7 +199,7 @@ def _target(call, path):
     module, _, attribute = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # an optional package may be missing in any way
         raise ValueError(f"{call}{path} cannot be found ({error})") from error
     if call != "!apply:" and path not in READERS and not _is_module_of_ours(found):
         raise ValueError(f"{call}{path} is no torch module defined in {', '.join(PACKAGES)}")
