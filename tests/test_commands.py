@@ -133,6 +133,15 @@ def test_names_that_are_no_unicode_are_printed_escaped(fv, people, tmp_path):
     assert code == 2 and r"b\udcf6b.png: " in err and len(err.splitlines()) == 1
 
 
+def test_names_with_line_ends_stay_in_their_line(fv, people, tmp_path):
+    """A name could add lines to a ranking, and send commands to the terminal."""
+    odd = write_face(tmp_path / "a\nb\x1b[2J.png")
+    code, out, _ = fv("match", people / "ann/1.wav", odd)
+    assert code == 0 and r"a\nb\x1b[2J.png" in out and len(out.splitlines()) == 2
+    code, out, _ = fv("match", people / "ann/1.wav", odd, "--json")
+    assert json.loads(out)["ranking"][0]["file"] == str(odd)
+
+
 def test_conversions_are_noted_on_stderr_only(fv, people, tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, (12000, 2))
     soundfile.write(tmp_path / "phone.ogg", samples, 8000)
@@ -264,7 +273,11 @@ def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):
         (("embed", "{people}/nothing", "--output=e.npz"), "nothing: not found"),
         (("search", "query", "{people}", "{people}/ann/1.jpg"), "no gallery is there"),
         (("search", "query", "{people}", "{people}/ann/1.jpg", "-k=0"), "above 0, got '0'"),
+        (("search", "query", "{people}", "{people}/ann/1.jpg", "-k=²"), "above 0, got '²'"),
         (("search", "build", "g", "{people}/ann/1.jpg"), "1.jpg"),
+        (("search", "build", "{people}/notes.txt", "{people}"), "a file, expected the name of a"),
+        (("embed", "{people}", "--output={people}"), "a folder, expected the name of a file"),
+        (("embed", "{people}", "--output=e.npz/"), "a folder, expected the name of a file"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(fv, people, arguments, message):

@@ -220,6 +220,113 @@ def test_pairs_and_directions_are_checked(model, files):
         model.verify(torch.full((1, model.embedding_dim), float("nan")), waveforms(1))
 
 
+def test_nothing_is_embedded_only_by_mistake(model):
+    """An empty list gave an empty result, and so did a batch size of 0, whatever the images."""
+    with pytest.raises(ValueError, match="at least one, got an empty list"):
+        model.encode_face([])
+    for candidates in ([], torch.empty(0, model.embedding_dim)):
+        with pytest.raises(ValueError, match="at least one candidate"):
+            model.match(waveforms()[0], candidates)
+    for batch_size in (0, -1, 1.5, None, True):
+        with pytest.raises(ValueError, match="batch_size: expected a whole number above 0"):
+            model.encode_face(images(), batch_size)
+
+
+@pytest.mark.parametrize(
+    ("wavs", "message"),
+    [
+        (torch.randn(20000, 2), r"clip 0 is shorter than 0.05 s.*the shape is \(20000, 2\)"),
+        (32767 * waveforms().clamp(-1, 1).round(decimals=2), "clip 0 exceeds 8"),
+        (1e-5 * waveforms(), "clip 0 is silent, below -60 dB"),
+        (None, "tensor of floats.*NoneType"),
+        ("voice.wav", "str; encode_voice_files"),
+    ],
+)
+def test_what_is_no_waveform_is_not_taken_for_one(model, wavs, message):
+    """(samples, channels) gave an embedding per sample, integers stored as floats an embedding."""
+    with pytest.raises(ValueError, match=message):
+        model.encode_voice(wavs)
+
+
+def test_arrays_and_lists_are_embeddings_too(model):
+    """An array of embeddings was taken for waveforms of K samples, and encoded once more."""
+    face, voice = model.encode_face(images()), model.encode_voice(waveforms())
+    expected, ranking = model.verify(face, voice), model.match(face[0], voice)
+    for given in (lambda vectors: vectors.numpy(), list, lambda vectors: list(vectors.numpy())):
+        assert torch.equal(model.verify(given(face), given(voice)).score, expected.score)
+        assert torch.equal(model.match(face[0], given(voice)).indices, ranking.indices)
+    assert model.match(waveforms()[0].numpy(), face).indices.shape == (5,)
+    for given, message in (
+        (face.long(), "floats, got torch.int64"),
+        (0 * face, "zero and has no direction"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.verify(given, voice)
+    for given in (None, "voice.wav"):
+        with pytest.raises(ValueError, match="match_files|at least one"):
+            model.match(given, face)
+
+
+def test_scores_stand_any_length_and_autocasting(model):
+    """Cosines of embeddings times 1e30 were 0; under autocast rankings had three digits."""
+    face, voice = model.encode_face(images()), model.encode_voice(waveforms())
+    score, ranking = model.verify(face, voice).score, model.match(face, voice)
+    reference = torch.nn.functional.cosine_similarity(face.double(), voice.double()).float()
+    torch.testing.assert_close(score, reference, rtol=0, atol=1e-6)
+    for scale in (1e-30, 1e30):
+        torch.testing.assert_close(model.verify(scale * face, voice).score, score)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.match(face, voice).scores, ranking.scores)
+
+
+def test_paths_that_are_none_are_refused(model, files):
+    for paths in (None, 5, [None], b"face.jpg", images()):
+        with pytest.raises(ValueError, match="expected the path of a file, got"):
+            model.encode_face_files(paths)
+    with pytest.raises(ValueError, match="expected the path of a file, got list"):
+        model.match_files([files[0][0]], files[1])
+
+
+def test_a_recording_that_is_silent_where_the_model_listens_is_told(model, tmp_path, caplog):
+    """Speech, a long pause, speech: the middle, which alone is heard, gave an embedding of
+    nothing, without a word."""
+    voice, pause = waveforms(1, 20000)[0].numpy(), np.zeros(160000, np.float32)
+    soundfile.write(tmp_path / "pause.wav", np.concatenate([voice, pause, voice]), 16000)
+    soundfile.write(tmp_path / "voice.wav", voice, 16000)
+    caplog.set_level(logging.WARNING, "speechbrain_fv")
+    model.encode_voice_files([tmp_path / "pause.wav", tmp_path / "voice.wav"])
+    assert [r.getMessage()[:23] for r in caplog.records if "silent" in r.msg % r.args] == [
+        "1 of 2 files: the middl"
+    ]
+
+
+def test_the_callers_defaults_of_torch_are_theirs(bundle_folder, model):
+    """On another default device loading and voices failed; float64 failed in SpeechBrain."""
+    face, voice = model.encode_face(images()), model.encode_voice(waveforms())
+    pixels, wavs = images(), waveforms()
+    with torch.device("meta"):  # where no value can be read
+        other = FaceVoiceAssociation.from_hparams(bundle_folder)
+        assert torch.equal(other.encode_face(pixels), face)
+        assert torch.equal(other.encode_voice(wavs), voice)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for call in (
+            lambda: FaceVoiceAssociation.from_hparams(bundle_folder),
+            lambda: model.encode_voice(wavs),
+        ):
+            with pytest.raises(ValueError, match="default type is torch.float64"):
+                call()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_device_follows_the_weights(bundle_folder):
+    options = {"device": torch.device("cpu")}  # SpeechBrain takes text only
+    model = FaceVoiceAssociation.from_hparams(bundle_folder, run_opts=options)
+    assert model.device == "cpu"
+    assert model.to("meta").device == "meta"
+
+
 def test_a_device_that_is_not_there_is_one_error(bundle_folder):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

@@ -351,6 +351,20 @@ def test_a_long_recording_is_refused_from_its_header(tmp_path, name, monkeypatch
         read_audio(tmp_path / name, max_seconds=10)
 
 
+def test_half_an_hour_is_read_and_a_gigabyte_is_not(tmp_path, monkeypatch):
+    """Ten minutes were the limit, for talks and interviews too."""
+    soundfile.write(tmp_path / "talk.flac", np.tile(tone(seconds=60), (30, 1)), 16000)
+    assert len(read_audio(tmp_path / "talk.flac").samples) == 1800 * 16000
+    path = tmp_path / "bomb.flac"
+    soundfile.write(path, tone(rate=96000), 96000)
+    data = bytearray(path.read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0]) + (2**28 + 96000).to_bytes(4, "big")
+    path.write_bytes(data)
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match=r"2797.2 s, expected at most 2796.2 s"):
+        read_audio(path)
+
+
 def test_a_flac_that_hides_its_length_is_refused(tmp_path):
     """Streamed files announce no length: bytes 18 to 25 of a FLAC, their last 36 bits."""
     path = tmp_path / "stream.flac"

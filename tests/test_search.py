@@ -149,6 +149,8 @@ def test_unusable_queries_are_refused(query, k, message):
         (["x", ""], np.ones((2, 8)), "text that is not empty, got ''"),
         (["x", 3], np.ones((2, 8)), "text that is not empty, got 3"),
         (["x", "\udcff"], np.ones((2, 8)), "is no Unicode text"),
+        (3, np.ones((1, 8)), "text that is not empty, got 3"),
+        (None, np.ones((1, 8)), "text that is not empty, got None"),
         (["x"], np.ones((2, 8)), "received 1 ids and 2 embeddings"),
         (["x"], np.ones((1, 9)), r"expected numbers of shape \(N, 8\)"),
         (["x", "y"], np.array([[1.0] * 8, [0.0] * 8]), "vector of id 'y' is zero"),
@@ -168,6 +170,9 @@ def test_ids_are_unique_within_a_modality_and_removed_from_both():
     gallery = Gallery.from_embeddings(VERSION, people(3), people(2), ["a", "b", "c"], ["a", "d"])
     with pytest.raises(ValueError, match="1 of 2 ids are not in the gallery, the first is 'e'"):
         gallery.remove(["a", "e"])
+    for ids in (3, None, [["a"]]):
+        with pytest.raises(ValueError, match="expected text that is not empty, got"):
+            gallery.remove(ids)
     assert len(gallery) == 5 and "a" in gallery
     gallery.remove(["a", "a"])
     assert "a" not in gallery and (gallery.face_ids, gallery.voice_ids) == (["b", "c"], ["d"])

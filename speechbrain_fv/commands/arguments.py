@@ -193,6 +193,6 @@ def _add_skip(add):
 
 
 def _count(text):
-    if not text.isdigit() or not int(text):
+    if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)

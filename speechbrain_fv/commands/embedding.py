@@ -1,5 +1,6 @@
 """`embed`: the embeddings of files, in a file."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from speechbrain_fv.search import sources
 
 def embed(options):
     """Writes embeddings, ids and where they are known identities to an .npz."""
+    if options.output.endswith(os.sep) or Path(options.output).is_dir():
+        raise ValueError(f"{options.output}: a folder, expected the name of a file for --output")
     files, identities = _listed(options.sources)
     model = load_model(options)
     arrays, left_out = {"model_version": np.array(model.version)}, []

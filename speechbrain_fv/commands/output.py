@@ -2,9 +2,19 @@
 
 import json
 import logging
+import re
 import sys
 from contextlib import contextmanager
 from typing import NamedTuple
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class _Note(logging.Formatter):
+    """A notice in one line."""
+
+    def format(self, record):
+        return f"note: {printable(record.getMessage())}"
 
 
 class Outcome(NamedTuple):
@@ -29,7 +39,7 @@ def notices_shown(quiet):
     logger = logging.getLogger("speechbrain_fv")
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.ERROR if quiet else logging.WARNING)
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setFormatter(_Note())
     before = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False
@@ -55,8 +65,17 @@ def print_outcome(outcome, as_json, quiet):
 
 
 def printable(text):
-    """Returns text in which bytes that are no Unicode, as in some file names, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Returns text of one line: what a file name or an id may hold besides letters is escaped.
+
+    That is bytes that are no Unicode, line ends, and what a terminal takes for a command.
+
+    Example
+    -------
+    >>> printable("1. a\\nb.jpg \\x1b[2J")
+    '1. a\\\\nb.jpg \\\\x1b[2J'
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def ranking_lines(rows, name):
@@ -77,7 +96,7 @@ def ranking_lines(rows, name):
     cells = [["", "score", "probability"]]
     for row in rows:
         numbers = f"{row['score']:.3f}", f"{100 * row['probability']:.0f} %"
-        cells.append([f"{row['rank']}. {row[name]}", *numbers])
+        cells.append([printable(f"{row['rank']}. {row[name]}"), *numbers])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         f"{first:<{widths[0]}}  {score:>{widths[1]}}  {probability:>{widths[2]}}"

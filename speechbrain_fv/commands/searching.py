@@ -9,12 +9,19 @@ from speechbrain_fv.commands.loading import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.search import Gallery, sources, store
+from speechbrain_fv.search.approximate import import_faiss
 
 
 def build(options):
     """Makes a gallery of a folder, a CSV or a file of embeddings."""
     if Path(options.gallery, store.MANIFEST).exists() and not options.replace:
         raise ValueError(f"{options.gallery}: there is a gallery; pass --replace, or add to it")
+    if Path(options.gallery).is_file():
+        raise ValueError(
+            f"{options.gallery}: a file, expected the name of a folder for the gallery"
+        )
+    if options.kind in ("ivf", "hnsw"):
+        import_faiss()  # its absence is told before hours of encoding, not after
     model = load_model(options)
     gallery = Gallery(model, kind=options.kind)
     left_out = _fill(gallery, model, options)

@@ -3,7 +3,6 @@
 import itertools
 
 import torch
-from PIL import Image
 from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_fv.bundles.bundle import MODULES, load_bundle
@@ -11,7 +10,7 @@ from speechbrain_fv.bundles.hub import fetch
 from speechbrain_fv.evaluation import check_device
 from speechbrain_fv.inference import inputs, loading
 from speechbrain_fv.inference.media_files import media_kind
-from speechbrain_fv.inference.results import Ranking, Verification
+from speechbrain_fv.inference.results import Ranking, Verification, unit
 
 BATCH_SIZE = 64
 
@@ -91,8 +90,12 @@ class FaceVoiceAssociation(Pretrained):
         """
         if run_opts and run_opts.get("device"):
             check_device(run_opts.get("device"))
+            run_opts = {**run_opts, "device": str(run_opts["device"])}
+        inputs.check_default_dtype()
         folder = fetch(source, savedir=savedir, revision=revision, token=token)
-        return cls(load_bundle(folder, trust_remote_code), run_opts, freeze_params)
+        with torch.device("cpu"):  # whatever the caller's default is; the options move it then
+            bundle = load_bundle(folder, trust_remote_code)
+        return cls(bundle, run_opts, freeze_params)
 
     def encode_face(self, images, batch_size=BATCH_SIZE):
         """Returns face embeddings f*.
@@ -126,7 +129,7 @@ class FaceVoiceAssociation(Pretrained):
 
         Arguments
         ---------
-        wavs : torch.Tensor of shape (B, samples) or (samples,)
+        wavs : torch.Tensor or array of shape (B, samples) or (samples,)
             Mono speech at the model's `sample_rate`, in [-1, 1]. For a model on precomputed
             vectors: vectors (B, D) or (D,).
         wav_lens : torch.Tensor of shape (B,), optional
@@ -141,10 +144,12 @@ class FaceVoiceAssociation(Pretrained):
         Raises
         ------
         ValueError
-            If shape, type or range are others, or a clip is empty, silent or not finite.
+            If shape, type or range are others, or a clip is shorter than 0.05 s, silent (below
+            -60 dB) or not finite.
         """
         if self.config["voice_input"] == "vector":
             return self._embed("voice", inputs.vectors("voice", wavs), batch_size)
+        inputs.check_default_dtype()
         windows = inputs.windows(wavs, wav_lens, self.readers["voice_reader"])
         return self._embed("voice", windows, batch_size)
 
@@ -165,13 +170,14 @@ class FaceVoiceAssociation(Pretrained):
         ValueError
             As `encode_face` and `encode_voice`; or if there are more of one than of the other.
         """
+        face, voice = (inputs.gathered(given, self.embedding_dim) for given in (face, voice))
         faces, voices = self._embeddings(face, "face"), self._embeddings(voice, "voice")
         if len(faces) != len(voices):
             raise ValueError(
                 f"verify: expected as many faces as voices, got {len(faces)} and {len(voices)}; "
                 "match compares one with many"
             )
-        score = torch.nn.functional.cosine_similarity(faces, voices)
+        score = (unit(faces) * unit(voices)).sum(dim=1).float().to(self.device)
         return Verification(score, self.calibration.probability(score), score >= self.threshold)
 
     def match(self, probe, candidates):
@@ -192,10 +198,15 @@ class FaceVoiceAssociation(Pretrained):
         Raises
         ------
         ValueError
-            If probe and candidates are both faces or both voices; or as `encode_face` and
-            `encode_voice`.
+            If there is no candidate, or probe and candidates are both faces or both voices; or as
+            `encode_face` and `encode_voice`.
         """
-        kinds = self._kind(probe), self._kind(candidates)
+        probe, candidates = (
+            inputs.gathered(given, self.embedding_dim) for given in (probe, candidates)
+        )
+        if not len(candidates):
+            raise ValueError("match: expected at least one candidate, got none")
+        kinds = tuple(inputs.kind(given, self.embedding_dim) for given in (probe, candidates))
         if kinds[0] and kinds[0] == kinds[1]:
             raise ValueError(
                 f"match: expected a face and voices, or a voice and faces, got a {kinds[0]} and "
@@ -204,8 +215,7 @@ class FaceVoiceAssociation(Pretrained):
         other = {"face": "voice", "voice": "face"}
         probes = self._embeddings(probe, kinds[0] or other.get(kinds[1], "face"))
         gallery = self._embeddings(candidates, kinds[1] or other.get(kinds[0], "voice"))
-        unit = torch.nn.functional.normalize
-        scores = unit(probes, dim=1) @ unit(gallery, dim=1).T
+        scores = (unit(probes) @ unit(gallery).T).float().to(self.device)
         scores, indices = scores.sort(dim=1, descending=True, stable=True)
         if inputs.is_single(probe):
             scores, indices = scores[0], indices[0]
@@ -246,8 +256,8 @@ class FaceVoiceAssociation(Pretrained):
         Arguments
         ---------
         paths : path or list of paths
-            Audio of any rate and number of channels that soundfile reads; it is resampled and
-            mixed down with a notice in the log.
+            Audio of any rate and number of channels that soundfile reads, of 1 s to 1 h; it is
+            resampled and mixed down with a notice in the log. The middle `clip_seconds` count.
         remove_silence : bool, optional
             Whether to keep only the speech that silero-vad finds; by default as in training.
         batch_size, skipped
@@ -265,6 +275,7 @@ class FaceVoiceAssociation(Pretrained):
         self._needs("voice_input", "speech", "audio files")
         if remove_silence is None:
             remove_silence = self.config["remove_silence"]
+        inputs.check_default_dtype()
         load = loading.voice_loader(self.readers["voice_reader"], remove_silence)
         return self._embed("voice", loading.load_all(paths, load, skipped), batch_size)
 
@@ -311,6 +322,12 @@ class FaceVoiceAssociation(Pretrained):
             self.encode_face_files(candidates, detect_faces),
         )
 
+    def _apply(self, fn, recurse=True):
+        """Moves the weights, as `to` and `cuda` ask for, and `device` with them."""
+        super()._apply(fn, recurse)
+        self.device = str(next(self.parameters()).device)
+        return self
+
     def forward(self, face, voice):
         """Returns `verify`."""
         return self.verify(face, voice)
@@ -324,36 +341,22 @@ class FaceVoiceAssociation(Pretrained):
 
     def _embed(self, modality, prepared, batch_size):
         """Returns the embeddings of prepared inputs of equal shapes: a tensor, or an iterable."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size: expected a whole number above 0, got {batch_size!r}")
         encoder = self.mods[f"{modality}_encoder"]
         parts, prepared = [torch.empty(0, self.embedding_dim, device=self.device)], iter(prepared)
         while batch := list(itertools.islice(prepared, batch_size)):
             batch = torch.stack(batch).to(self.device)
             lens = (torch.ones(len(batch), device=self.device),) if modality == "voice" else ()
-            with self.inference_ctx:
+            # What SpeechBrain's features make on the way belongs on this device too.
+            with self.inference_ctx, torch.device(self.device):
                 parts.append(self.mods.cmwr(encoder(batch, *lens)).float())
         return torch.cat(parts)
 
-    def _kind(self, given):
-        """Returns "face" or "voice" for what an encoder takes, None for embeddings."""
-        if isinstance(given, list | tuple | Image.Image) or given.ndim > 2:
-            return "face"
-        return None if self._are_embeddings(given) else "voice"
-
-    def _are_embeddings(self, given):
-        """Whether something is embeddings: no waveform is so short, and vectors must be encoded."""
-        return (
-            isinstance(given, torch.Tensor)
-            and given.ndim in (1, 2)
-            and given.shape[-1] == self.embedding_dim
-        )
-
     def _embeddings(self, given, modality):
         """Returns embeddings (B, K) of what may already be such."""
-        if self._are_embeddings(given):
-            embeddings = torch.atleast_2d(given).to(self.device).float()
-            if not embeddings.isfinite().all():
-                raise ValueError(f"{modality}: an embedding holds NaN or infinity")
-            return embeddings
+        if inputs.are_embeddings(given, self.embedding_dim):
+            return inputs.checked_embeddings(modality, given, self.device)
         if self.config[f"{modality}_input"] == "vector":
             raise ValueError(
                 f"{modality}: expected embeddings of width {self.embedding_dim}; this model takes "

@@ -16,7 +16,8 @@ from speechbrain_fv.corpora.media_facts import find_speech
 from speechbrain_fv.inference.file_checks import check_file, first_line, unread_format
 from speechbrain_fv.readers import resample
 
-MAX_SECONDS = 600.0
+MAX_SECONDS = 3600.0
+MAX_SAMPLES = 2**28  # of one channel, 1 GiB decoded
 MIN_SECONDS = 1.0  # as in the preparation
 MIN_LEVEL_DB = -60.0  # RMS below full scale, as in the preparation
 MAX_PEAK = 8.0  # full scale is 1; integers stored as floats reach 127 or more
@@ -57,7 +58,8 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN
     sample_rate : int or None
         Rate of the samples in Hz; other rates are resampled, with a notice. None keeps the file's.
     max_seconds : float
-        Longest recording; the header tells how long it is.
+        Longest recording; the header tells how long it is. At more than 74 kHz less is taken:
+        2**28 samples.
     min_seconds : float
         Shortest recording.
 
@@ -97,6 +99,12 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, min_seconds=MIN
         notices.append(resampled_notice(rate, sample_rate))
         samples, rate = resample(samples, rate, sample_rate), sample_rate
     return Recording(samples, rate, notices)
+
+
+def level_db(samples):
+    """Returns the RMS of samples (T,) in dB below full scale; -inf where all are 0."""
+    energy = sum(float(part.double().square().sum()) for part in samples.split(_BLOCK_VALUES))
+    return 10 * math.log10(energy / len(samples)) if energy else -math.inf
 
 
 def resampled_notice(rate, new_rate):
@@ -146,9 +154,10 @@ def _check_header(path, file, max_seconds):
         )
     if file.frames >= _UNKNOWN_FRAMES:
         raise ValueError(f"{path}: a stream of unknown length; {_convert(path, file.samplerate)}")
+    max_seconds = min(max_seconds, MAX_SAMPLES / file.samplerate)
     if file.frames > max_seconds * file.samplerate:
         raise ValueError(
-            f"{path}: {file.frames / file.samplerate:.1f} s, expected at most {max_seconds:g} s; "
+            f"{path}: {file.frames / file.samplerate:.1f} s, expected at most {max_seconds:.5g} s; "
             "cut it shorter"
         )
 
@@ -164,7 +173,7 @@ def _read_mono(file):
 
     However much a file holds, no more is decoded than its header announces.
     """
-    samples, num_read = torch.empty(file.frames), 0
+    samples, num_read = torch.empty(file.frames, device="cpu"), 0
     while True:
         block = file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
         if not len(block):
@@ -193,10 +202,9 @@ def _check_samples(path, samples, rate, channels, min_seconds):
         raise ValueError(f"{path}: samples that are not finite; record or convert it again")
     if peak > MAX_PEAK:
         raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
-    power = float(samples.square().mean(dtype=torch.float64))
-    level = 10 * math.log10(power) if power else -math.inf
+    level = level_db(samples)
     if level < MIN_LEVEL_DB:
-        heard = f"{level:.1f} dB" if power else "all samples are 0"
+        heard = f"{level:.1f} dB" if math.isfinite(level) else "all samples are 0"
         mixed = f" after mixing down {channels} channels" if channels > 1 else ""
         raise ValueError(
             f"{path}: silent: {heard}{mixed}, expected at least {MIN_LEVEL_DB:g} dB; "

@@ -20,12 +20,18 @@ def check_file(path, max_bytes=math.inf):
     Raises
     ------
     ValueError
-        Naming the path.
+        Naming the path; or if it is none.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"expected the path of a file, got {type(path).__name__}; images, waveforms and "
+            "embeddings go to encode_face, encode_voice, verify and match"
+        )
     if os.path.isdir(path):
         raise ValueError(f"{path}: a folder, expected a file")
     if not os.path.isfile(path):
-        raise ValueError(f"{path}: not found; check the path")
+        found = "not a regular file" if os.path.exists(path) else "not found"
+        raise ValueError(f"{path}: {found}; check the path")
     size = os.path.getsize(path)
     if size == 0:
         raise ValueError(f"{path}: empty file; copy or save it again")

@@ -1,8 +1,15 @@
 """What users pass, checked and made ready for the encoders."""
 
+import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
+
+from speechbrain_fv.inference.audio_files import MAX_PEAK, MIN_LEVEL_DB
+
+SHORTEST_SECONDS = (
+    0.05  # what is shorter is a matrix of something else, such as (samples, channels)
+)
 
 
 def prepared_images(images, reader):
@@ -26,6 +33,8 @@ def prepared_images(images, reader):
     if isinstance(images, torch.Tensor) and images.ndim == 4:
         return prepared_image(images, reader)
     images = images if isinstance(images, list | tuple) else [images]
+    if not images:
+        raise ValueError("images: expected at least one, got an empty list")
     return [prepared_image(_as_pixels(image), reader) for image in images]
 
 
@@ -48,7 +57,7 @@ def _as_pixels(image):
     if not isinstance(image, torch.Tensor):
         raise ValueError(
             f"images: expected tensors (3, H, W) or PIL images, got {type(image).__name__}; "
-            "encode_face_files reads files"
+            "PIL.Image.fromarray takes arrays (H, W, 3), encode_face_files reads files"
         )
     return image
 
@@ -58,7 +67,7 @@ def windows(wavs, wav_lens, reader):
 
     Arguments
     ---------
-    wavs : torch.Tensor of shape (B, samples) or (samples,)
+    wavs : torch.Tensor or array of shape (B, samples) or (samples,)
         Mono, at the reader's rate.
     wav_lens : torch.Tensor of shape (B,), optional
         Relative lengths in (0, 1].
@@ -71,26 +80,51 @@ def windows(wavs, wav_lens, reader):
     Raises
     ------
     ValueError
-        If shape, type or range are others, or a clip is empty, silent or not finite.
+        If shape, type or range are others, or a clip is too short, silent or not finite.
     """
-    if isinstance(wavs, list | tuple) or not torch.as_tensor(wavs).is_floating_point():
-        raise ValueError("wavs: expected a tensor of floats, shape (B, samples), padded with zeros")
-    wavs = torch.atleast_2d(torch.as_tensor(wavs))
+    if isinstance(wavs, np.ndarray):
+        wavs = torch.as_tensor(wavs, device="cpu")
+    if not isinstance(wavs, torch.Tensor) or not wavs.is_floating_point():
+        kind = wavs.dtype if isinstance(wavs, torch.Tensor) else type(wavs).__name__
+        raise ValueError(
+            "wavs: expected a tensor of floats, shape (B, samples), padded with zeros, got "
+            f"{kind}; encode_voice_files reads files"
+        )
+    wavs = torch.atleast_2d(wavs)
     if wavs.ndim != 2 or not wavs.numel():
         raise ValueError(f"wavs: expected the shape (B, samples), got {tuple(wavs.shape)}")
     lengths = _lengths(wavs, wav_lens)
     inside = torch.arange(wavs.shape[1], device=wavs.device) < lengths[:, None]
     wavs = wavs.float().where(inside, 0)
-    for fault, clips in (
-        ("holds NaN or infinity", ~wavs.isfinite().all(dim=1)),
-        ("is silent", (wavs == 0).all(dim=1)),
-    ):
-        if clips.any():
-            raise ValueError(f"wavs: clip {int(clips.nonzero()[0])} {fault}")
+    _check_clips(wavs, lengths, reader.sample_rate)
     wanted = reader.num_samples
     first = (lengths - wanted).clamp_min(0) // 2
     steps = torch.arange(wanted, device=wavs.device) % lengths.clamp_max(wanted)[:, None]
     return wavs.gather(1, first[:, None] + steps)
+
+
+def _check_clips(wavs, lengths, sample_rate):
+    """Raises ValueError for the first clip that is not usable; padding (B, samples) is zero."""
+    level = wavs.square().sum(dim=1) / lengths
+    shortest = SHORTEST_SECONDS * sample_rate
+    for clips, fault in (
+        (~wavs.isfinite().all(dim=1), "holds NaN or infinity; leave it out"),
+        (
+            wavs.abs().amax(dim=1) > MAX_PEAK,
+            f"exceeds {MAX_PEAK:g}; scale it to [-1, 1]",
+        ),
+        (
+            level < 10 ** (MIN_LEVEL_DB / 10),
+            f"is silent, below {MIN_LEVEL_DB:g} dB; leave it out, or scale it to [-1, 1]",
+        ),
+        (
+            lengths < shortest,
+            f"is shorter than {SHORTEST_SECONDS:g} s, {shortest:g} samples; expected the shape "
+            f"(B, samples), the shape is {tuple(wavs.shape)}",
+        ),
+    ):
+        if clips.any():
+            raise ValueError(f"wavs: clip {int(clips.nonzero()[0])} {fault}")
 
 
 def _lengths(wavs, wav_lens):
@@ -122,8 +156,76 @@ def vectors(modality, given):
     return given.float()
 
 
+def gathered(given, embedding_dim):
+    """Returns arrays of numpy as tensors, and a list of embeddings (K,) as a tensor (N, K)."""
+    if isinstance(given, np.ndarray) and given.ndim < 3 and given.dtype.kind in "fiu":
+        return torch.as_tensor(given, device="cpu")
+    if isinstance(given, list | tuple) and given:
+        rows = [gathered(row, embedding_dim) for row in given]
+        if all(are_embeddings(row, embedding_dim) and row.ndim == 1 for row in rows):
+            return torch.stack(rows)
+    return given
+
+
+def kind(given, embedding_dim):
+    """Returns "face" or "voice" for what an encoder takes, None for embeddings.
+
+    Raises
+    ------
+    ValueError
+        If it is neither images nor waveforms nor embeddings.
+    """
+    first = given[0] if isinstance(given, list | tuple) and given else given
+    if isinstance(first, list | tuple | Image.Image):
+        return "face"
+    if not isinstance(first, torch.Tensor | np.ndarray):
+        raise ValueError(
+            f"expected images, waveforms or embeddings, got {type(first).__name__}; match_files "
+            "and verify_files take paths"
+        )
+    if first.ndim > 2:
+        return "face"
+    return None if are_embeddings(given, embedding_dim) else "voice"
+
+
+def are_embeddings(given, embedding_dim):
+    """Whether something is embeddings: no waveform is so short, and vectors must be encoded."""
+    return (
+        isinstance(given, torch.Tensor)
+        and given.ndim in (1, 2)
+        and given.shape[-1] == embedding_dim
+    )
+
+
+def checked_embeddings(modality, given, device):
+    """Returns embeddings as float32 of shape (B, K), from (B, K) or (K,).
+
+    Raises
+    ------
+    ValueError
+        If they are no floats, not finite or zero.
+    """
+    if not given.is_floating_point():
+        raise ValueError(f"{modality}: expected embeddings of floats, got {given.dtype}")
+    embeddings = torch.atleast_2d(given).to(device).float()
+    if not embeddings.isfinite().all():
+        raise ValueError(f"{modality}: an embedding holds NaN or infinity")
+    if not embeddings.any(dim=1).all():
+        raise ValueError(f"{modality}: an embedding is zero and has no direction")
+    return embeddings
+
+
 def is_single(probe):
     """Whether a probe is one face or one voice, without an axis for several."""
     return isinstance(probe, Image.Image) or (
         isinstance(probe, torch.Tensor) and probe.ndim in (1, 3)
     )
+
+
+def check_default_dtype():
+    """Raises ValueError where SpeechBrain's features would make numbers of another type."""
+    if torch.get_default_dtype() != torch.float32:
+        raise ValueError(
+            f"torch's default type is {torch.get_default_dtype()}, the model computes in float32; "
+            "call torch.set_default_dtype(torch.float32) first"
+        )

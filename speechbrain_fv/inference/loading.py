@@ -2,15 +2,26 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from os import PathLike
 
-from speechbrain_fv.inference.audio_files import read_audio, resampled_notice
+from speechbrain_fv.inference.audio_files import (
+    MIN_LEVEL_DB,
+    level_db,
+    read_audio,
+    resampled_notice,
+)
 from speechbrain_fv.inference.audio_files import remove_silence as speech_of
 from speechbrain_fv.inference.face_detection import FaceDetector
 from speechbrain_fv.inference.image_files import read_image
 from speechbrain_fv.inference.inputs import prepared_image
 
 logger = logging.getLogger(__name__)
+
+SILENT_WINDOW = (
+    "the middle, which is all that the model hears, is silent: its embedding tells nothing; "
+    "remove_silence=True, or a part with speech, helps"
+)
 
 
 def face_loader(reader, detect_faces):
@@ -58,7 +69,10 @@ def voice_loader(reader, remove_silence):
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
         # As in training, the window is cut first and resampled then.
-        return reader.window(samples, recording.rate), notices
+        window = reader.window(samples, recording.rate)
+        if level_db(window) < MIN_LEVEL_DB:
+            notices = [*notices, SILENT_WINDOW]
+        return window, notices
 
     return load
 
@@ -74,7 +88,8 @@ def load_all(paths, load, skipped=None):
     skipped : list, optional
         Where (path, reason) of each unusable file is added; without it the first is an error.
     """
-    paths = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    single = isinstance(paths, str | PathLike) or not isinstance(paths, Iterable)
+    paths = [paths] if single else list(paths)
     said = Counter()
     for path in paths:
         try:

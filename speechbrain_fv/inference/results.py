@@ -35,3 +35,10 @@ class Ranking(NamedTuple):
     indices: torch.Tensor
     scores: torch.Tensor
     probabilities: torch.Tensor
+
+
+def unit(embeddings):
+    """Returns embeddings (B, K) at norm 1, as float64 on the CPU: no length is too much for it,
+    and autocasting leaves it alone."""
+    embeddings = embeddings.cpu().double()
+    return embeddings / embeddings.norm(dim=1, keepdim=True)

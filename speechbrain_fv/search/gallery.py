@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from speechbrain_fv.search import sources, store
+from speechbrain_fv.search.ids import id_list
 from speechbrain_fv.search.index import KINDS
 from speechbrain_fv.search.shelf import Shelf, unit
 from speechbrain_fv.search.shelf_files import load_shelf, shelf_entry, shelf_parts
@@ -262,7 +263,7 @@ class Gallery:
         ValueError
             If an id is not in the gallery.
         """
-        names = dict.fromkeys([ids] if isinstance(ids, str) else ids)
+        names = dict.fromkeys(id_list(ids))
         missing = [name for name in names if name not in self]
         if missing:
             raise ValueError(
@@ -347,7 +348,7 @@ class Gallery:
         return gallery
 
     def _add(self, modality, ids, given):
-        ids = [ids] if isinstance(ids, str) else list(ids)
+        ids = id_list(ids)
         vectors, _ = sources.embeddings_of(self.model, modality, given)
         self.shelves[modality].add(ids, vectors)
 

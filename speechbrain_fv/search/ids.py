@@ -75,6 +75,21 @@ class Ids:
         return {name: row for row, name in enumerate(self)}
 
 
+def id_list(ids):
+    """Returns one id or several as a list of str; ValueError for other than text.
+
+    Example
+    -------
+    >>> id_list("ann"), id_list(("ann", "bob"))
+    (['ann'], ['ann', 'bob'])
+    """
+    names = [ids] if isinstance(ids, str) or not np.iterable(ids) else list(ids)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"ids: expected text that is not empty, got {name!r}")
+    return names
+
+
 def _encode(name):
     if not isinstance(name, str) or not name:
         raise ValueError(f"ids: expected text that is not empty, got {name!r}")
