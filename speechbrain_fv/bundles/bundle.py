@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from huggingface_hub.utils.sha import sha_fileobj
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.bundles.calibration import Calibration
@@ -97,7 +98,7 @@ def model_version(folder):
     digest = hashlib.sha256()
     for name in (HPARAMS_FILE, WEIGHTS_FILE):
         with open(Path(folder, name), "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(sha_fileobj(file))
     return digest.hexdigest()[:16]
 
 
