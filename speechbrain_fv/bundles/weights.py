@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch.nn.parameter import is_lazy
 
 from speechbrain_fv.files import replacing
 
@@ -78,11 +79,15 @@ def _opened(path):
 
 
 def _state(modules):
-    return {
+    state = {
         f"{name}.{key}": value
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor) or is_lazy(value):
+            raise ValueError(f"{key}: expected a weight whose shape the YAML tells")
+    return state
 
 
 def _check_header(path, wanted, file):
@@ -105,7 +110,7 @@ def _check_header(path, wanted, file):
 def _copy(path, key, own, value):
     if value.dtype != own.dtype:
         raise ValueError(f"{path}: {key} is {value.dtype}, the model's is {own.dtype}")
-    if value.is_floating_point() and not torch.isfinite(value).all():
+    if not torch.isfinite(value).all():
         raise ValueError(f"{path}: {key} holds NaN or infinity")
     with torch.no_grad():
         own.copy_(value)
