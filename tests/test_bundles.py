@@ -216,6 +216,12 @@ def test_readers_that_do_not_fit_the_model_are_refused_when_it_is_loaded(old, ne
         load_bundle(copied)
 
 
+def test_a_reader_of_images_where_the_configuration_says_vectors_is_refused(copied):
+    edit(copied / "config.json", '"face_input": "image"', '"face_input": "vector"')
+    with pytest.raises(ValueError, match="face_reader: expected none for vectors, got a ImageRead"):
+        load_bundle(copied)
+
+
 def test_readers_in_each_others_place_are_refused(copied):
     edit(copied / "hyperparams.yaml", "face_reader:", "other:")
     edit(copied / "hyperparams.yaml", "voice_reader:", "face_reader:")

@@ -154,11 +154,21 @@ def test_hyperpyyaml_would_run_a_plain_text_in_parentheses(tmp_path):
         "a: !new:torch.nn.ReLU inplace",
         "a: !apply:operator.mul [abc, 3]",
         "a: !apply:operator.truediv [1, 0]",
+        "a: !!bool perhaps",
+        "a: !!int ''",
+        "a: !!float {b: 1}",
+        "a: !!seq b",
+        "a: 1\n---\nb: 2",
+        "a:\n\tb: 1",
+        "a: /" + "x" * 1000,
+        "a: 0x" + "f" * 1000,
+        "!new:torch.nn.ReLU\ninplace: true",
     ],
 )
-def test_what_cannot_be_made_is_one_error(text):
-    with pytest.raises(ValueError, match=r"^model\.yaml"):
+def test_what_cannot_be_made_is_one_error_of_one_line(text):
+    with pytest.raises(ValueError, match=r"^model\.yaml") as refusal:
         load(text)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 700
 
 
 def doubled(first, later, num_lines=40):

@@ -245,9 +245,12 @@ def _readers(hparams, config, path):
     """Returns the readers of images and speech that the configuration asks for."""
     readers = {}
     for modality, (name, reader) in zip(MODALITIES, READERS.items(), strict=True):
+        found = hparams.get(name)
         if config[f"{modality}_input"] == "vector":
+            if found is not None:
+                raise ValueError(f"{path}: {name}: expected none for vectors, got {_kind(found)}")
             continue
-        found = readers[name] = hparams.get(name)
+        readers[name] = found
         if not isinstance(found, reader):
             raise ValueError(f"{path}: {name}: expected a {reader.__name__}, got {_kind(found)}")
         for size, most in MAX_SIZES.items():

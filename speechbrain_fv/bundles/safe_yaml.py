@@ -19,8 +19,8 @@ import yaml
 from speechbrain_fv.bundles.messages import in_one_line
 from speechbrain_fv.bundles.sketch import sketching
 
-MAX_CHARACTERS = 200_000
-"""Longest YAML that is read."""
+MAX_CHARACTERS = 50_000
+"""Longest YAML that is read; a bundle's has a thousand or two."""
 
 MAX_NUMBER = 10**5
 """Largest number, also of a result: more would be a size that no model has."""
@@ -56,7 +56,7 @@ FETCHING = (
 )
 """Arguments that would read other files than the bundle's; they must be empty or false."""
 
-_TEXT = "tag:yaml.org,2002:str"
+_TEXT, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map"
 _PLAIN = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")
 }
@@ -103,7 +103,7 @@ def check_model_yaml(text, name):
         num_nodes = _count_nodes(root, {})
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(f"{name}: not a readable YAML ({in_one_line(error)})") from error
-    if not isinstance(root, yaml.MappingNode):
+    if root is None or root.tag != _MAP or not isinstance(root, yaml.MappingNode):
         raise ValueError(f"{name}: expected a mapping of names to the parts of a model")
     if num_nodes > MAX_NODES:
         raise ValueError(f"{name}: expected at most {MAX_NODES} parts, its aliases written out")
@@ -114,7 +114,7 @@ def check_model_yaml(text, name):
             seen.add(id(node))
             try:
                 _check_node(node)
-            except ValueError as error:
+            except Exception as error:  # a scalar such as `!!bool x` fails in many ways
                 line = f"{name}, line {node.start_mark.line + 1}"
                 raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
             waiting.extend(_children(node))

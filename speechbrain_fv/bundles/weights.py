@@ -23,7 +23,7 @@ def save_weights(modules, path):
     path : path
         A .safetensors file.
     """
-    state = {key: value.detach().cpu().clone() for key, value in _state(modules).items()}
+    state = {key: value.detach().cpu().clone() for key, value in _state(path, modules).items()}
     with replacing(path) as file:
         file.write(to_bytes(state, metadata={"format": "pt"}))
 
@@ -35,7 +35,7 @@ def check_weights(modules, path):
     weight is read.
     """
     with _opened(path) as file:
-        _check_header(path, _state(modules), file)
+        _check_header(path, _state(path, modules), file)
 
 
 def load_weights(modules, path):
@@ -60,7 +60,7 @@ def load_weights(modules, path):
     >>> save_weights({"layer": layer}, path)
     >>> load_weights({"layer": layer}, path)
     """
-    wanted = _state(modules)
+    wanted = _state(path, modules)
     with _opened(path) as file:
         _check_header(path, wanted, file)
         for key, own in wanted.items():
@@ -78,7 +78,7 @@ def _opened(path):
         ) from error
 
 
-def _state(modules):
+def _state(path, modules):
     state = {
         f"{name}.{key}": value
         for name, module in modules.items()
@@ -86,7 +86,7 @@ def _state(modules):
     }
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or is_lazy(value):
-            raise ValueError(f"{key}: expected a weight whose shape the YAML tells")
+            raise ValueError(f"{path}: {key}: expected a weight whose shape the YAML tells")
     return state
 
 
