@@ -44,7 +44,7 @@ def parse(argv):
 
 
 def build(options, folder):
-    """Writes the bundle; what is not whole, or fails the check, has no card and cannot be loaded."""
+    """Writes the bundle; one that is not whole or fails the check has no card and does not load."""
     settings = read_settings(options.results_folder, options.license, options.data)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CARD_FILE, CONFIG_FILE):

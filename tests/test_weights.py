@@ -121,5 +121,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 def test_modules_whose_weights_have_no_shape_yet_are_refused(path):
     """Their weights would be made of whatever comes first, or never."""
-    with pytest.raises(ValueError, match=r"model\.safetensors: layer\.weight: expected a weight whose shape"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors: layer\.weight: expected a weight whose shape"
+    ):
         load_weights({"layer": torch.nn.LazyLinear(3)}, path)
