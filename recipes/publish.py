@@ -20,6 +20,7 @@ from speechbrain_fv.bundles.card import model_card
 from speechbrain_fv.bundles.card_settings import read_settings
 from speechbrain_fv.bundles.check import check_bundle
 from speechbrain_fv.bundles.export import export_bundle
+from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, REPORT_FILE
 from speechbrain_fv.cli import run_script
 from speechbrain_fv.files import replacing
 
@@ -43,17 +44,21 @@ def parse(argv):
 
 
 def build(options, folder):
-    """Writes the bundle; the card comes last, so that a folder with a card holds a whole one."""
+    """Writes the bundle; one that is not whole or fails the check has no card and does not load."""
     settings = read_settings(options.results_folder, options.license, options.data)
     folder.mkdir(parents=True, exist_ok=True)
-    card = folder / "README.md"
-    card.unlink(missing_ok=True)
-    config = export_bundle(options.results_folder, folder, options.repo)
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    text = model_card(report, config, settings)
-    differences = check_bundle(folder, options.results_folder, options.device)
-    with replacing(card) as file:
-        file.write(text.encode())
+    for name in (CARD_FILE, CONFIG_FILE):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        config = export_bundle(options.results_folder, folder, options.repo)
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        text = model_card(report, config, settings)
+        differences = check_bundle(folder, options.results_folder, options.device)
+        with replacing(folder / CARD_FILE) as file:
+            file.write(text.encode())
+    except BaseException:
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        raise
     return differences
 
 

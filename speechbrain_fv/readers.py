@@ -31,12 +31,15 @@ class ImageReader:
     Raises
     ------
     ValueError
-        If `resize` is smaller than `image_size`.
+        If a length is no positive whole number, or `resize` is smaller than `image_size`.
     """
 
     takes = ("image",)
 
     def __init__(self, image_size, resize):
+        for name, pixels in (("image_size", image_size), ("resize", resize)):
+            if type(pixels) is not int or pixels < 1:
+                raise ValueError(f"{name}: expected a number of pixels, got {pixels!r}")
         if resize < image_size:
             raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
         self.image_size, self.resize = image_size, resize
@@ -87,11 +90,20 @@ class SpeechReader:
         Length of the window, in seconds.
     sample_rate : int
         Rate of the returned samples, in Hz; files at other rates are resampled.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no positive number, or the rate is not whole.
     """
 
     takes = ("wav", "start", "stop", "speech")
 
     def __init__(self, clip_seconds, sample_rate=16000):
+        if type(clip_seconds) not in (int, float) or not clip_seconds > 0:
+            raise ValueError(f"clip_seconds: expected a number above 0, got {clip_seconds!r}")
+        if type(sample_rate) is not int or sample_rate < 1:
+            raise ValueError(f"sample_rate: expected a whole number of Hz, got {sample_rate!r}")
         self.sample_rate = sample_rate
         self.num_samples = round(clip_seconds * sample_rate)
 

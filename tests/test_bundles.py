@@ -118,6 +118,14 @@ def test_a_network_that_hides_in_an_allowed_place_is_refused(copied):
 
 def test_a_larger_network_than_the_weights_is_refused_before_it_takes_memory(copied):
     edit(copied / "hyperparams.yaml", "model: resnet10t", "model: eva_giant_patch14_560")
+    with pytest.raises(
+        ValueError, match=r"line \d+: .*timm_network: its construction makes tensors"
+    ):
+        load_bundle(copied)
+
+
+def test_another_network_than_that_of_the_weights_is_refused(copied):
+    edit(copied / "hyperparams.yaml", "model: resnet10t", "model: resnet18")
     with pytest.raises(ValueError, match="not the weights of this model"):
         load_bundle(copied)
 
@@ -143,7 +151,16 @@ def test_python_files_beside_the_yaml_are_not_imported(copied, tmp_path):
         ("calibration", {"slope": "1", "intercept": 0, "threshold": 0}),
         ("calibration", {"slope": -1, "intercept": 0, "threshold": 0}),
         ("calibration", {"slope": 1, "intercept": 0, "threshold": 2}),
+        ("calibration", {"slope": 10**400, "intercept": 0, "threshold": 0}),
+        ("calibration", {"slope": 1, "intercept": True, "threshold": 0}),
+        ("name", "owner/\x1b[2Jname"),
+        ("name", "n" * 201),
         ("error_rates", []),
+        ("error_rates", {"U": []}),
+        ("error_rates", {"U": {"false_accept": "0.1"}}),
+        ("error_rates", {"U": {"false_reject": 2}}),
+        ("error_rates", {"G": {"false_accept": 0.1, "false_accept_interval": ["a", "b"]}}),
+        ("error_rates", {"G": {"false_accept": 0.1, "false_accept_interval": [0.1]}}),
     ],
 )
 def test_a_configuration_of_another_kind_is_refused(key, value, copied):
@@ -153,7 +170,10 @@ def test_a_configuration_of_another_kind_is_refused(key, value, copied):
         load_bundle(copied)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100000, '{"format": NaN}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", "[" * 100000, '{"format": NaN}', "\xff", '{"format": 1, "more": Infinity}'],
+)
 def test_a_configuration_that_is_none_is_one_error(text, copied):
     (copied / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"config\.json"):
@@ -164,7 +184,6 @@ def test_a_configuration_that_is_none_is_one_error(text, copied):
     ("old", "new", "size"),
     [
         ("resize: 36", "resize: 100000", "resize"),
-        ("image_size: 32", "image_size: 0", "image_size"),
         ("clip_seconds: 0.5", "clip_seconds: 99999.0", "num_samples"),
     ],
 )
@@ -172,6 +191,77 @@ def test_readers_that_would_fill_the_memory_are_refused(old, new, size, copied):
     edit(copied / "hyperparams.yaml", old, new)
     with pytest.raises(ValueError, match=f"_reader: expected {size} from 1 to"):
         load_bundle(copied)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("image_size: 32", "image_size: 0", "image_size: expected a number of pixels, got 0"),
+        ("image_size: 32", "image_size: '32'", "image_size: expected a number of pixels, got '32'"),
+        ("resize: 36", "resize: 36.5", "resize: expected a number of pixels, got 36.5"),
+        ("clip_seconds: 0.5", "clip_seconds: half", "clip_seconds: expected a number above 0"),
+        ("clip_seconds: 0.5", "clip_seconds: -0.5", "clip_seconds: expected a number above 0"),
+        (
+            "sample_rate: 16000",
+            "sample_rate: 8000",
+            "sample_rate: expected 16000 as in config.json",
+        ),
+        ("sample_rate: 16000", "sample_rate: [1]", "sample_rate: expected a whole number of Hz"),
+        ("face_reader:", "voice_reader: 1\nother:", "'voice_reader' stands there twice"),
+    ],
+)
+def test_readers_that_do_not_fit_the_model_are_refused_when_it_is_loaded(old, new, reason, copied):
+    edit(copied / "hyperparams.yaml", old, new)
+    with pytest.raises(ValueError, match=rf"hyperparams\.yaml.*{reason}"):
+        load_bundle(copied)
+
+
+def test_a_reader_of_images_where_the_configuration_says_vectors_is_refused(copied):
+    edit(copied / "config.json", '"face_input": "image"', '"face_input": "vector"')
+    with pytest.raises(ValueError, match="face_reader: expected none for vectors, got a ImageRead"):
+        load_bundle(copied)
+
+
+def test_readers_in_each_others_place_are_refused(copied):
+    edit(copied / "hyperparams.yaml", "face_reader:", "other:")
+    edit(copied / "hyperparams.yaml", "voice_reader:", "face_reader:")
+    with pytest.raises(ValueError, match="face_reader: expected a ImageReader, got a SpeechReader"):
+        load_bundle(copied)
+
+
+def test_encoders_of_another_width_are_refused_when_the_model_is_loaded(copied):
+    for name in ("hyperparams.yaml", "config.json"):
+        text = (copied / name).read_text()
+        key = "embedding_dim: 256" if name.endswith("yaml") else '"embedding_dim": 256'
+        (copied / name).write_text(text.replace(key, key.replace("256", "128"), 1))
+    with pytest.raises(
+        ValueError, match=r"no embedding of a face comes of it .*expected the shape"
+    ):
+        load_bundle(copied)
+
+
+def test_weights_that_give_no_finite_embedding_are_refused(copied):
+    state = load_file(copied / "model.safetensors")
+    state["voice_encoder.projection.0.running_var"].fill_(-1)
+    save_file(state, copied / "model.safetensors")
+    with pytest.raises(ValueError, match=r"no embedding of a voice comes of it .*NaN or infinity"):
+        load_bundle(copied)
+
+
+def test_files_as_windows_saves_them_are_read(copied):
+    for name in ("hyperparams.yaml", "config.json"):
+        text = (copied / name).read_text().replace("\n", "\r\n")
+        (copied / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    load_bundle(copied)
+
+
+def test_a_trial_leaves_the_modules_as_they_were_made(bundle_folder):
+    modules = load_bundle(bundle_folder).modules
+    state = load_file(bundle_folder / "model.safetensors")
+    for name, module in modules.items():
+        assert all(part.training for part in module.modules())
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, state[f"{name}.{key}"])
 
 
 @pytest.mark.parametrize("old", ["voice_encoder: *", "face_reader: !new"])

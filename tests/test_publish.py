@@ -10,6 +10,7 @@ import pytest
 
 from speechbrain_fv.bundles.bundle import model_version
 from speechbrain_fv.bundles.layout import FILES
+from speechbrain_fv.inference import FaceVoiceAssociation
 from tests import hub_server
 from tests.paths import ROOT
 
@@ -58,16 +59,21 @@ def test_a_training_becomes_a_model_on_the_hub(media_run, tmp_path):
     assert f"| Model | {model_version(folder)} |" in card and 'source="owner/small"' in card
 
 
-def test_what_does_not_load_as_trained_gets_no_card(publish, media_run, tmp_path):
+def test_what_does_not_load_as_trained_gets_no_card_and_cannot_be_loaded(
+    publish, media_run, tmp_path
+):
     """A training whose test embeddings are of other weights than its checkpoint's."""
     run, folder = tmp_path / "run", tmp_path / "bundle"
     shutil.copytree(media_run, run)
     shutil.copy(run / "embeddings_untrained.npz", run / "embeddings_test.npz")
     folder.mkdir()
-    (folder / "README.md").write_text("of an earlier bundle")
+    for name in ("README.md", "config.json"):
+        (folder / name).write_text("of an earlier bundle")
     with pytest.raises(ValueError, match="differ from those of the training"):
         publish([str(run), "--repo=owner/small", f"--bundle_folder={folder}", "--push"])
-    assert not (folder / "README.md").exists()
+    assert not {"README.md", "config.json"} & set(os.listdir(folder))
+    with pytest.raises(ValueError, match=r"no config\.json"):
+        FaceVoiceAssociation.from_hparams(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,11 @@
 """Model YAMLs from strangers: what belongs to a model is made, anything else is refused unrun."""
 
+import contextlib
+import importlib
+import inspect
+import pkgutil
+import re
+import resource
 import time
 
 import pytest
@@ -8,7 +14,15 @@ import yaml
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.bundles.export import _selection
-from speechbrain_fv.bundles.safe_yaml import MAX_CHARACTERS, check_model_yaml, construct
+from speechbrain_fv.bundles.safe_yaml import (
+    FETCHING,
+    MAX_CHARACTERS,
+    PACKAGES,
+    _is_module_of_ours,
+    check_model_yaml,
+    construct,
+    sketch,
+)
 from speechbrain_fv.cli import resolve_hparams
 from tests.paths import HPARAMS
 
@@ -39,12 +53,12 @@ def test_parts_are_made_as_hyperpyyaml_makes_them():
 def test_every_voice_branch_can_be_published(voice):
     text = published(f"--voice=!include:voice/{voice}.yaml")
     root = check_model_yaml(text, "model.yaml")
-    sketch = construct(root, "model.yaml", "meta")["modules"]
+    sketched = sketch(root, "model.yaml", 10**8)["modules"]
     made = construct(root, "model.yaml")["modules"]
     for name, module in made.items():
         shapes = {key: value.shape for key, value in module.state_dict().items()}
-        assert shapes == {key: value.shape for key, value in sketch[name].state_dict().items()}
-        assert all(value.device.type == "meta" for value in sketch[name].parameters())
+        assert shapes == {key: value.shape for key, value in sketched[name].state_dict().items()}
+        assert all(value.device.type == "meta" for value in sketched[name].parameters())
 
 
 @pytest.mark.parametrize(
@@ -87,6 +101,8 @@ HOSTILE = {
     "by name": "!apply:timm.create_model [resnet10t, true]",
     "checkpoint": "!apply:speechbrain_fv.encoders.timm_network {{model: resnet10t, checkpoint: x}}",
     "__main__": "!new:speechbrain_fv.commands.__main__.Encoder {{}}",
+    "ckp_path": "!new:speechbrain.lobes.models.beats.BEATs {{ckp_path: model.pt}}",
+    "load_pretrained": "!new:speechbrain.lobes.models.discrete.dac.DAC {{load_pretrained: true}}",
     "CTCDecoder": "!new:torchaudio.models.decoder.CTCDecoder {{}}",
     "EmbeddingReader": "!new:speechbrain_fv.readers.EmbeddingReader {{path: x}}",
     "10000000000": "!new:torch.nn.Linear {{in_features: 10000000000, out_features: 1}}",
@@ -138,22 +154,97 @@ def test_hyperpyyaml_would_run_a_plain_text_in_parentheses(tmp_path):
         "a: !new:torch.nn.ReLU inplace",
         "a: !apply:operator.mul [abc, 3]",
         "a: !apply:operator.truediv [1, 0]",
+        "a: !!bool perhaps",
+        "a: !!int ''",
+        "a: !!float {b: 1}",
+        "a: !!seq b",
+        "a: 1\n---\nb: 2",
+        "a:\n\tb: 1",
+        "a: /" + "x" * 1000,
+        "a: 0x" + "f" * 1000,
+        "!new:torch.nn.ReLU\ninplace: true",
     ],
 )
-def test_what_cannot_be_made_is_one_error(text):
-    with pytest.raises(ValueError, match=r"^model\.yaml"):
+def test_what_cannot_be_made_is_one_error_of_one_line(text):
+    with pytest.raises(ValueError, match=r"^model\.yaml") as refusal:
         load(text)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 700
 
 
-def test_aliases_that_would_grow_without_end_cost_nothing():
-    """Every line doubles the one before: 2^40 parts, if they were copied."""
-    lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+def doubled(first, later, num_lines=40):
+    """A YAML in which every line holds the line before twice."""
+    lines = [f"a0: &a0 {first}"]
+    return "\n".join(lines + [f"a{n}: &a{n} {later}" % (n - 1, n - 1) for n in range(1, num_lines)])
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("[1, 1]", "[*a%d, *a%d]"),
+        ("!new:torch.nn.ReLU {}", "!new:torch.nn.Sequential [*a%d, *a%d]"),
+        ("!apply:operator.mul [99999, 99999]", "!apply:operator.mul [*a%d, *a%d]"),
+    ],
+)
+def test_aliases_that_would_grow_without_end_are_refused_at_once(first, later):
+    """2^40 parts: hours for who lists a model's weights, or for the digits of a number."""
     begin = time.perf_counter()
-    assert len(load("\n".join(lines))) == 40
+    with pytest.raises(ValueError, match="expected at most 10000 parts, its aliases written out"):
+        load(doubled(first, later))
     assert time.perf_counter() - begin < 5
+
+
+def test_arithmetic_gives_no_larger_numbers_than_are_allowed():
+    with pytest.raises(ValueError, match=r"line 1: !apply:operator\.mul: expected a result up to"):
+        load("a: !apply:operator.mul [100000, 100000]")
+
+
+def test_a_name_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match="line 2: 'in_features' stands there twice"):
+        load("a: 1\nb: !new:torch.nn.Linear {in_features: 1, out_features: 1, in_features: 2}")
+
+
+TOO_MUCH = {
+    "linear": "!new:torch.nn.Linear {in_features: 100000, out_features: 100000}",
+    "named device": "!new:torch.nn.Linear [100000, 100000, true, cpu]",
+    "no weights": "!new:speechbrain.processing.features.DCT {input_size: 100000, n_out: 100000}",
+    "dropped": "!new:torchaudio.transforms.Resample {orig_freq: 99991, new_freq: 99989}",
+    "many layers": "!new:torchaudio.models.ConvTasNet {msk_num_layers: 99999, msk_num_stacks: 99}",
+    "small layers": "!new:torch.nn.LSTM {input_size: 1, hidden_size: 1, num_layers: 99999}",
+    "timm": "!apply:timm.create_model {model_name: vit_tiny_patch16_224, depth: 9999}",
+}
+
+
+@pytest.mark.parametrize("named", TOO_MUCH)
+def test_what_would_take_all_memory_or_time_is_refused_without_either(named):
+    """A device that the YAML names, and windows and tables beside the weights, were once made."""
+    root = check_model_yaml(f"a: {TOO_MUCH[named]}", "m")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"^m: line 1: .* its construction (makes|takes more)"):
+        sketch(root, "m", 10**8)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6  # KiB
+
+
+def test_no_argument_of_an_allowed_class_names_a_file_or_a_download():
+    """Some classes of SpeechBrain fetch weights, or read a file: their arguments are refused."""
+    suspicious = re.compile(r"path|file|ckp|pretrain|checkpoint|^source$|url|repo|^load|cache")
+    harmless = {"checkpoint_name"}  # of what `pretrained` names
+    found = set()
+    for name in PACKAGES:
+        for module in _modules_under(importlib.import_module(name)):
+            for part in filter(_is_module_of_ours, vars(module).values()):
+                found |= set(inspect.signature(part.__init__).parameters)
+    assert {name for name in found if suspicious.search(name)} - harmless <= set(FETCHING)
+    assert {"ckp_path", "load_pretrained", "pretrained"} <= found
+
+
+def _modules_under(package):
+    yield package
+    for info in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{package.__name__}."):
+        with contextlib.suppress(ImportError):
+            yield importlib.import_module(info.name)
 
 
 def test_a_model_too_large_for_any_machine_is_sketched_without_memory():
     text = "a: !new:torch.nn.Linear {in_features: 100000, out_features: 100000}"
-    sketch = construct(check_model_yaml(text, "m"), "m", "meta")["a"]
-    assert sketch.weight.shape == torch.Size([10**5, 10**5])
+    made = sketch(check_model_yaml(text, "m"), "m", 10**11)["a"]
+    assert made.weight.shape == torch.Size([10**5, 10**5])

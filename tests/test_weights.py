@@ -117,3 +117,11 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "model.safetensors", tmp_path):
         with pytest.raises(ValueError, match="not a readable safetensors"):
             load_weights(modules(), path)
+
+
+def test_modules_whose_weights_have_no_shape_yet_are_refused(path):
+    """Their weights would be made of whatever comes first, or never."""
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors: layer\.weight: expected a weight whose shape"
+    ):
+        load_weights({"layer": torch.nn.LazyLinear(3)}, path)

@@ -18,14 +18,20 @@ from speechbrain_fv.bundles.layout import (
     MAX_TEXT_BYTES,
     WEIGHTS_FILE,
 )
-from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
+from speechbrain_fv.bundles.messages import in_one_line
+from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct, sketch
+from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts
 from speechbrain_fv.bundles.weights import check_weights, load_weights
 from speechbrain_fv.readers import ImageReader, SpeechReader
 
 MODULES = ("face_encoder", "voice_encoder", "cmwr")
-READERS = ("face_reader", "voice_reader")
+MODALITIES = ("face", "voice")
+READERS = {"face_reader": ImageReader, "voice_reader": SpeechReader}
 MAX_SIZES = {"image_size": 2048, "resize": 4096, "num_samples": 10**7, "sample_rate": 10**6}
 """Of the readers: pixels, samples, Hz; more would fill the memory with a single clip."""
+
+MAX_LOG_ODDS = 10**6
+"""Of the calibration's line; probabilities are 0 or 1 far below."""
 
 FORMAT = 1
 
@@ -34,7 +40,7 @@ class Bundle(NamedTuple):
     """A published model, read back.
 
     modules : dict of str to torch.nn.Module, with the names of `MODULES`
-    readers : dict of str to reader, with the names of `READERS`; empty for precomputed vectors
+    readers : dict of str to reader, with the names of `READERS`; none for precomputed vectors
     config : dict, see `read_config`
     calibration : Calibration
     version : str, the first 16 hexadecimal digits of a hash over YAML and weights
@@ -63,8 +69,8 @@ def load_bundle(folder, trust_remote_code=False):
     Raises
     ------
     ValueError
-        If a file is missing or unusable, the YAML names what is not allowed, or the weights are
-        not exactly those of its modules.
+        If a file is missing or unusable, the YAML names what is not allowed, the weights are not
+        exactly those of its modules, or the encoders do not give embeddings of the width K.
     """
     folder = Path(folder)
     config = read_config(folder / CONFIG_FILE)
@@ -75,7 +81,8 @@ def load_bundle(folder, trust_remote_code=False):
     else:
         root = check_model_yaml(text, str(path))
         # First without memory: a few characters can ask for more than any machine has.
-        check_weights(_modules(construct(root, str(path), "meta"), path), weights)
+        max_elements = SPARE_ELEMENTS + _num_bytes(weights)  # a weight takes at least one
+        check_weights(_modules(sketch(root, str(path), max_elements), path), weights)
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
     if hparams.get("embedding_dim") != config["embedding_dim"]:
@@ -84,9 +91,12 @@ def load_bundle(folder, trust_remote_code=False):
             f"{hparams.get('embedding_dim')!r}"
         )
     load_weights(modules, weights)
+    readers = _readers(hparams, config, path)
+    for modality in MODALITIES:
+        _try_out(modality, modules, readers, config["embedding_dim"], path)
     return Bundle(
         modules,
-        _readers(hparams, config, path),
+        readers,
         config,
         Calibration(**config["calibration"]),
         model_version(folder),
@@ -120,26 +130,55 @@ def read_config(path):
     """
     text = _read_text(path)
     try:
-        config = json.loads(text)
+        config = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable JSON ({error})") from error
     for name, (valid, expected) in _EXPECTED.items():
         value = config.get(name) if isinstance(config, dict) else None
         if not valid(value):
-            raise ValueError(f"{path}: {name}: expected {expected}, got {value!r}"[:500])
+            got = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
+            raise ValueError(f"{path}: {name}: expected {expected}, got {in_one_line(got)}")
     config["calibration"] = {key: float(config["calibration"][key]) for key in Calibration._fields}
     return config
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _is_number(value, least, most):
+    return type(value) in (int, float) and least <= value <= most
 
 
 def _is_calibration(value):
     return (
         isinstance(value, dict)
-        and all(
-            isinstance(value.get(key), int | float) and math.isfinite(value[key])
-            for key in Calibration._fields
-        )
-        and value["slope"] >= 0
-        and abs(value["threshold"]) <= 1
+        and _is_number(value.get("slope"), 0, MAX_LOG_ODDS)
+        and _is_number(value.get("intercept"), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+        and _is_number(value.get("threshold"), -1, 1)
+    )
+
+
+def _are_error_rates(value):
+    return isinstance(value, dict) and all(
+        rates is None or _are_rates(rates) for rates in value.values()
+    )
+
+
+def _are_rates(value):
+    return isinstance(value, dict) and all(
+        _is_rate(value.get(name)) and _is_interval(value.get(f"{name}_interval"))
+        for name in ("false_accept", "false_reject")
+    )
+
+
+def _is_rate(value):
+    return value is None or _is_number(value, 0, 1)
+
+
+def _is_interval(value):
+    return value is None or (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_rate, value))
     )
 
 
@@ -147,16 +186,20 @@ def _is_count(value):
     return type(value) is int and 0 < value <= 10**6
 
 
+def _is_name(value):
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
+
+
 _EXPECTED = {
     "format": (lambda value: value == FORMAT, f"{FORMAT}; update speechbrain_fv to read others"),
-    "name": (lambda value: isinstance(value, str), "a text"),
+    "name": (_is_name, "a text of one line, at most 200 characters"),
     "embedding_dim": (_is_count, "a number of dimensions"),
     "face_input": (lambda value: value in ("image", "vector"), "'image' or 'vector'"),
     "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
     "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
     "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
     "calibration": (_is_calibration, "a finite slope, intercept and threshold"),
-    "error_rates": (lambda value: isinstance(value, dict), "error rates by stratum"),
+    "error_rates": (_are_error_rates, "error rates by stratum"),
 }
 
 
@@ -164,7 +207,7 @@ def _read_text(path):
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except FileNotFoundError:
         raise ValueError(
             f"{path}: not found; a bundle has the files {', '.join(FILES)}, and recipes/publish.py "
@@ -181,27 +224,80 @@ def _trusting(text, path):
         raise ValueError(f"{path}: {error}") from error
 
 
+def _num_bytes(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _modules(hparams, path):
     modules = hparams.get("modules")
     if not isinstance(modules, dict) or set(modules) != set(MODULES):
         raise ValueError(f"{path}: modules: expected a mapping with {', '.join(MODULES)}")
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Module):
-            raise ValueError(f"{path}: {name}: expected a torch module, got {module!r}"[:500])
+            raise ValueError(f"{path}: {name}: expected a torch module, got {_kind(module)}")
+    try:
+        check_parts(modules.values())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return {name: modules[name] for name in MODULES}
 
 
 def _readers(hparams, config, path):
     """Returns the readers of images and speech that the configuration asks for."""
-    names = [
-        name
-        for name, kind in zip(READERS, (config["face_input"], config["voice_input"]), strict=True)
-        if kind != "vector"
-    ]
-    for name in names:
-        if not isinstance(hparams.get(name), ImageReader | SpeechReader):
-            raise ValueError(f"{path}: {name}: expected a reader, got {hparams.get(name)!r}"[:500])
+    readers = {}
+    for modality, (name, reader) in zip(MODALITIES, READERS.items(), strict=True):
+        found = hparams.get(name)
+        if config[f"{modality}_input"] == "vector":
+            if found is not None:
+                raise ValueError(f"{path}: {name}: expected none for vectors, got {_kind(found)}")
+            continue
+        readers[name] = found
+        if not isinstance(found, reader):
+            raise ValueError(f"{path}: {name}: expected a {reader.__name__}, got {_kind(found)}")
         for size, most in MAX_SIZES.items():
-            if not 0 < getattr(hparams[name], size, 1) <= most:
+            if not 0 < getattr(found, size, 1) <= most:
                 raise ValueError(f"{path}: {name}: expected {size} from 1 to {most}")
-    return {name: hparams[name] for name in names}
+    rate = readers["voice_reader"].sample_rate if "voice_reader" in readers else None
+    if rate != config["sample_rate"]:
+        raise ValueError(
+            f"{path}: sample_rate: expected {config['sample_rate']} as in {CONFIG_FILE}, got {rate}"
+        )
+    return readers
+
+
+def _kind(found):
+    return "nothing" if found is None else f"a {type(found).__name__}"
+
+
+@torch.no_grad()
+def _try_out(modality, modules, readers, embedding_dim, path):
+    """Raises ValueError unless a face or a voice becomes one finite embedding (1, K)."""
+    encoder, reader = modules[f"{modality}_encoder"], readers.get(f"{modality}_reader")
+    if reader is None:
+        shape = (getattr(getattr(encoder, "network", None), "input_dim", None),)
+        if shape == (None,):
+            return  # a network of another kind, whose vectors have a width nobody tells
+    elif modality == "face":
+        shape = 3, reader.image_size, reader.image_size
+    else:
+        shape = (reader.num_samples,)
+    clip = torch.linspace(-1, 1, math.prod(shape)).sin().view(1, *shape)
+    states = [(part, part.training) for module in modules.values() for part in module.modules()]
+    for part, _ in states:
+        part.training = False
+    try:
+        lens = (torch.ones(1),) if modality == "voice" else ()
+        embedding = modules["cmwr"](encoder(clip, *lens))
+        if embedding.shape != (1, embedding_dim):
+            raise ValueError(
+                f"expected the shape (1, {embedding_dim}), got {tuple(embedding.shape)}"
+            )
+        if not embedding.isfinite().all():
+            raise ValueError("it holds NaN or infinity")
+    except Exception as error:  # whatever networks raise that do not fit their inputs
+        raise ValueError(
+            f"{path}: no embedding of a {modality} comes of it ({in_one_line(error)})"
+        ) from error
+    finally:
+        for part, training in states:
+            part.training = training

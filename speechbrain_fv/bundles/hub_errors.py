@@ -14,6 +14,8 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 
+from speechbrain_fv.bundles.messages import in_one_line
+
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _CHANGED = "somebody else changed the repository meanwhile; look at it, and run this again"
 _PROBLEMS = {
@@ -76,11 +78,6 @@ def not_cached(repo, revision, cache, error):
         remedy = "check the network and HF_ENDPOINT"
     wanted = f"{repo} at {revision}" if revision else repo
     return OSError(f"{wanted}: {reason} and the model is not in {cache}; {remedy} to download it")
-
-
-def in_one_line(error):
-    """Returns the text of an error, shortened, without line breaks."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _readable(repo, error):

@@ -8,6 +8,7 @@ text in another way.
 """
 
 import importlib
+import math
 import operator
 import re
 from numbers import Number
@@ -15,11 +16,17 @@ from numbers import Number
 import torch
 import yaml
 
-MAX_CHARACTERS = 200_000
-"""Longest YAML that is read."""
+from speechbrain_fv.bundles.messages import in_one_line
+from speechbrain_fv.bundles.sketch import sketching
+
+MAX_CHARACTERS = 50_000
+"""Longest YAML that is read; a bundle's has a thousand or two."""
 
 MAX_NUMBER = 10**5
-"""Largest number: more would be a size that no model has."""
+"""Largest number, also of a result: more would be a size that no model has."""
+
+MAX_NODES = 10**4
+"""Nodes of a YAML with all aliases written out."""
 
 PACKAGES = (
     "speechbrain.lobes",
@@ -43,10 +50,13 @@ ARITHMETIC = {f"operator.{name}": getattr(operator, name) for name in ("add", "s
 MODEL_MAKERS = ("speechbrain_fv.encoders.timm_network", "timm.create_model")
 """Functions that a bundle may apply to make a network."""
 
-FETCHING = ("pretrained", "checkpoint", "checkpoint_path", "source", "cache_dir", "save_path")
+FETCHING = (
+    *("pretrained", "checkpoint", "checkpoint_path", "source", "cache_dir", "save_path"),
+    *("ckp_path", "load_path", "load_pretrained"),
+)
 """Arguments that would read other files than the bundle's; they must be empty or false."""
 
-_TEXT = "tag:yaml.org,2002:str"
+_TEXT, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map"
 _PLAIN = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")
 }
@@ -90,10 +100,13 @@ def check_model_yaml(text, name):
         )
     try:
         root = yaml.compose(text, yaml.SafeLoader)
+        num_nodes = _count_nodes(root, {})
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(f"{name}: not a readable YAML ({error})") from error
-    if not isinstance(root, yaml.MappingNode):
+        raise ValueError(f"{name}: not a readable YAML ({in_one_line(error)})") from error
+    if root is None or root.tag != _MAP or not isinstance(root, yaml.MappingNode):
         raise ValueError(f"{name}: expected a mapping of names to the parts of a model")
+    if num_nodes > MAX_NODES:
+        raise ValueError(f"{name}: expected at most {MAX_NODES} parts, its aliases written out")
     seen, waiting = set(), [root]
     while waiting:
         node = waiting.pop()
@@ -101,14 +114,14 @@ def check_model_yaml(text, name):
             seen.add(id(node))
             try:
                 _check_node(node)
-            except ValueError as error:
+            except Exception as error:  # a scalar such as `!!bool x` fails in many ways
                 line = f"{name}, line {node.start_mark.line + 1}"
-                raise ValueError(f"{line}: {error}; {_REMEDY}") from error
+                raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
             waiting.extend(_children(node))
     return root
 
 
-def construct(root, name, device=None):
+def construct(root, name):
     """Returns the objects of a checked YAML: modules with random weights, readers, numbers.
 
     Arguments
@@ -117,8 +130,6 @@ def construct(root, name, device=None):
         Result of `check_model_yaml`.
     name : str
         The file, for messages.
-    device : str, optional
-        Where weights are made; "meta" takes no memory for them, whatever their size.
 
     Returns
     -------
@@ -136,10 +147,26 @@ def construct(root, name, device=None):
     {'layer': Linear(in_features=2, out_features=1, bias=True)}
     """
     try:
-        with torch.device(device or torch.get_default_device()):
-            return _Loader().construct_document(root)
+        return _Loader().construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {in_one_line(error)}") from error
+
+
+def sketch(root, name, max_elements):
+    """Returns the objects of `construct` with weights that have shapes but take no memory.
+
+    Arguments and errors are those of `construct` and `sketch.sketching`.
+    """
+    with sketching(max_elements):
+        return construct(root, name)
+
+
+def _count_nodes(node, counts):
+    """Returns the number of nodes with every alias written out; infinity for one inside itself."""
+    if id(node) not in counts:
+        counts[id(node)] = math.inf
+        counts[id(node)] = 1 + sum(_count_nodes(child, counts) for child in _children(node))
+    return counts[id(node)]
 
 
 def _children(node):
@@ -160,6 +187,10 @@ def _check_node(node):
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             _check_entry(key, value)
+        keys = [key.value for key, _ in node.value]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"{twice!r} stands there twice")
 
 
 def _check_call(call, node):
@@ -232,11 +263,14 @@ def _call(call):
             return target
         if path in ARITHMETIC and not all(isinstance(value, Number) for value in args):
             raise ValueError(f"{call}{path}: expected numbers, got {args}")
+        place = f"line {node.start_mark.line + 1}: {call}{path}"
         try:
-            return target(*args, **kwargs)
+            made = target(*args, **kwargs)
         except Exception as error:
-            place = f"line {node.start_mark.line + 1}"
-            raise ValueError(f"{place}: {call}{path}: {error}") from error
+            raise ValueError(f"{place}: {error}") from error
+        if path in ARITHMETIC and not abs(made) <= MAX_NUMBER:
+            raise ValueError(f"{place}: expected a result up to {MAX_NUMBER}")
+        return made
 
     return construct
 

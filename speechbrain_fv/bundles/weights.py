@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch.nn.parameter import is_lazy
 
 from speechbrain_fv.files import replacing
 
@@ -22,7 +23,7 @@ def save_weights(modules, path):
     path : path
         A .safetensors file.
     """
-    state = {key: value.detach().cpu().clone() for key, value in _state(modules).items()}
+    state = {key: value.detach().cpu().clone() for key, value in _state(path, modules).items()}
     with replacing(path) as file:
         file.write(to_bytes(state, metadata={"format": "pt"}))
 
@@ -34,7 +35,7 @@ def check_weights(modules, path):
     weight is read.
     """
     with _opened(path) as file:
-        _check_header(path, _state(modules), file)
+        _check_header(path, _state(path, modules), file)
 
 
 def load_weights(modules, path):
@@ -59,7 +60,7 @@ def load_weights(modules, path):
     >>> save_weights({"layer": layer}, path)
     >>> load_weights({"layer": layer}, path)
     """
-    wanted = _state(modules)
+    wanted = _state(path, modules)
     with _opened(path) as file:
         _check_header(path, wanted, file)
         for key, own in wanted.items():
@@ -77,12 +78,16 @@ def _opened(path):
         ) from error
 
 
-def _state(modules):
-    return {
+def _state(path, modules):
+    state = {
         f"{name}.{key}": value
         for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
+    for key, value in state.items():
+        if not isinstance(value, torch.Tensor) or is_lazy(value):
+            raise ValueError(f"{path}: {key}: expected a weight whose shape the YAML tells")
+    return state
 
 
 def _check_header(path, wanted, file):
@@ -105,7 +110,7 @@ def _check_header(path, wanted, file):
 def _copy(path, key, own, value):
     if value.dtype != own.dtype:
         raise ValueError(f"{path}: {key} is {value.dtype}, the model's is {own.dtype}")
-    if value.is_floating_point() and not torch.isfinite(value).all():
+    if not torch.isfinite(value).all():
         raise ValueError(f"{path}: {key} holds NaN or infinity")
     with torch.no_grad():
         own.copy_(value)
