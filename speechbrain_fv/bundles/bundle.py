@@ -1,7 +1,6 @@
 """A published model, read back."""
 
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -11,16 +10,11 @@ from huggingface_hub.utils.sha import sha_fileobj
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.bundles.calibration import Calibration
-from speechbrain_fv.bundles.layout import (
-    CONFIG_FILE,
-    FILES,
-    HPARAMS_FILE,
-    MAX_TEXT_BYTES,
-    WEIGHTS_FILE,
-)
+from speechbrain_fv.bundles.config import read_config, read_text
+from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
 from speechbrain_fv.bundles.messages import in_one_line
-from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct, sketch
-from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts
+from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
+from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts, sketching
 from speechbrain_fv.bundles.weights import check_weights, load_weights
 from speechbrain_fv.readers import ImageReader, SpeechReader
 
@@ -30,18 +24,13 @@ READERS = {"face_reader": ImageReader, "voice_reader": SpeechReader}
 MAX_SIZES = {"image_size": 2048, "resize": 4096, "num_samples": 10**7, "sample_rate": 10**6}
 """Of the readers: pixels, samples, Hz; more would fill the memory with a single clip."""
 
-MAX_LOG_ODDS = 10**6
-"""Of the calibration's line; probabilities are 0 or 1 far below."""
-
-FORMAT = 1
-
 
 class Bundle(NamedTuple):
     """A published model, read back.
 
-    modules : dict of str to torch.nn.Module, with the names of `MODULES`
+    modules : dict of str to torch.nn.Module, with the names of `MODULES`; in evaluation mode
     readers : dict of str to reader, with the names of `READERS`; none for precomputed vectors
-    config : dict, see `read_config`
+    config : dict, see `config.read_config`
     calibration : Calibration
     version : str, the first 16 hexadecimal digits of a hash over YAML and weights
     """
@@ -75,14 +64,15 @@ def load_bundle(folder, trust_remote_code=False):
     folder = Path(folder)
     config = read_config(folder / CONFIG_FILE)
     path, weights = folder / HPARAMS_FILE, folder / WEIGHTS_FILE
-    text = _read_text(path)
+    text = read_text(path)
     if trust_remote_code:
         hparams = _trusting(text, path)
     else:
         root = check_model_yaml(text, str(path))
         # First without memory: a few characters can ask for more than any machine has.
-        max_elements = SPARE_ELEMENTS + _num_bytes(weights)  # a weight takes at least one
-        check_weights(_modules(sketch(root, str(path), max_elements), path), weights)
+        with sketching(SPARE_ELEMENTS + _num_bytes(weights)):  # a weight takes at least one
+            sketched = construct(root, str(path))
+        check_weights(_modules(sketched, path), weights)
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
     if hparams.get("embedding_dim") != config["embedding_dim"]:
@@ -91,6 +81,8 @@ def load_bundle(folder, trust_remote_code=False):
             f"{hparams.get('embedding_dim')!r}"
         )
     load_weights(modules, weights)
+    for module in modules.values():
+        module.eval()
     readers = _readers(hparams, config, path)
     for modality in MODALITIES:
         _try_out(modality, modules, readers, config["embedding_dim"], path)
@@ -110,111 +102,6 @@ def model_version(folder):
         with open(Path(folder, name), "rb") as file:
             digest.update(sha_fileobj(file))
     return digest.hexdigest()[:16]
-
-
-def read_config(path):
-    """Returns the content of a config.json, checked.
-
-    Returns
-    -------
-    config : dict
-        ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
-        ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
-        ``calibration`` (``slope``, ``intercept``, ``threshold``), ``error_rates`` (by stratum),
-        ``training_data`` and what else the export noted.
-
-    Raises
-    ------
-    ValueError
-        If it is no JSON, of another format, or a value is missing or out of range.
-    """
-    text = _read_text(path)
-    try:
-        config = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a readable JSON ({error})") from error
-    for name, (valid, expected) in _EXPECTED.items():
-        value = config.get(name) if isinstance(config, dict) else None
-        if not valid(value):
-            got = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
-            raise ValueError(f"{path}: {name}: expected {expected}, got {in_one_line(got)}")
-    config["calibration"] = {key: float(config["calibration"][key]) for key in Calibration._fields}
-    return config
-
-
-def _refuse_constant(name):
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _is_number(value, least, most):
-    return type(value) in (int, float) and least <= value <= most
-
-
-def _is_calibration(value):
-    return (
-        isinstance(value, dict)
-        and _is_number(value.get("slope"), 0, MAX_LOG_ODDS)
-        and _is_number(value.get("intercept"), -MAX_LOG_ODDS, MAX_LOG_ODDS)
-        and _is_number(value.get("threshold"), -1, 1)
-    )
-
-
-def _are_error_rates(value):
-    return isinstance(value, dict) and all(
-        rates is None or _are_rates(rates) for rates in value.values()
-    )
-
-
-def _are_rates(value):
-    return isinstance(value, dict) and all(
-        _is_rate(value.get(name)) and _is_interval(value.get(f"{name}_interval"))
-        for name in ("false_accept", "false_reject")
-    )
-
-
-def _is_rate(value):
-    return value is None or _is_number(value, 0, 1)
-
-
-def _is_interval(value):
-    return value is None or (
-        isinstance(value, list) and len(value) == 2 and all(map(_is_rate, value))
-    )
-
-
-def _is_count(value):
-    return type(value) is int and 0 < value <= 10**6
-
-
-def _is_name(value):
-    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
-
-
-_EXPECTED = {
-    "format": (lambda value: value == FORMAT, f"{FORMAT}; update speechbrain_fv to read others"),
-    "name": (_is_name, "a text of one line, at most 200 characters"),
-    "embedding_dim": (_is_count, "a number of dimensions"),
-    "face_input": (lambda value: value in ("image", "vector"), "'image' or 'vector'"),
-    "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
-    "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
-    "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
-    "calibration": (_is_calibration, "a finite slope, intercept and threshold"),
-    "error_rates": (_are_error_rates, "error rates by stratum"),
-}
-
-
-def _read_text(path):
-    try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes")
-        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path}: not found; a bundle has the files {', '.join(FILES)}, and recipes/publish.py "
-            "makes one"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
 def _trusting(text, path):
@@ -282,9 +169,6 @@ def _try_out(modality, modules, readers, embedding_dim, path):
     else:
         shape = (reader.num_samples,)
     clip = torch.linspace(-1, 1, math.prod(shape)).sin().view(1, *shape)
-    states = [(part, part.training) for module in modules.values() for part in module.modules()]
-    for part, _ in states:
-        part.training = False
     try:
         lens = (torch.ones(1),) if modality == "voice" else ()
         embedding = modules["cmwr"](encoder(clip, *lens))
@@ -298,6 +182,3 @@ def _try_out(modality, modules, readers, embedding_dim, path):
         raise ValueError(
             f"{path}: no embedding of a {modality} comes of it ({in_one_line(error)})"
         ) from error
-    finally:
-        for part, training in states:
-            part.training = training

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from speechbrain_fv.bundles.bundle import FORMAT, MODULES, READERS, model_version
+from speechbrain_fv.bundles.bundle import MODULES, READERS, model_version
 from speechbrain_fv.bundles.calibration import error_rates, fit_calibration
+from speechbrain_fv.bundles.config import FORMAT
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, REPORT_FILE, WEIGHTS_FILE
 from speechbrain_fv.bundles.safe_yaml import FETCHING, check_model_yaml, construct
 from speechbrain_fv.bundles.weights import save_weights

@@ -17,7 +17,6 @@ import torch
 import yaml
 
 from speechbrain_fv.bundles.messages import in_one_line
-from speechbrain_fv.bundles.sketch import sketching
 
 MAX_CHARACTERS = 50_000
 """Longest YAML that is read; a bundle's has a thousand or two."""
@@ -150,15 +149,6 @@ def construct(root, name):
         return _Loader().construct_document(root)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{name}: {in_one_line(error)}") from error
-
-
-def sketch(root, name, max_elements):
-    """Returns the objects of `construct` with weights that have shapes but take no memory.
-
-    Arguments and errors are those of `construct` and `sketch.sketching`.
-    """
-    with sketching(max_elements):
-        return construct(root, name)
 
 
 def _count_nodes(node, counts):

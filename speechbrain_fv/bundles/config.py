@@ -1,0 +1,118 @@
+"""The facts about a published model in its config.json, checked."""
+
+import json
+
+from speechbrain_fv.bundles.calibration import Calibration
+from speechbrain_fv.bundles.layout import FILES, MAX_TEXT_BYTES
+from speechbrain_fv.bundles.messages import in_one_line
+
+MAX_LOG_ODDS = 10**6
+"""Of the calibration's line; probabilities are 0 or 1 far below."""
+
+FORMAT = 1
+
+
+def read_config(path):
+    """Returns the content of a config.json, checked.
+
+    Returns
+    -------
+    config : dict
+        ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
+        ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
+        ``calibration`` (``slope``, ``intercept``, ``threshold``), ``error_rates`` (by stratum),
+        ``training_data`` and what else the export noted.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, of another format, or a value is missing or out of range.
+    """
+    text = read_text(path)
+    try:
+        config = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a readable JSON ({error})") from error
+    for name, (valid, expected) in _EXPECTED.items():
+        value = config.get(name) if isinstance(config, dict) else None
+        if not valid(value):
+            got = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
+            raise ValueError(f"{path}: {name}: expected {expected}, got {in_one_line(got)}")
+    config["calibration"] = {key: float(config["calibration"][key]) for key in Calibration._fields}
+    return config
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _is_number(value, least, most):
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _is_calibration(value):
+    return (
+        isinstance(value, dict)
+        and _is_number(value.get("slope"), 0, MAX_LOG_ODDS)
+        and _is_number(value.get("intercept"), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+        and _is_number(value.get("threshold"), -1, 1)
+    )
+
+
+def _are_error_rates(value):
+    return isinstance(value, dict) and all(
+        rates is None or _are_rates(rates) for rates in value.values()
+    )
+
+
+def _are_rates(value):
+    return isinstance(value, dict) and all(
+        _is_rate(value.get(name)) and _is_interval(value.get(f"{name}_interval"))
+        for name in ("false_accept", "false_reject")
+    )
+
+
+def _is_rate(value):
+    return value is None or _is_number(value, 0, 1)
+
+
+def _is_interval(value):
+    return value is None or (
+        isinstance(value, list) and len(value) == 2 and all(map(_is_rate, value))
+    )
+
+
+def _is_count(value):
+    return type(value) is int and 0 < value <= 10**6
+
+
+def _is_name(value):
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
+
+
+_EXPECTED = {
+    "format": (lambda value: value == FORMAT, f"{FORMAT}; update speechbrain_fv to read others"),
+    "name": (_is_name, "a text of one line, at most 200 characters"),
+    "embedding_dim": (_is_count, "a number of dimensions"),
+    "face_input": (lambda value: value in ("image", "vector"), "'image' or 'vector'"),
+    "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
+    "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
+    "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
+    "calibration": (_is_calibration, "a finite slope, intercept and threshold"),
+    "error_rates": (_are_error_rates, "error rates by stratum"),
+}
+
+
+def read_text(path):
+    """Returns a bundle's text file; raises ValueError if it is absent, too long or no UTF-8."""
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes")
+        return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: not found; a bundle has the files {', '.join(FILES)}, and recipes/publish.py "
+            "makes one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
