@@ -80,6 +80,14 @@ def test_the_server_fetches_nothing_for_anyone(server):
     assert ask(server, "POST", "/gradio_api/queue/join", json.dumps(message), headers)[0] == 403
 
 
+def test_another_site_in_the_same_browser_can_post_nothing(server):
+    upload, (body, headers) = "/gradio_api/upload", form(1000)
+    for origin in ("http://example.org", "null", f"http://127.0.0.1:{server.port + 1}"):
+        assert ask(server, "POST", upload, body, headers | {"Origin": origin})[0] == 403
+    own = {"Origin": f"http://127.0.0.1:{server.port}"}
+    assert ask(server, "POST", upload, body, headers | own)[0] == 200
+
+
 def test_only_this_computer_is_served_and_the_browser_is_kept_in(server):
     assert ask(server, "GET", "/", headers={"Host": "example.org"})[0] == 400
     status, headers = ask(server, "GET", "/")
@@ -209,7 +217,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(browser, server, clips):
 
 @in_browser
 def test_error_rates_and_limits_are_told(visitor, model):
-    text = visitor.page.locator(".fv-about").inner_text()
+    text = visitor.page.locator(".fv-about").inner_text().replace("\xa0", " ")
     for sentence in error_statements(model.config):
         assert sentence in text
     assert "A rank is no identification" in text and "invented" in text

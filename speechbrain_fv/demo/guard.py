@@ -1,6 +1,7 @@
 """What stands before the page's server: nothing large comes in, nothing is fetched from outside."""
 
 import json
+from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
 
@@ -22,7 +23,8 @@ HEADERS = {
 class Guard:
     """ASGI middleware that bounds requests and keeps server and browser from other machines.
 
-    Gradio would fetch addresses that a visitor names, and reads uploads of any total size.
+    Gradio would fetch addresses that a visitor names, reads uploads of any total size, and takes
+    what another site, open in the same browser, posts to it.
 
     Arguments
     ---------
@@ -48,8 +50,12 @@ class Guard:
             return PlainTextResponse("no other addresses here", 403), receive
         if scope["method"] in ("GET", "HEAD"):
             return None, receive
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get(b"host"):
+            return PlainTextResponse("requests of other sites are refused", 403), receive
         upload = path.rstrip("/").endswith("/upload")
-        size = dict(scope["headers"]).get(b"content-length", b"")
+        size = headers.get(b"content-length", b"")
         if not size.isdigit():
             return PlainTextResponse("the size of the request is missing", 411), receive
         if int(size) > (self.largest_upload if upload else LARGEST_MESSAGE):

@@ -23,9 +23,9 @@ def build_page(comparer):
     with gradio.Blocks(title="Faces and voices", analytics_enabled=False) as page:
         gradio.HTML(HEAD)
         with gradio.Tab("Who is speaking?"):
-            _tab(comparer, "face", "Who is it?")
+            _tab(comparer, "face", "Rank the faces")
         with gradio.Tab("Which voice is it?"):
-            _tab(comparer, "voice", "Which one?")
+            _tab(comparer, "voice", "Rank the voices")
         gradio.HTML(about_html(comparer.model.config, comparer.model.version, comparer.limits))
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
     return page
