@@ -244,7 +244,7 @@ def test_many_ids_are_compact():
     ids = Ids.of(names)
     text = sum(len(name.encode()) for name in names)
     assert ids.text.nbytes + ids.offsets.nbytes == text + 8 * 100_001
-    assert [ids[0], ids[99_999], ids.rows[names[5]]] == [names[0], names[99_999], 5]
+    assert [ids[0], ids[99_999]] == [names[0], names[99_999]]
     with pytest.raises(IndexError):
         ids[100_000]
 

@@ -1,7 +1,5 @@
 """The names of a gallery's rows, held as one text: 1 M names take their bytes and 8 MB."""
 
-import functools
-
 import numpy as np
 
 
@@ -27,6 +25,8 @@ class Ids:
     """
 
     def __init__(self, text, offsets):
+        # Of a memory-mapped array a plain view, since slicing a np.memmap is several times slower.
+        text, offsets = np.asarray(text), np.asarray(offsets)
         bounds_hold = (
             text.dtype == np.uint8
             and offsets.dtype == np.int64
@@ -68,11 +68,6 @@ class Ids:
         lengths = np.diff(self.offsets)
         offsets = np.concatenate([[0], np.cumsum(lengths[mask])]).astype(np.int64)
         return Ids(self.text[np.repeat(mask, lengths)], offsets)
-
-    @functools.cached_property
-    def rows(self):
-        """The row of each name, as a dict; of rows of one name the last."""
-        return {name: row for row, name in enumerate(self)}
 
 
 def id_list(ids):
