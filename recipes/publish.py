@@ -12,6 +12,8 @@ which other users of this machine can see, set HF_TOKEN or run `hf auth login`.
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,9 +22,8 @@ from speechbrain_fv.bundles.card import model_card
 from speechbrain_fv.bundles.card_settings import read_settings
 from speechbrain_fv.bundles.check import check_bundle
 from speechbrain_fv.bundles.export import export_bundle
-from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, REPORT_FILE
+from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, FILES, REPORT_FILE
 from speechbrain_fv.cli import run_script
-from speechbrain_fv.files import replacing
 
 
 def parse(argv):
@@ -44,21 +45,21 @@ def parse(argv):
 
 
 def build(options, folder):
-    """Writes the bundle; one that is not whole or fails the check has no card and does not load."""
+    """Writes the bundle where it stays once it is whole and checked; an error leaves an old one."""
     settings = read_settings(options.results_folder, options.license, options.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (CARD_FILE, CONFIG_FILE):
-        (folder / name).unlink(missing_ok=True)
+    staging = folder / ".partial"
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    staging.mkdir(parents=True)
     try:
-        config = export_bundle(options.results_folder, folder, options.repo)
-        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        text = model_card(report, config, settings)
-        differences = check_bundle(folder, options.results_folder, options.device)
-        with replacing(folder / CARD_FILE) as file:
-            file.write(text.encode())
-    except BaseException:
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
-        raise
+        config = export_bundle(options.results_folder, staging, options.repo)
+        report = json.loads((staging / REPORT_FILE).read_text(encoding="utf-8"))
+        (staging / CARD_FILE).write_text(model_card(report, config, settings), encoding="utf-8")
+        differences = check_bundle(staging, options.results_folder, options.device)
+        (folder / CONFIG_FILE).unlink(missing_ok=True)  # without it, nothing loads
+        for name in sorted(FILES, key=CONFIG_FILE.__eq__):
+            os.replace(staging / name, folder / name)
+    finally:
+        shutil.rmtree(staging)
     return differences
 
 

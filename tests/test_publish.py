@@ -5,6 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -59,21 +60,34 @@ def test_a_training_becomes_a_model_on_the_hub(media_run, tmp_path):
     assert f"| Model | {model_version(folder)} |" in card and 'source="owner/small"' in card
 
 
-def test_what_does_not_load_as_trained_gets_no_card_and_cannot_be_loaded(
-    publish, media_run, tmp_path
-):
+def test_what_does_not_load_as_trained_is_no_bundle(publish, media_run, tmp_path):
     """A training whose test embeddings are of other weights than its checkpoint's."""
     run, folder = tmp_path / "run", tmp_path / "bundle"
     shutil.copytree(media_run, run)
     shutil.copy(run / "embeddings_untrained.npz", run / "embeddings_test.npz")
     folder.mkdir()
-    for name in ("README.md", "config.json"):
-        (folder / name).write_text("of an earlier bundle")
+    (folder / "README.md").write_text("of an earlier bundle")
     with pytest.raises(ValueError, match="differ from those of the training"):
         publish([str(run), "--repo=owner/small", f"--bundle_folder={folder}", "--push"])
-    assert not {"README.md", "config.json"} & set(os.listdir(folder))
-    with pytest.raises(ValueError, match=r"no config\.json"):
+    assert os.listdir(folder) == ["README.md"]
+    assert (folder / "README.md").read_text() == "of an earlier bundle"
+
+
+def test_a_killed_run_leaves_nothing_that_loads(media_run, tmp_path):
+    folder = tmp_path / "bundle"
+    command = [sys.executable, SCRIPT, media_run, "--repo=owner/small", "--bundle_folder", folder]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    while not (folder / ".partial" / "README.md").exists():  # all is written, nothing checked
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert os.listdir(folder) == [".partial"]
+    with pytest.raises(ValueError, match="expected a bundle"):
         FaceVoiceAssociation.from_hparams(folder)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment, timeout=300)
+    assert sorted(os.listdir(folder)) == sorted(FILES)
 
 
 @pytest.mark.parametrize(
