@@ -68,6 +68,16 @@ def test_requests_beyond_the_bounds_are_refused(server):
     assert ask(server, "POST", upload, iter([b"0\r\n\r\n"]), chunked)[0] == 411
 
 
+def test_uploads_that_are_kept_are_bounded_together(server):
+    (folder,) = server.folder.glob("speechbrain-fv-*")
+    with open(folder / "many", "wb") as file:
+        file.truncate(8 * (LIMITS.files + 1) * (LIMITS.bytes + 10_000) - 10_000)
+    upload = "/gradio_api/upload"
+    assert ask(server, "POST", upload, *form(10_000))[0] == 507
+    (folder / "many").unlink()
+    assert ask(server, "POST", upload, *form(10_000))[0] == 200
+
+
 def test_the_server_fetches_nothing_for_anyone(server):
     for path in (
         "/gradio_api/file=http://example.org/a.jpg",

@@ -1,6 +1,8 @@
 """What stands before the page's server: nothing large comes in, nothing is fetched from outside."""
 
 import json
+import os
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
@@ -31,17 +33,27 @@ class Guard:
     app : ASGI application
     largest_upload : int
         Bytes of a request that uploads files.
+    folder : path
+        Where uploads are kept.
+    largest_store : int
+        Bytes of the folder's files and of uploads on their way to it, together.
     """
 
-    def __init__(self, app, largest_upload):
+    def __init__(self, app, largest_upload, folder, largest_store):
         self.app, self.largest_upload = app, largest_upload
+        self.folder, self.largest_store, self.arriving = folder, largest_store, 0
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         refusal, receive = await self._refusal(scope, receive)
         app = refusal or self.app
-        return await app(scope, receive, _with_headers(send))
+        size = _upload_bytes(scope) if refusal is None else 0
+        self.arriving += size
+        try:
+            return await app(scope, receive, _with_headers(send))
+        finally:
+            self.arriving -= size
 
     async def _refusal(self, scope, receive):
         """Returns the answer to a request that is refused, or None, and its body to be read."""
@@ -54,18 +66,36 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin).netloc != headers.get(b"host"):
             return PlainTextResponse("requests of other sites are refused", 403), receive
-        upload = path.rstrip("/").endswith("/upload")
-        size = headers.get(b"content-length", b"")
-        if not size.isdigit():
+        if not headers.get(b"content-length", b"").isdigit():
             return PlainTextResponse("the size of the request is missing", 411), receive
-        if int(size) > (self.largest_upload if upload else LARGEST_MESSAGE):
+        upload = _upload_bytes(scope)
+        if int(headers[b"content-length"]) > (self.largest_upload if upload else LARGEST_MESSAGE):
             return PlainTextResponse("the request is too large", 413), receive
         if upload:
+            stored = _folder_bytes(self.folder) + self.arriving
+            if stored + upload > self.largest_store:
+                return PlainTextResponse("too many uploads are kept; try again later", 507), receive
             return None, receive
         body = await _body(receive)
         if _names_address(body):
             return PlainTextResponse("no other addresses here", 403), receive
         return None, _replayed(body, receive)
+
+
+def _upload_bytes(scope):
+    """Returns the size of a request that uploads files; 0 of another."""
+    if scope["method"] != "POST" or not scope["path"].rstrip("/").endswith("/upload"):
+        return 0
+    return int(dict(scope["headers"])[b"content-length"])
+
+
+def _folder_bytes(folder):
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # deleted meanwhile
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total
 
 
 async def _body(receive):

@@ -16,6 +16,9 @@ SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+STORED_REQUESTS = 8
+"""Largest requests' worth of uploads that are kept at once."""
+
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -49,7 +52,7 @@ def serve(model, host="127.0.0.1", port=7860, limits=None, detector=None):
 
         page = build_page(Comparer(model, limits, detector))
         try:
-            address = _launch(page, host, port, limits)
+            address = _launch(page, host, port, limits, folder)
             print(f"open {address} (Ctrl-C stops)", file=sys.stderr, flush=True)
             if not _is_loopback(host):
                 print("others can reach this page: it asks for no password", file=sys.stderr)
@@ -79,7 +82,7 @@ def check_serving(host, port, limits):
         ) from error
 
 
-def _launch(page, host, port, limits):
+def _launch(page, host, port, limits, folder):
     """Starts the server in a thread; returns the page's address."""
     import gradio
     from starlette.middleware import Middleware
@@ -89,7 +92,8 @@ def _launch(page, host, port, limits):
     from speechbrain_fv.demo.rendering import CSS
 
     largest_upload = (limits.files + 1) * (limits.bytes + 10_000)
-    middleware = [Middleware(Guard, largest_upload=largest_upload)]
+    guard = Middleware(Guard, largest_upload, folder, STORED_REQUESTS * largest_upload)
+    middleware = [guard]
     if _is_loopback(host):  # a foreign name that points here would make its site this one's
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES))
     _, address, _ = page.launch(
