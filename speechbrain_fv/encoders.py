@@ -9,6 +9,8 @@ from pathlib import Path
 
 import timm
 import torch
+from speechbrain.lobes.models import Xvector as xvector
+from speechbrain.nnet.pooling import StatisticsPooling
 from speechbrain.utils.fetching import fetch
 
 from speechbrain_fv.distributed import Dropout
@@ -254,6 +256,34 @@ class DimnetVoice(torch.nn.Module):
         `wav_lens` is part of the contract and not used: all clips of a batch have one length.
         """
         return self.layers(features.transpose(1, 2)).mean(dim=2)
+
+
+class Xvector(xvector.Xvector):
+    """SpeechBrain's x-vector network, with one output for one clip in evaluation.
+
+    Arguments are those of `speechbrain.lobes.models.Xvector.Xvector`, and its weights fit.
+
+    Example
+    -------
+    >>> network, x, wav_lens = Xvector(in_channels=24).eval(), torch.randn(2, 50, 24), torch.ones(2)
+    >>> torch.equal(network(x, wav_lens), network(x, wav_lens))
+    True
+    """
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        for index, block in enumerate(self.blocks):
+            if isinstance(block, StatisticsPooling):
+                self.blocks[index] = _QuietStatisticsPooling()
+
+
+class _QuietStatisticsPooling(StatisticsPooling):
+    """Adds to the mean in evaluation what SpeechBrain's noise, in [eps, 9 eps], is around."""
+
+    def _get_gauss_noise(self, shape_of_tensor, device="cpu"):
+        if self.training:
+            return super()._get_gauss_noise(shape_of_tensor, device)
+        return torch.full(shape_of_tensor, 5 * self.eps, device=device)
 
 
 class VectorNetwork(torch.nn.Module):

@@ -68,6 +68,19 @@ def test_every_voice_include_keeps_the_contract_and_trains(name):
     assert trains_a_step(voice_encoder(name)).shape == (4, 32)
 
 
+@pytest.mark.parametrize("name", VOICES)
+def test_a_clip_has_one_embedding_in_evaluation(name):
+    """Alone and among others, and whatever the generator of random numbers did before."""
+    encoder = voice_encoder(name).eval()
+    wavs = 0.1 * torch.randn(4, 8000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        together = encoder(wavs, torch.ones(4))
+        state = torch.get_rng_state()
+        alone = torch.cat([encoder(wav[None], torch.ones(1)) for wav in wavs])
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
 def test_transformer_includes_keep_the_contract_and_train(name, tiny_transformers, tmp_path):
     options = {
