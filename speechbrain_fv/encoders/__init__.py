@@ -1,0 +1,11 @@
+"""Encoders: pixels, samples or precomputed vectors -> embeddings of width K.
+
+The contracts: ``face_encoder(images) -> (B, K)``, ``voice_encoder(wavs, wav_lens) -> (B, K)``.
+The network inside is swapped through YAML.
+"""
+
+from speechbrain_fv.encoders.face import FaceEncoder, timm_network
+from speechbrain_fv.encoders.vectors import VectorNetwork
+from speechbrain_fv.encoders.voice import DimnetVoice, VoiceEncoder, Xvector
+
+__all__ = ["DimnetVoice", "FaceEncoder", "VectorNetwork", "VoiceEncoder", "Xvector", "timm_network"]

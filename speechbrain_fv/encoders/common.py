@@ -1,0 +1,43 @@
+"""What the encoders of both modalities share."""
+
+import torch
+
+
+def projection(network_dim, embedding_dim, standardize):
+    """A linear layer to width K where the network has another, and a BatchNorm where asked for."""
+    layers = torch.nn.Sequential()
+    if network_dim != embedding_dim:
+        layers.append(torch.nn.Linear(network_dim, embedding_dim))
+    if standardize:
+        if layers:
+            fix_bias(layers[-1])
+        layers.append(torch.nn.BatchNorm1d(embedding_dim, affine=False))
+    return layers
+
+
+def fix_bias(layer):
+    """Stops the training of a bias that a BatchNorm behind the layer takes out again.
+
+    Its gradient is zero but for rounding, which Adam would scale up to steps of full size.
+    """
+    layer.bias.requires_grad_(False)
+
+
+def load_strictly(network, state, source):
+    """Loads weights, refusing any missing or extra key: half-loaded encoders train silently."""
+    missing, extra = network.load_state_dict(state, strict=False)
+    if missing or extra:
+        raise ValueError(
+            f"{source}: not the weights of this network; missing {missing[:3]}, "
+            f"extra {extra[:3]} ({len(missing)} and {len(extra)} in all)"
+        )
+
+
+class FrozenMixin:
+    """Keeps ``self.network`` in evaluation mode when ``self.freeze``: BatchNorm learns nothing."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.freeze:
+            self.network.eval()
+        return self

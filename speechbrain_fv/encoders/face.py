@@ -1,0 +1,79 @@
+"""The face branch: pixels, or precomputed vectors, to embeddings of width K."""
+
+import difflib
+from pathlib import Path
+
+import timm
+import torch
+
+from speechbrain_fv.encoders.common import FrozenMixin, fix_bias, load_strictly, projection
+
+
+def timm_network(model, checkpoint=None):
+    """Returns a timm model without its classifier, and nothing is downloaded.
+
+    Arguments
+    ---------
+    model : str
+        Any name that `timm.list_models()` knows, for example resnet34.
+    checkpoint : str, optional
+        Local file of weights (.safetensors, .pth); a classifier in it is left out.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        Images (B, 3, H, W) -> features (B, network.num_features).
+
+    Raises
+    ------
+    ValueError
+        If timm has no such model, the file is missing or its weights are of another network.
+    """
+    if not timm.is_model(model):
+        close = difflib.get_close_matches(model, timm.list_models(), n=5)
+        raise ValueError(f"face model: timm knows no {model!r}; similar ones: {close}")
+    network = timm.create_model(model, pretrained=False, num_classes=0)
+    if checkpoint:
+        if not Path(checkpoint).is_file():
+            raise ValueError(f"face checkpoint: no file {checkpoint}")
+        state = timm.models.load_state_dict(checkpoint, weights_only=True)
+        heads = network.default_cfg["classifier"]
+        heads = (heads,) if isinstance(heads, str) else heads
+        kept = {key: value for key, value in state.items() if key.split(".")[0] not in heads}
+        load_strictly(network, kept, checkpoint)
+    return network
+
+
+class FaceEncoder(FrozenMixin, torch.nn.Module):
+    """Returns face embeddings: a network, then a projection to K if its width differs.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        Images (B, 3, H, W), or precomputed vectors (B, D), -> (B, network.num_features).
+    embedding_dim : int
+        K.
+    freeze : bool
+        Whether the network's weights stay as they are; the projection always trains.
+    standardize : bool
+        Whether a BatchNorm without weights gives each output dimension mean 0 and variance 1.
+        Random encoders give all clips nearly one direction; this makes what differs visible.
+
+    Example
+    -------
+    >>> encoder = FaceEncoder(timm_network("resnet10t"), embedding_dim=16)
+    >>> encoder(torch.randn(2, 3, 32, 32)).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, network, embedding_dim, freeze=False, standardize=False):
+        super().__init__()
+        self.network = network.requires_grad_(False) if freeze else network
+        self.freeze = freeze
+        self.projection = projection(network.num_features, embedding_dim, standardize)
+        if standardize and hasattr(network, "last_layer"):
+            fix_bias(network.last_layer)
+
+    def forward(self, images):
+        """Returns embeddings, shape (B, K), of images, shape (B, 3, H, W)."""
+        return self.projection(self.network(images))

@@ -1,0 +1,95 @@
+"""The network of both branches on precomputed vectors."""
+
+import torch
+
+from speechbrain_fv.distributed import Dropout
+from speechbrain_fv.encoders.common import fix_bias
+
+
+class VectorNetwork(torch.nn.Module):
+    """A two-layer network on precomputed vectors, for either modality.
+
+    Vectors are scaled to unit length, centred, and multiplied by their covariance to a power: what
+    a face and a voice share lies in the directions in which people differ most, and few pairs do
+    not tell a network so. `fit` takes the statistics from the training vectors; before it, vectors
+    are only scaled.
+
+    Arguments
+    ---------
+    input_dim : int
+        D, the width of the vectors.
+    hidden_dim : int
+        Width of the hidden layer.
+    output_dim : int
+        Width of the output.
+    dropout : float
+        Share of hidden units that is dropped in training, in [0, 1).
+    covariance_power : float
+        0 only centres, 0.5 multiplies every principal component by its standard deviation.
+
+    Example
+    -------
+    >>> VectorNetwork(input_dim=4, output_dim=2)(torch.randn(3, 4)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self, input_dim, hidden_dim=512, output_dim=256, dropout=0.5, covariance_power=0.5
+    ):
+        super().__init__()
+        self.input_dim = input_dim
+        self.covariance_power = covariance_power
+        self.register_buffer("mean", torch.zeros(input_dim))
+        self.register_buffer("weighting", torch.eye(input_dim))
+        self.num_features = output_dim
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(input_dim, hidden_dim),
+            torch.nn.BatchNorm1d(hidden_dim),
+            torch.nn.ReLU(),
+            Dropout(dropout),
+            torch.nn.Linear(hidden_dim, output_dim),
+        )
+        fix_bias(self.layers[0])
+
+    @property
+    def last_layer(self):
+        """The layer that gives the output."""
+        return self.layers[-1]
+
+    def fit(self, vectors):
+        """Takes mean and covariance from the training vectors, shape (N, D).
+
+        Raises
+        ------
+        ValueError
+            If the vectors are not D wide.
+        """
+        self._check_width(vectors)
+        vectors = torch.nn.functional.normalize(vectors.double(), dim=1)
+        mean = vectors.mean(dim=0)
+        centred = vectors - mean
+        values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        weights = values.clamp_min(1e-6 * values.max()) ** self.covariance_power
+        weighting = directions * weights @ directions.T
+        length = (centred @ weighting).square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
+        self.mean.copy_(mean)
+        self.weighting.copy_(weighting / length)
+
+    def _check_width(self, vectors):
+        if vectors.shape[-1] != self.input_dim:
+            raise ValueError(
+                f"precomputed vectors: expected width {self.input_dim}, got {vectors.shape[-1]}; "
+                "set input_dim in the face or voice include"
+            )
+
+    def forward(self, vectors, wav_lens=None):
+        """Returns features, shape (B, output_dim), of vectors, shape (B, D).
+
+        Raises
+        ------
+        ValueError
+            If the vectors are not D wide.
+        """
+        self._check_width(vectors)
+        vectors = torch.nn.functional.normalize(vectors, dim=1)
+        return self.layers((vectors - self.mean) @ self.weighting)
