@@ -30,9 +30,34 @@ def meta_csv(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def media_run(tmp_path_factory):
-    """The output folder of a finished training on a small embedded corpus."""
-    folder = tmp_path_factory.mktemp("media")
+def tiny_transformers(tmp_path_factory):
+    """Local folders of random wav2vec 2.0 and WavLM models, small enough for a CPU step."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "conv_dim": (8, 8),
+        "conv_stride": (20, 16),
+        "conv_kernel": (20, 16),
+        "num_feat_extract_layers": 2,
+        "num_conv_pos_embeddings": 4,
+        "num_conv_pos_embedding_groups": 2,
+        "mask_time_length": 2,
+    }
+    folders = {}
+    for name, model in (("wav2vec2", "Wav2Vec2"), ("wavlm", "WavLM")):
+        folder = tmp_path_factory.mktemp(name)
+        config = getattr(transformers, f"{model}Config")(**shape)
+        getattr(transformers, f"{model}Model")(config).save_pretrained(folder)
+        transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+        folders[name] = str(folder)
+    return folders
+
+
+def train_on_media(folder, *more):
+    """Returns the output folder of a finished training on a small embedded corpus."""
     options = [
         "--corpus=!include:corpora/embedded.yaml {num_identities: 20, generation_workers: 1, "
         f"cache_folder: {folder}, image_size: 32, resize: 36, clip_seconds: 0.5}}",
@@ -43,10 +68,17 @@ def media_run(tmp_path_factory):
         "--steps_per_epoch=3",
         "--number_of_epochs=2",
         "--draw_figures=False",
+        *more,
     ]
     result = run_forked(recipe("train", HPARAMS / "bipcm_fst.yaml", *options))
     assert result.returncode == 0, result.stderr
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def media_run(tmp_path_factory):
+    """The output folder of a finished training on images and speech."""
+    return train_on_media(tmp_path_factory.mktemp("media"))
 
 
 @pytest.fixture(scope="session")

@@ -25,33 +25,6 @@ def voice_encoder(name, **options):
     return VoiceEncoder(embedding_dim=32, **{key: voice[key] for key in keys})
 
 
-@pytest.fixture(scope="module")
-def tiny_transformers(tmp_path_factory):
-    """Local folders of random wav2vec 2.0 and WavLM models, small enough for a CPU step."""
-    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
-    shape = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "conv_dim": (8, 8),
-        "conv_stride": (20, 16),
-        "conv_kernel": (20, 16),
-        "num_feat_extract_layers": 2,
-        "num_conv_pos_embeddings": 4,
-        "num_conv_pos_embedding_groups": 2,
-        "mask_time_length": 2,
-    }
-    folders = {}
-    for name, model in (("wav2vec2", "Wav2Vec2"), ("wavlm", "WavLM")):
-        folder = tmp_path_factory.mktemp(name)
-        config = getattr(transformers, f"{model}Config")(**shape)
-        getattr(transformers, f"{model}Model")(config).save_pretrained(folder)
-        transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
-        folders[name] = str(folder)
-    return folders
-
-
 def trains_a_step(encoder):
     """One forward and backward pass on noise; returns the embeddings."""
     wavs = 0.1 * torch.randn(4, 8000, generator=torch.Generator().manual_seed(0))
@@ -89,6 +62,25 @@ def test_transformer_includes_keep_the_contract_and_train(name, tiny_transformer
         "cache_folder": str(tmp_path),
     }
     assert trains_a_step(voice_encoder(name, **options)).shape == (4, 32)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_a_transformer_made_from_its_sizes_is_that_of_speechbrain(
+    name, tiny_transformers, tmp_path
+):
+    transformer = pytest.importorskip("speechbrain_fv.encoders.transformer")
+    source = tiny_transformers[name]
+    options = {"source": source, "network_dim": 16, "cache_folder": str(tmp_path)}
+    fetched = voice_encoder(name, **options).network.eval()
+    description = transformer.describe_source(source, str(tmp_path))
+    made = transformer.SpeechTransformer(**description, output_norm=True).eval()
+    made.load_state_dict(fetched.state_dict())
+    wavs = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(made(wavs, torch.ones(2)), fetched(wavs, torch.ones(2)))
+    for family, sizes in (("bert", {}), (name, {"attn_implementation": "eager"})):
+        with pytest.raises(ValueError, match=r"family: expected|sizes: expected entries among"):
+            transformer.SpeechTransformer(family, sizes)
 
 
 def test_dimnet_has_the_layers_of_the_paper():

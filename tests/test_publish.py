@@ -8,11 +8,13 @@ import sys
 import time
 
 import pytest
+import torch
 
 from speechbrain_fv.bundles.bundle import model_version
 from speechbrain_fv.bundles.layout import FILES
 from speechbrain_fv.inference import FaceVoiceAssociation
 from tests import hub_server
+from tests.conftest import train_on_media
 from tests.paths import ROOT
 
 TOKEN = "hf_of_the_writer"
@@ -73,11 +75,11 @@ def test_what_does_not_load_as_trained_is_no_bundle(publish, media_run, tmp_path
     assert (folder / "README.md").read_text() == "of an earlier bundle"
 
 
-def test_a_killed_run_leaves_nothing_that_loads(media_run, tmp_path):
+def test_a_killed_run_leaves_nothing_that_loads(publish, media_run, tmp_path):
     folder = tmp_path / "bundle"
-    command = [sys.executable, SCRIPT, media_run, "--repo=owner/small", "--bundle_folder", folder]
+    options = [str(media_run), "--repo=owner/small", f"--bundle_folder={folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen([sys.executable, SCRIPT, *options], env=environment)
     while not (folder / ".partial" / "README.md").exists():  # all is written, nothing checked
         assert process.poll() is None
         time.sleep(0.01)
@@ -86,8 +88,24 @@ def test_a_killed_run_leaves_nothing_that_loads(media_run, tmp_path):
     assert os.listdir(folder) == [".partial"]
     with pytest.raises(ValueError, match="expected a bundle"):
         FaceVoiceAssociation.from_hparams(folder)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment, timeout=300)
+    publish(options)
     assert sorted(os.listdir(folder)) == sorted(FILES)
+
+
+def test_a_voice_branch_of_transformers_is_published_without_its_source(
+    publish, tiny_transformers, tmp_path, capsys
+):
+    source = shutil.copytree(tiny_transformers["wavlm"], tmp_path / "source")
+    voice = f"{{source: {source}, network_dim: 16, cache_folder: {tmp_path}}}"
+    run = train_on_media(tmp_path, f"--voice=!include:voice/wavlm.yaml {voice}")
+    publish([str(run), "--repo=owner/small", "--license=mit"])
+    assert "Loaded again" in capsys.readouterr().out
+    shutil.rmtree(source)
+    model = FaceVoiceAssociation.from_hparams(run / "bundle")
+    assert model.encode_voice(torch.randn(1, 16000)).shape == (1, 256)
+    assert str(tmp_path) not in (run / "bundle" / "hyperparams.yaml").read_text()
+    with pytest.raises(ValueError, match="publish where the training ran"):
+        publish([str(run), "--repo=owner/small", "--license=mit"])
 
 
 @pytest.mark.parametrize(

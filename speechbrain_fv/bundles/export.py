@@ -99,6 +99,7 @@ def _model_parts(path):
 
 def _selection(parts):
     """Returns the node of a bundle's YAML: the model and its readers, nothing of the training."""
+    _describe_source(parts["voice_encoder"])
     for node in (parts[name] for name in MODULES):
         _without_sources(node)
     modules = yaml.MappingNode(_MAP, [(_text(name), parts[name]) for name in MODULES])
@@ -119,6 +120,35 @@ def _text(value):
 
 def _reads_vectors(node):
     return node.tag.endswith("EmbeddingReader")
+
+
+def _describe_source(encoder):
+    """Replaces a network that SpeechBrain fetches with transformers by one of the same sizes."""
+    nodes = [value for key, value in encoder.value if key.value == "network"]
+    if not nodes or nodes[0].tag not in _FETCHED:
+        return
+    (node,) = nodes
+    options = {key.value: value.value for key, value in node.value}
+    if options.get("output_all_hiddens", "false").lower() != "false":
+        raise ValueError("a voice network with output_all_hiddens cannot be published")
+    from speechbrain_fv.encoders.transformer import describe_source
+
+    try:
+        description = describe_source(options["source"], options["save_path"])
+    except OSError as error:
+        raise ValueError(
+            f"{options['source']}: expected the source that the training's voice network came "
+            f"from, whose sizes a published model needs ({error}); publish where the training ran"
+        ) from error
+    kept = [pair for pair in node.value if pair[0].value == "output_norm"]
+    node.tag = "!new:speechbrain_fv.encoders.transformer.SpeechTransformer"
+    node.value = [*yaml.compose(yaml.safe_dump(description)).value, *kept]
+
+
+_FETCHED = tuple(
+    f"!new:speechbrain.integrations.huggingface.{path}"
+    for path in ("wav2vec2.Wav2Vec2", "hubert.HuBERT", "wavlm.WavLM")
+)
 
 
 def _without_sources(node):
