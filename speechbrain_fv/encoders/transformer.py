@@ -11,7 +11,7 @@ try:
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 except ImportError as error:
     raise ImportError(
-        f"wav2vec 2.0, HuBERT and WavLM need transformers ({error}); "
+        "wav2vec 2.0, HuBERT and WavLM need transformers; "
         "pip install 'speechbrain-fv[transformers]'"
     ) from error
 
