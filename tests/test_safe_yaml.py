@@ -99,6 +99,12 @@ HOSTILE = {
     "PLDA_LDA.Ndx": "!new:speechbrain.processing.PLDA_LDA.Ndx {{ndx_file_name: x}}",
     "hf-hub": "!apply:timm.create_model {{model_name: 'hf-hub:stranger/model'}}",
     "pretrained": "!apply:timm.create_model {{model_name: resnet10t, pretrained: true}}",
+    "pretrained would": "!apply:timm.create_model {{model_name: resnet10t, pretrained: 'false'}}",
+    "pretrained would read": "!new:speechbrain_fv.encoders.VoiceEncoder {{pretrained: !!str null}}",
+    "checkpoint would": "!apply:speechbrain_fv.encoders.timm_network {{checkpoint: '~'}}",
+    "load_pretrained would": "!new:speechbrain.lobes.models.discrete.dac.DAC "
+    "{{load_pretrained: !new:torch.nn.ReLU ''}}",
+    "pretrained_path would": "!new:torch.nn.ReLU {{pretrained_path: model.pt}}",  # as fairseq's
     "by name": "!apply:timm.create_model [resnet10t, true]",
     "checkpoint": "!apply:speechbrain_fv.encoders.timm_network {{model: resnet10t, checkpoint: x}}",
     "__main__": "!new:speechbrain_fv.commands.__main__.Encoder {{}}",
@@ -123,6 +129,13 @@ def test_what_is_not_a_model_is_refused_with_line_and_name_and_not_run(named, tm
         load(text)
     assert named in str(refusal.value)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("empty", ["", "~", "null", "false", "no", "''", "0"])
+def test_an_argument_that_would_fetch_may_stand_there_empty(empty):
+    check_model_yaml(
+        f"a: !apply:timm.create_model {{model_name: x, pretrained: {empty}}}", "model.yaml"
+    )
 
 
 def test_a_tag_spelt_with_a_handle_is_the_same_tag(tmp_path):

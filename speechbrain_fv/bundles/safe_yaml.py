@@ -51,7 +51,7 @@ MODEL_MAKERS = ("speechbrain_fv.encoders.timm_network", "timm.create_model")
 
 FETCHING = (
     *("pretrained", "checkpoint", "checkpoint_path", "source", "cache_dir", "save_path"),
-    *("ckp_path", "load_path", "load_pretrained"),
+    *("ckp_path", "load_path", "load_pretrained", "pretrained_path"),
 )
 """Arguments that would read other files than the bundle's; they must be empty or false."""
 
@@ -59,7 +59,6 @@ _TEXT, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map"
 _PLAIN = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")
 }
-_EMPTY = ("", "~", "null", "false")
 _ROOTS = tuple(f"{package}." for package in PACKAGES)
 _CALLS = ("!new:", "!name:", "!apply:")
 _REMEDY = (
@@ -202,9 +201,14 @@ def _check_scalar(node):
 def _check_entry(key, value):
     if key.tag != _TEXT:
         raise ValueError(f"expected keys that are plain text, got {key.tag}")
-    empty = isinstance(value, yaml.ScalarNode) and value.value.lower() in _EMPTY
-    if key.value in FETCHING and not empty:
+    if key.value in FETCHING and not _is_empty(value):
         raise ValueError(f"{key.value} would read files from outside of the bundle")
+
+
+def _is_empty(node):
+    """Whether a node is null, false or nothing; the texts 'null' and 'false' are not."""
+    plain = isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN
+    return plain and not _Loader().construct_object(node)
 
 
 def _target(call, path):
