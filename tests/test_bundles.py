@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from speechbrain_fv.bundles import sketch
 from speechbrain_fv.bundles.bundle import load_bundle
 from speechbrain_fv.bundles.check import check_bundle
 from speechbrain_fv.bundles.export import NEEDED, export_bundle
@@ -253,6 +255,38 @@ def test_files_as_windows_saves_them_are_read(copied):
         text = (copied / name).read_text().replace("\n", "\r\n")
         (copied / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     load_bundle(copied)
+
+
+def test_features_that_would_fill_the_memory_are_refused_when_the_model_is_loaded(copied):
+    """A frame for every sample, each of a window of seconds."""
+    edit(copied / "hyperparams.yaml", "hop_length: 10", "hop_length: 0.0625\n    n_fft: 20000")
+    with pytest.raises(
+        ValueError, match=r"no embedding of a voice comes of it \(it makes a tensor"
+    ):
+        load_bundle(copied)
+
+
+TOO_MUCH = {
+    "tensor of": torch.nn.Upsample(scale_factor=300),
+    "tensors of more than": torch.nn.Sequential(*50 * [torch.nn.Upsample(size=3000)]),
+    "multiplications": torch.nn.Conv2d(3, 3, 201, padding=100),
+    "more than .* multiplications": torch.nn.AvgPool2d(199, stride=1, padding=99),
+}
+
+
+@pytest.mark.parametrize("fault", TOO_MUCH)
+def test_a_trial_begins_nothing_that_would_take_all_memory_or_time(fault):
+    clip = torch.zeros(1, 3, 512, 512)
+    begin = time.perf_counter()
+    with torch.no_grad(), sketch.trying(num_bytes=0), pytest.raises(ValueError, match=fault):
+        TOO_MUCH[fault](clip)
+    assert time.perf_counter() - begin < 30
+
+
+def test_a_trial_of_endless_small_operations_is_stopped(monkeypatch):
+    monkeypatch.setattr(sketch, "MAX_TRIAL_OPERATIONS", 1000)
+    with sketch.trying(num_bytes=0), pytest.raises(ValueError, match="more than 1000 operations"):
+        torch.nn.GRU(4, 4)(torch.zeros(1000, 4))
 
 
 def test_a_trial_leaves_the_modules_as_they_were_made(bundle_folder):
