@@ -224,6 +224,17 @@ def test_a_reader_of_images_where_the_configuration_says_vectors_is_refused(copi
         load_bundle(copied)
 
 
+def test_a_device_that_the_yaml_names_is_refused(copied):
+    """What is copied to the device meta is lost."""
+    layer = "!new:torch.nn.Sequential [!new:torch.nn.Linear [1, 1, false, meta]]"
+    edit(copied / "hyperparams.yaml", "face_encoder: *id001", f"face_encoder: {layer}")
+    state = load_file(copied / "model.safetensors")
+    state = {key: value for key, value in state.items() if not key.startswith("face_encoder")}
+    save_file(state | {"face_encoder.0.weight": torch.ones(1, 1)}, copied / "model.safetensors")
+    with pytest.raises(ValueError, match=r"face_encoder: expected .* on the CPU, got meta"):
+        load_bundle(copied)
+
+
 def test_readers_in_each_others_place_are_refused(copied):
     edit(copied / "hyperparams.yaml", "face_reader:", "other:")
     edit(copied / "hyperparams.yaml", "voice_reader:", "face_reader:")

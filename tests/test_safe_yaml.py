@@ -105,6 +105,7 @@ HOSTILE = {
     "load_pretrained would": "!new:speechbrain.lobes.models.discrete.dac.DAC "
     "{{load_pretrained: !new:torch.nn.ReLU ''}}",
     "pretrained_path would": "!new:torch.nn.ReLU {{pretrained_path: model.pt}}",  # as fairseq's
+    "modules.ParameterDict": "!new:torch.nn.modules.ParameterDict {{parameters: {{_modules: 5}}}}",
     "by name": "!apply:timm.create_model [resnet10t, true]",
     "checkpoint": "!apply:speechbrain_fv.encoders.timm_network {{model: resnet10t, checkpoint: x}}",
     "__main__": "!new:speechbrain_fv.commands.__main__.Encoder {{}}",

@@ -81,6 +81,7 @@ def load_bundle(folder, trust_remote_code=False):
             f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
             f"{hparams.get('embedding_dim')!r}"
         )
+    _check_device(modules, path)
     load_weights(modules, weights)
     for module in modules.values():
         module.eval()
@@ -129,6 +130,17 @@ def _modules(hparams, path):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return {name: modules[name] for name in MODULES}
+
+
+def _check_device(modules, path):
+    """Raises ValueError if the YAML puts a tensor elsewhere than where it is made by default."""
+    for name, module in modules.items():
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.device.type != "cpu":
+                raise ValueError(
+                    f"{path}: {name}: expected all of it on the CPU, got {tensor.device}; whoever "
+                    "loads the model chooses the device"
+                )
 
 
 def _readers(hparams, config, path):

@@ -232,10 +232,14 @@ def _target(call, path):
 
 
 def _is_module_of_ours(found):
-    """Whether an object is a torch module class that one of the packages defines itself."""
+    """Whether an object is a torch module class that one of the packages defines itself.
+
+    A ParameterDict is none: its keys take the place of its own methods, even of its class.
+    """
     return (
         isinstance(found, type)
         and issubclass(found, torch.nn.Module)
+        and not issubclass(found, torch.nn.ParameterDict)
         and f"{found.__module__}.".startswith(_ROOTS)
     )
 
