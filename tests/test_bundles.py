@@ -261,6 +261,13 @@ def test_weights_that_give_no_finite_embedding_are_refused(copied):
         load_bundle(copied)
 
 
+def test_a_file_of_the_system_without_an_end_is_not_read(copied):
+    (copied / "config.json").unlink()
+    (copied / "config.json").symlink_to("/proc/self/pagemap")
+    with pytest.raises(ValueError, match=r"config\.json: expected 1 to \d+ bytes, got 0"):
+        load_bundle(copied)
+
+
 def test_files_as_windows_saves_them_are_read(copied):
     for name in ("hyperparams.yaml", "config.json"):
         text = (copied / name).read_text().replace("\n", "\r\n")

@@ -77,9 +77,10 @@ def load_bundle(folder, trust_remote_code=False):
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
     if hparams.get("embedding_dim") != config["embedding_dim"]:
+        got = in_one_line(repr(hparams.get("embedding_dim")))
         raise ValueError(
             f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
-            f"{hparams.get('embedding_dim')!r}"
+            f"{got}"
         )
     _check_device(modules, path)
     load_weights(modules, weights)
