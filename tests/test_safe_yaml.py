@@ -213,6 +213,25 @@ def test_arithmetic_gives_no_larger_numbers_than_are_allowed():
         load("a: !apply:operator.mul [100000, 100000]")
 
 
+@pytest.mark.parametrize("entry", ["2: x", "? [b]\n: x", "? !!str [b]\n: x", "pretrained: x"])
+def test_an_entry_is_refused_with_its_own_line(entry):
+    with pytest.raises(ValueError, match=r"^model\.yaml, line 3: "):
+        load(f"a: 1\nb: 2\n{entry}")
+    with pytest.raises(ValueError, match=r"^model\.yaml, line 3: 'a' stands there twice"):
+        load("a: 1\nb: 2\na: 3")
+
+
+@pytest.mark.parametrize("tag", ["!name:torch.nn.ReLU {inplace: true}", "!new:torch.nn.ReLU x"])
+def test_arguments_of_another_kind_are_refused_with_their_line(tag):
+    with pytest.raises(ValueError, match=r"line 2: !\w+:torch\.nn\.ReLU takes"):
+        load(f"a: 1\nb: {tag}")
+
+
+def test_what_a_terminal_takes_for_a_command_is_escaped():
+    with pytest.raises(ValueError, match=r"!new:\\x1b\[2J is not on the list"):
+        load("a: !new:%1b[2J {}")
+
+
 def test_a_name_that_stands_twice_is_refused():
     with pytest.raises(ValueError, match="line 2: 'in_features' stands there twice"):
         load("a: 1\nb: !new:torch.nn.Linear {in_features: 1, out_features: 1, in_features: 2}")

@@ -11,6 +11,7 @@ import importlib
 import math
 import operator
 import re
+from contextlib import contextmanager
 from numbers import Number
 
 import torch
@@ -110,11 +111,10 @@ def check_model_yaml(text, name):
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            try:
+            with _refusing(node, name):
                 _check_node(node)
-            except Exception as error:  # a scalar such as `!!bool x` fails in many ways
-                line = f"{name}, line {node.start_mark.line + 1}"
-                raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
+            if isinstance(node, yaml.MappingNode):
+                _check_entries(node, name)
             waiting.extend(_children(node))
     return root
 
@@ -164,6 +164,16 @@ def _children(node):
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
+@contextmanager
+def _refusing(node, name):
+    """Turns what is raised in the check of a node into a ValueError with its line."""
+    try:
+        yield
+    except Exception as error:  # a scalar such as `!!bool x` fails in many ways
+        line = f"{name}, line {node.start_mark.line + 1}"
+        raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
+
+
 def _check_node(node):
     """Raises ValueError for a node that is not on the allow-list."""
     call = next((call for call in _CALLS if node.tag.startswith(call)), None)
@@ -173,13 +183,17 @@ def _check_node(node):
         raise ValueError(f"{node.tag} does not belong in a model's YAML")
     elif isinstance(node, yaml.ScalarNode):
         _check_scalar(node)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+
+
+def _check_entries(node, name):
+    """Raises ValueError, with the line of the key, for an entry that a mapping may not have."""
+    names = set()
+    for key, value in node.value:
+        with _refusing(key, name):
             _check_entry(key, value)
-        keys = [key.value for key, _ in node.value]
-        if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"{twice!r} stands there twice")
+            if key.value in names:
+                raise ValueError(f"{key.value!r} stands there twice")
+            names.add(key.value)
 
 
 def _check_call(call, node):
@@ -199,7 +213,7 @@ def _check_scalar(node):
 
 
 def _check_entry(key, value):
-    if key.tag != _TEXT:
+    if key.tag != _TEXT or not isinstance(key, yaml.ScalarNode):
         raise ValueError(f"expected keys that are plain text, got {key.tag}")
     if key.value in FETCHING and not _is_empty(value):
         raise ValueError(f"{key.value} would read files from outside of the bundle")
@@ -254,14 +268,14 @@ class _Loader(yaml.SafeLoader):
 def _call(call):
     def construct(loader, path, node):
         target = _target(call, path)
-        args, kwargs = _arguments(loader, node)
+        place = f"line {node.start_mark.line + 1}: {call}{path}"
+        args, kwargs = _arguments(loader, node, place)
         if call == "!name:":
             if args or kwargs:
-                raise ValueError(f"{call}{path} takes no arguments in a bundle")
+                raise ValueError(f"{place} takes no arguments in a bundle")
             return target
         if path in ARITHMETIC and not all(isinstance(value, Number) for value in args):
-            raise ValueError(f"{call}{path}: expected numbers, got {args}")
-        place = f"line {node.start_mark.line + 1}: {call}{path}"
+            raise ValueError(f"{place}: expected numbers, got {args}")
         try:
             made = target(*args, **kwargs)
         except Exception as error:
@@ -273,14 +287,14 @@ def _call(call):
     return construct
 
 
-def _arguments(loader, node):
+def _arguments(loader, node, place):
     """Returns positional and keyword arguments from the node of a call."""
     if isinstance(node, yaml.MappingNode):
         return [], loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True), {}
     if node.value.strip():
-        raise ValueError(f"{node.tag} takes its arguments as a mapping, got {node.value!r}")
+        raise ValueError(f"{place} takes its arguments as a mapping, got {node.value!r}")
     return [], {}
 
 
