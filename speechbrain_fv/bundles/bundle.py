@@ -87,8 +87,8 @@ def load_bundle(folder, trust_remote_code=False):
     for module in modules.values():
         module.eval()
     readers = _readers(hparams, config, path)
-    with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
-        for modality in MODALITIES:
+    for modality in MODALITIES:
+        with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
             _try_out(modality, modules, readers, config["embedding_dim"], path)
     return Bundle(
         modules,
