@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import time
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from speechbrain_fv.bundles import sketch
 from speechbrain_fv.bundles.bundle import load_bundle
 from speechbrain_fv.bundles.check import check_bundle
 from speechbrain_fv.bundles.export import NEEDED, export_bundle
@@ -222,6 +224,17 @@ def test_a_reader_of_images_where_the_configuration_says_vectors_is_refused(copi
         load_bundle(copied)
 
 
+def test_a_device_that_the_yaml_names_is_refused(copied):
+    """What is copied to the device meta is lost."""
+    layer = "!new:torch.nn.Sequential [!new:torch.nn.Linear [1, 1, false, meta]]"
+    edit(copied / "hyperparams.yaml", "face_encoder: *id001", f"face_encoder: {layer}")
+    state = load_file(copied / "model.safetensors")
+    state = {key: value for key, value in state.items() if not key.startswith("face_encoder")}
+    save_file(state | {"face_encoder.0.weight": torch.ones(1, 1)}, copied / "model.safetensors")
+    with pytest.raises(ValueError, match=r"face_encoder: expected .* on the CPU, got meta"):
+        load_bundle(copied)
+
+
 def test_readers_in_each_others_place_are_refused(copied):
     edit(copied / "hyperparams.yaml", "face_reader:", "other:")
     edit(copied / "hyperparams.yaml", "voice_reader:", "face_reader:")
@@ -248,11 +261,50 @@ def test_weights_that_give_no_finite_embedding_are_refused(copied):
         load_bundle(copied)
 
 
+def test_a_file_of_the_system_without_an_end_is_not_read(copied):
+    (copied / "config.json").unlink()
+    (copied / "config.json").symlink_to("/proc/self/pagemap")
+    with pytest.raises(ValueError, match=r"config\.json: expected 1 to \d+ bytes, got 0"):
+        load_bundle(copied)
+
+
 def test_files_as_windows_saves_them_are_read(copied):
     for name in ("hyperparams.yaml", "config.json"):
         text = (copied / name).read_text().replace("\n", "\r\n")
         (copied / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
     load_bundle(copied)
+
+
+def test_features_that_would_fill_the_memory_are_refused_when_the_model_is_loaded(copied):
+    """A frame for every sample, each of a window of seconds."""
+    edit(copied / "hyperparams.yaml", "hop_length: 10", "hop_length: 0.0625\n    n_fft: 20000")
+    with pytest.raises(
+        ValueError, match=r"no embedding of a voice comes of it \(it makes a tensor"
+    ):
+        load_bundle(copied)
+
+
+TOO_MUCH = {
+    "tensor of": torch.nn.Upsample(scale_factor=300),
+    "tensors of more than": torch.nn.Sequential(*50 * [torch.nn.Upsample(size=3000)]),
+    "multiplications": torch.nn.Conv2d(3, 3, 201, padding=100),
+    "more than .* multiplications": torch.nn.AvgPool2d(199, stride=1, padding=99),
+}
+
+
+@pytest.mark.parametrize("fault", TOO_MUCH)
+def test_a_trial_begins_nothing_that_would_take_all_memory_or_time(fault):
+    clip = torch.zeros(1, 3, 512, 512)
+    begin = time.perf_counter()
+    with torch.no_grad(), sketch.trying(num_bytes=0), pytest.raises(ValueError, match=fault):
+        TOO_MUCH[fault](clip)
+    assert time.perf_counter() - begin < 30
+
+
+def test_a_trial_of_endless_small_operations_is_stopped(monkeypatch):
+    monkeypatch.setattr(sketch, "MAX_TRIAL_OPERATIONS", 1000)
+    with sketch.trying(num_bytes=0), pytest.raises(ValueError, match="more than 1000 operations"):
+        torch.nn.GRU(4, 4)(torch.zeros(1000, 4))
 
 
 def test_a_trial_leaves_the_modules_as_they_were_made(bundle_folder):

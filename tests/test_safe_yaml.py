@@ -110,6 +110,13 @@ HOSTILE = {
     "PLDA_LDA.Ndx": "!new:speechbrain.processing.PLDA_LDA.Ndx {{ndx_file_name: x}}",
     "hf-hub": "!apply:timm.create_model {{model_name: 'hf-hub:stranger/model'}}",
     "pretrained": "!apply:timm.create_model {{model_name: resnet10t, pretrained: true}}",
+    "pretrained would": "!apply:timm.create_model {{model_name: resnet10t, pretrained: 'false'}}",
+    "pretrained would read": "!new:speechbrain_fv.encoders.VoiceEncoder {{pretrained: !!str null}}",
+    "checkpoint would": "!apply:speechbrain_fv.encoders.timm_network {{checkpoint: '~'}}",
+    "load_pretrained would": "!new:speechbrain.lobes.models.discrete.dac.DAC "
+    "{{load_pretrained: !new:torch.nn.ReLU ''}}",
+    "pretrained_path would": "!new:torch.nn.ReLU {{pretrained_path: model.pt}}",  # as fairseq's
+    "modules.ParameterDict": "!new:torch.nn.modules.ParameterDict {{parameters: {{_modules: 5}}}}",
     "by name": "!apply:timm.create_model [resnet10t, true]",
     "checkpoint": "!apply:speechbrain_fv.encoders.timm_network {{model: resnet10t, checkpoint: x}}",
     "__main__": "!new:speechbrain_fv.commands.__main__.Encoder {{}}",
@@ -134,6 +141,13 @@ def test_what_is_not_a_model_is_refused_with_line_and_name_and_not_run(named, tm
         load(text)
     assert named in str(refusal.value)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("empty", ["", "~", "null", "false", "no", "''", "0"])
+def test_an_argument_that_would_fetch_may_stand_there_empty(empty):
+    check_model_yaml(
+        f"a: !apply:timm.create_model {{model_name: x, pretrained: {empty}}}", "model.yaml"
+    )
 
 
 def test_a_tag_spelt_with_a_handle_is_the_same_tag(tmp_path):
@@ -208,6 +222,25 @@ def test_aliases_that_would_grow_without_end_are_refused_at_once(first, later):
 def test_arithmetic_gives_no_larger_numbers_than_are_allowed():
     with pytest.raises(ValueError, match=r"line 1: !apply:operator\.mul: expected a result up to"):
         load("a: !apply:operator.mul [100000, 100000]")
+
+
+@pytest.mark.parametrize("entry", ["2: x", "? [b]\n: x", "? !!str [b]\n: x", "pretrained: x"])
+def test_an_entry_is_refused_with_its_own_line(entry):
+    with pytest.raises(ValueError, match=r"^model\.yaml, line 3: "):
+        load(f"a: 1\nb: 2\n{entry}")
+    with pytest.raises(ValueError, match=r"^model\.yaml, line 3: 'a' stands there twice"):
+        load("a: 1\nb: 2\na: 3")
+
+
+@pytest.mark.parametrize("tag", ["!name:torch.nn.ReLU {inplace: true}", "!new:torch.nn.ReLU x"])
+def test_arguments_of_another_kind_are_refused_with_their_line(tag):
+    with pytest.raises(ValueError, match=r"line 2: !\w+:torch\.nn\.ReLU takes"):
+        load(f"a: 1\nb: {tag}")
+
+
+def test_what_a_terminal_takes_for_a_command_is_escaped():
+    with pytest.raises(ValueError, match=r"!new:\\x1b\[2J is not on the list"):
+        load("a: !new:%1b[2J {}")
 
 
 def test_a_name_that_stands_twice_is_refused():

@@ -113,6 +113,22 @@ def test_truncated_weights_are_refused(path, share):
         load_weights(modules(), path)
 
 
+def test_a_header_that_would_fill_the_memory_is_refused_unread(path):
+    """A million names of nothing: a gigabyte once read."""
+    header = b"{" + b" " * 4_100_000 + b"}"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    for load in (check_weights, load_weights):
+        with pytest.raises(ValueError, match=r"its header has 4,100,002 bytes, expected at most"):
+            load(modules(), path)
+
+
+def test_names_of_any_length_are_one_short_line(path):
+    rewrite(path, lambda state: state.update({"x\x1b\n" * 100_000: torch.ones(1)}))
+    with pytest.raises(ValueError, match="extra") as refusal:
+        load_weights(modules(), path)
+    assert len(str(refusal.value)) < 1000 and str(refusal.value).isprintable()
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "model.safetensors", tmp_path):
         with pytest.raises(ValueError, match="not a readable safetensors"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from speechbrain_fv.bundles.config import read_config, read_text
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
 from speechbrain_fv.bundles.messages import in_one_line
 from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
-from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts, sketching
+from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts, sketching, trying
 from speechbrain_fv.bundles.weights import check_weights, load_weights
 from speechbrain_fv.readers import ImageReader, SpeechReader
 
@@ -76,16 +77,19 @@ def load_bundle(folder, trust_remote_code=False):
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
     if hparams.get("embedding_dim") != config["embedding_dim"]:
+        got = in_one_line(repr(hparams.get("embedding_dim")))
         raise ValueError(
             f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
-            f"{hparams.get('embedding_dim')!r}"
+            f"{got}"
         )
+    _check_device(modules, path)
     load_weights(modules, weights)
     for module in modules.values():
         module.eval()
     readers = _readers(hparams, config, path)
     for modality in MODALITIES:
-        _try_out(modality, modules, readers, config["embedding_dim"], path)
+        with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
+            _try_out(modality, modules, readers, config["embedding_dim"], path)
     return Bundle(
         modules,
         readers,
@@ -129,6 +133,17 @@ def _modules(hparams, path):
     return {name: modules[name] for name in MODULES}
 
 
+def _check_device(modules, path):
+    """Raises ValueError if the YAML puts a tensor elsewhere than where it is made by default."""
+    for name, module in modules.items():
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.device.type != "cpu":
+                raise ValueError(
+                    f"{path}: {name}: expected all of it on the CPU, got {tensor.device}; whoever "
+                    "loads the model chooses the device"
+                )
+
+
 def _readers(hparams, config, path):
     """Returns the readers of images and speech that the configuration asks for."""
     readers = {}
@@ -168,8 +183,8 @@ def _try_out(modality, modules, readers, embedding_dim, path):
         shape = 3, reader.image_size, reader.image_size
     else:
         shape = (reader.num_samples,)
-    clip = torch.linspace(-1, 1, math.prod(shape)).sin().view(1, *shape)
     try:
+        clip = torch.linspace(-1, 1, math.prod(shape)).sin().view(1, *shape)
         lens = (torch.ones(1),) if modality == "voice" else ()
         embedding = modules["cmwr"](encoder(clip, *lens))
         if embedding.shape != (1, embedding_dim):

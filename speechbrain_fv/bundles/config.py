@@ -104,10 +104,11 @@ _EXPECTED = {
 
 
 def read_text(path):
-    """Returns a bundle's text file; raises ValueError if it is absent, too long or no UTF-8."""
+    """Returns a bundle's text file; ValueError if it is absent, empty, too long or no UTF-8."""
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes")
+        size = path.stat().st_size
+        if not 0 < size <= MAX_TEXT_BYTES:  # 0 is also what /proc says of files without an end
+            raise ValueError(f"{path}: expected 1 to {MAX_TEXT_BYTES} bytes, got {size}")
         return path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except FileNotFoundError:
         raise ValueError(

@@ -11,6 +11,7 @@ import importlib
 import math
 import operator
 import re
+from contextlib import contextmanager
 from numbers import Number
 
 import torch
@@ -51,7 +52,7 @@ MODEL_MAKERS = ("speechbrain_fv.encoders.timm_network", "timm.create_model")
 
 FETCHING = (
     *("pretrained", "checkpoint", "checkpoint_path", "source", "cache_dir", "save_path"),
-    *("ckp_path", "load_path", "load_pretrained"),
+    *("ckp_path", "load_path", "load_pretrained", "pretrained_path"),
 )
 """Arguments that would read other files than the bundle's; they must be empty or false."""
 
@@ -59,7 +60,6 @@ _TEXT, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map"
 _PLAIN = {
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")
 }
-_EMPTY = ("", "~", "null", "false")
 _ROOTS = tuple(f"{package}." for package in PACKAGES)
 _CALLS = ("!new:", "!name:", "!apply:")
 _REMEDY = (
@@ -111,11 +111,10 @@ def check_model_yaml(text, name):
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            try:
+            with _refusing(node, name):
                 _check_node(node)
-            except Exception as error:  # a scalar such as `!!bool x` fails in many ways
-                line = f"{name}, line {node.start_mark.line + 1}"
-                raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
+            if isinstance(node, yaml.MappingNode):
+                _check_entries(node, name)
             waiting.extend(_children(node))
     return root
 
@@ -165,6 +164,16 @@ def _children(node):
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
+@contextmanager
+def _refusing(node, name):
+    """Turns what is raised in the check of a node into a ValueError with its line."""
+    try:
+        yield
+    except Exception as error:  # a scalar such as `!!bool x` fails in many ways
+        line = f"{name}, line {node.start_mark.line + 1}"
+        raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
+
+
 def _check_node(node):
     """Raises ValueError for a node that is not on the allow-list."""
     call = next((call for call in _CALLS if node.tag.startswith(call)), None)
@@ -174,13 +183,17 @@ def _check_node(node):
         raise ValueError(f"{node.tag} does not belong in a model's YAML")
     elif isinstance(node, yaml.ScalarNode):
         _check_scalar(node)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+
+
+def _check_entries(node, name):
+    """Raises ValueError, with the line of the key, for an entry that a mapping may not have."""
+    names = set()
+    for key, value in node.value:
+        with _refusing(key, name):
             _check_entry(key, value)
-        keys = [key.value for key, _ in node.value]
-        if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"{twice!r} stands there twice")
+            if key.value in names:
+                raise ValueError(f"{key.value!r} stands there twice")
+            names.add(key.value)
 
 
 def _check_call(call, node):
@@ -200,11 +213,16 @@ def _check_scalar(node):
 
 
 def _check_entry(key, value):
-    if key.tag != _TEXT:
+    if key.tag != _TEXT or not isinstance(key, yaml.ScalarNode):
         raise ValueError(f"expected keys that are plain text, got {key.tag}")
-    empty = isinstance(value, yaml.ScalarNode) and value.value.lower() in _EMPTY
-    if key.value in FETCHING and not empty:
+    if key.value in FETCHING and not _is_empty(value):
         raise ValueError(f"{key.value} would read files from outside of the bundle")
+
+
+def _is_empty(node):
+    """Whether a node is null, false or nothing; the texts 'null' and 'false' are not."""
+    plain = isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN
+    return plain and not _Loader().construct_object(node)
 
 
 def _target(call, path):
@@ -228,10 +246,14 @@ def _target(call, path):
 
 
 def _is_module_of_ours(found):
-    """Whether an object is a torch module class that one of the packages defines itself."""
+    """Whether an object is a torch module class that one of the packages defines itself.
+
+    A ParameterDict is none: its keys take the place of its own methods, even of its class.
+    """
     return (
         isinstance(found, type)
         and issubclass(found, torch.nn.Module)
+        and not issubclass(found, torch.nn.ParameterDict)
         and f"{found.__module__}.".startswith(_ROOTS)
     )
 
@@ -246,14 +268,14 @@ class _Loader(yaml.SafeLoader):
 def _call(call):
     def construct(loader, path, node):
         target = _target(call, path)
-        args, kwargs = _arguments(loader, node)
+        place = f"line {node.start_mark.line + 1}: {call}{path}"
+        args, kwargs = _arguments(loader, node, place)
         if call == "!name:":
             if args or kwargs:
-                raise ValueError(f"{call}{path} takes no arguments in a bundle")
+                raise ValueError(f"{place} takes no arguments in a bundle")
             return target
         if path in ARITHMETIC and not all(isinstance(value, Number) for value in args):
-            raise ValueError(f"{call}{path}: expected numbers, got {args}")
-        place = f"line {node.start_mark.line + 1}: {call}{path}"
+            raise ValueError(f"{place}: expected numbers, got {args}")
         try:
             made = target(*args, **kwargs)
         except Exception as error:
@@ -265,14 +287,14 @@ def _call(call):
     return construct
 
 
-def _arguments(loader, node):
+def _arguments(loader, node, place):
     """Returns positional and keyword arguments from the node of a call."""
     if isinstance(node, yaml.MappingNode):
         return [], loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True), {}
     if node.value.strip():
-        raise ValueError(f"{node.tag} takes its arguments as a mapping, got {node.value!r}")
+        raise ValueError(f"{place} takes its arguments as a mapping, got {node.value!r}")
     return [], {}
 
 

@@ -8,9 +8,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch.nn.parameter import is_lazy
 
+from speechbrain_fv.bundles.messages import in_one_line
 from speechbrain_fv.files import replacing
 
 NUM_NAMED = 3  # keys a message names
+
+MAX_HEADER_BYTES = 4_000_000
+"""Of names, types and shapes; a tensor's takes about a hundred, and much more in memory."""
 
 
 def save_weights(modules, path):
@@ -70,12 +74,25 @@ def load_weights(modules, path):
 @contextmanager
 def _opened(path):
     try:
+        _check_header_size(path)
         with safe_open(os.fspath(path), framework="pt", device="cpu") as file:
             yield file
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{path}: not a readable safetensors file ({error}); fetch or export the model again"
         ) from error
+
+
+def _check_header_size(path):
+    if os.path.getsize(path) < 8:
+        return
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"{path}: not a readable safetensors file of a model (its header has {size:,} bytes, "
+            f"expected at most {MAX_HEADER_BYTES:,})"
+        )
 
 
 def _state(path, modules):
@@ -86,6 +103,7 @@ def _state(path, modules):
     }
     for key, value in state.items():
         if not isinstance(value, torch.Tensor) or is_lazy(value):
+            key = in_one_line(key)
             raise ValueError(f"{path}: {key}: expected a weight whose shape the YAML tells")
     return state
 
@@ -96,18 +114,20 @@ def _check_header(path, wanted, file):
     if found != set(wanted):
         missing, extra = sorted(set(wanted) - found), sorted(found - set(wanted))
         raise ValueError(
-            f"{path}: not the weights of this model; missing {missing[:NUM_NAMED]}, extra "
-            f"{extra[:NUM_NAMED]} ({len(missing)} and {len(extra)} in all)"
+            f"{path}: not the weights of this model; missing {in_one_line(missing[:NUM_NAMED])}, "
+            f"extra {in_one_line(extra[:NUM_NAMED])} ({len(missing)} and {len(extra)} in all)"
         )
     for key, own in wanted.items():
         shape = tuple(file.get_slice(key).get_shape())
         if shape != tuple(own.shape):
             raise ValueError(
-                f"{path}: {key} has the shape {shape}, the model's is {tuple(own.shape)}"
+                f"{path}: {in_one_line(key)} has the shape {shape}, the model's is "
+                f"{tuple(own.shape)}"
             )
 
 
 def _copy(path, key, own, value):
+    key = in_one_line(key)
     if value.dtype != own.dtype:
         raise ValueError(f"{path}: {key} is {value.dtype}, the model's is {own.dtype}")
     if not torch.isfinite(value).all():
