@@ -117,6 +117,12 @@ def test_a_frozen_network_keeps_weights_and_statistics():
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.parametrize("model", ["resnet10t", "mobilenetv3_small_050", "vit_tiny_patch16_224"])
+def test_face_networks_of_timm_fit_whatever_stands_behind_their_pooling(model):
+    encoder = FaceEncoder(timm_network(model), embedding_dim=24).eval()
+    assert encoder(torch.zeros(2, 3, 224, 224)).shape == (2, 24)
+
+
 def test_face_weights_load_from_a_local_file_without_their_classifier(tmp_path):
     source = timm_network("resnet10t")
     state = {**source.state_dict(), "fc.weight": torch.zeros(3, 512), "fc.bias": torch.zeros(3)}

@@ -22,7 +22,7 @@ def timm_network(model, checkpoint=None):
     Returns
     -------
     network : torch.nn.Module
-        Images (B, 3, H, W) -> features (B, network.num_features).
+        Images (B, 3, H, W) -> features (B, network.head_hidden_size).
 
     Raises
     ------
@@ -50,7 +50,8 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
     Arguments
     ---------
     network : torch.nn.Module
-        Images (B, 3, H, W), or precomputed vectors (B, D), -> (B, network.num_features).
+        Images (B, 3, H, W), or precomputed vectors (B, D), -> (B, network.num_features); or
+        (B, network.head_hidden_size), as the models of timm that have a layer behind their pooling.
     embedding_dim : int
         K.
     freeze : bool
@@ -70,7 +71,8 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
-        self.projection = projection(network.num_features, embedding_dim, standardize)
+        width = getattr(network, "head_hidden_size", network.num_features)
+        self.projection = projection(width, embedding_dim, standardize)
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
 
