@@ -309,6 +309,11 @@ def test_folder(model, media):
     assert several.scores.shape == (3, 1)
     embedding = model.encode_voice_files([voice])
     assert gallery.query_voice(embedding).ids == [ids]
+    weights = model.mods.requires_grad_(True)  # as with freeze_params=False
+    assert Gallery.from_folder(model, media).query_voice(voice).ids == ids
+    weights.requires_grad_(False)
+    tracked = [row.requires_grad_() for row in embedding]
+    assert gallery.query_voice(tracked).ids == [ids]
     gallery.add_face("copy", faces[0])
     found = dict(zip(*map(list, gallery.query_voice(voice, 4)), strict=True))
     assert float(found["copy"]) == pytest.approx(float(found["ann.jpg"]), abs=1e-6)
@@ -366,6 +371,7 @@ def test_csv(model, media):
         ("id,face\na,x.jpg\n,y.jpg\n", "line 3: id is empty"),
         ("id,face\na,x.jpg\nb,x.jpg\na,y.jpg\n", "line 4: id 'a' was given in line 2"),
         ("id,face,wav\na,x.jpg,\nb,,\n", "line 3: neither face nor wav"),
+        ("id,face,wav\na,x.jpg,,y.jpg\nb,z.jpg,\n", "more cells than the header"),
     ],
 )
 def test_errors_in_a_csv_name_the_line(text, message, tmp_path):
