@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import timm
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
@@ -124,6 +125,11 @@ def test_face_weights_load_from_a_local_file_without_their_classifier(tmp_path):
     loaded = timm_network("resnet10t", checkpoint=str(tmp_path / "face.safetensors"))
     for key, value in source.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[key])
+
+    whole = timm.create_model("regnetx_002", num_classes=3)  # its classifier is head.fc
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    loaded = timm_network("regnetx_002", checkpoint=str(tmp_path / "whole.safetensors"))
+    assert torch.equal(loaded.state_dict()["stem.conv.weight"], whole.stem.conv.weight)
 
     del state["conv1.0.weight"]
     save_file(state, tmp_path / "face.safetensors")
