@@ -194,6 +194,21 @@ def test_embed_of_a_csv_with_identities_is_an_evaluation_input(fv, people, tmp_p
     assert embeddings.voice_id.tolist() == ["ann_1", "bob_1"]
     code, _, err = fv("embed", csv, people, f"--output={tmp_path / 'f.npz'}")
     assert code == 2 and "its identity is not known, those of others are" in err
+    other = tmp_path / "voices.csv"  # of other people, under the same ids
+    other.write_text(
+        "id,wav,identity\n" + "\n".join(f"{n}_1,{people / n / '1.wav'},eve" for n in ("ann", "bob"))
+    )
+    csv.write_text(
+        "id,face,identity\n"
+        + "\n".join(f"{n}_1,{people / n / '1.jpg'},{n}" for n in ("ann", "bob"))
+    )
+    assert fv("embed", csv, other, f"--output={tmp_path / 'e.npz'}")[0] == 0
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert arrays["face_identity"].tolist() == ["ann", "bob"]
+        assert arrays["voice_identity"].tolist() == ["eve", "eve"]
+    other.write_text(other.read_text().replace("identity", "note"))
+    code, _, err = fv("embed", csv, other, f"--output={tmp_path / 'f.npz'}")
+    assert code == 2 and "its identity is not known, those of others are" in err
     csv.write_text("\n".join([*lines, f"cem,{people / 'ann/1.jpg'},,"]))
     code, _, err = fv("embed", csv, f"--output={tmp_path / 'f.npz'}")
     assert code == 2 and "clips.csv, line 4: identity is empty" in err
@@ -255,6 +270,9 @@ def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):
     np.savez(other, **{**renamed, "model_version": "another"})
     code, _, err = fv("search", "add", gallery, other)
     assert code == 2 and "made by model version 'another'" in err
+    np.savez(other, face=np.array(1.0))
+    code, _, err = fv("search", "add", gallery, other)
+    assert code == 2 and "face: expected embeddings (B, K), got ndarray of shape ()" in err
 
 
 @pytest.mark.parametrize(
@@ -269,6 +287,7 @@ def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):
         (("match", "{people}/ann/1.wav", "{people}/bob/1.wav"), "no image that can be read"),
         (("match", "{people}/notes.txt", "{people}/ann/1.jpg"), "notes.txt: "),
         (("verify", "a.jpg", "b.wav", "--device=cuda:77"), "cuda:77"),
+        (("verify", "a.jpg", "b.wav", "--device="), "device '' cannot be used"),
         (("verify", "a.jpg", "b.wav", "--devic=cpu"), "unrecognized arguments: --devic=cpu"),
         (("embed", "{people}/nothing", "--output=e.npz"), "nothing: not found"),
         (("search", "query", "{people}", "{people}/ann/1.jpg"), "no gallery is there"),
