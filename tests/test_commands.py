@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_fv.commands import main
+from speechbrain_fv.commands import comparing, main
 from speechbrain_fv.commands.arguments import make_parser
 from speechbrain_fv.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -86,7 +86,7 @@ def test_verify_is_the_models(fv, model, people):
 
 
 @pytest.mark.parametrize("kind", ["face", "voice"])
-def test_match_is_the_models(fv, model, people, kind):
+def test_match_is_the_models(fv, model, people, kind, monkeypatch):
     probe, suffix = ("ann/1.jpg", "wav") if kind == "face" else ("ann/1.wav", "jpg")
     candidates = [str(people / name / f"1.{suffix}") for name in ("bob", "ann")]
     code, out, _ = fv("match", people / probe, *candidates, "--json")
@@ -106,6 +106,10 @@ def test_match_is_the_models(fv, model, people, kind):
     _, out, _ = fv("match", people / probe, *candidates)
     lines = out.splitlines()
     assert lines[1].startswith(f"1. {data['ranking'][0]['file']}  ") and len(lines) == 3
+    monkeypatch.setattr(comparing, "load_model", lambda options: model)
+    monkeypatch.setattr(model, "threshold", wanted.scores[0].item())  # who reaches it passes
+    data = json.loads(fv("match", people / probe, *candidates, "--json")[1])
+    assert [row["decision"] for row in data["ranking"]] == [True, False]
 
 
 def test_files_that_are_left_out_make_exit_code_1(fv, people, broken):
