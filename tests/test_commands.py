@@ -318,6 +318,24 @@ def test_a_model_that_is_not_there_is_one_line(fv, people, tmp_path):
     )
 
 
+def test_the_model_is_loaded_as_the_options_say(fv, monkeypatch):
+    given = []
+
+    def load(source, **options):
+        given.append((source, options))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(FaceVoiceAssociation, "from_hparams", load)
+    command = ["verify", "a.jpg", "b.wav", "--model=a/b"]
+    fv(*command, model=False)
+    fv(*command, "--revision=v1", "--device=cuda:1", "--trust_remote_code", model=False)
+    names = ("revision", "trust_remote_code", "run_opts")
+    assert given == [
+        ("a/b", dict(zip(names, (None, False, {"device": "cpu"}), strict=True))),
+        ("a/b", dict(zip(names, ("v1", True, {"device": "cuda:1"}), strict=True))),
+    ]
+
+
 def parsers(parser):
     """Yields a parser and those below it."""
     yield parser

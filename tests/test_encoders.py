@@ -153,6 +153,17 @@ def test_face_encoder_projects_to_any_width():
     ]
 
 
+def test_biases_that_a_batch_norm_takes_out_do_not_train():
+    """Their gradients are rounding alone, which Adam would scale up."""
+    face = FaceEncoder(VectorNetwork(4, output_dim=8), 8, standardize=True)
+    voice = VoiceEncoder(VectorNetwork(4, output_dim=8), 8, 8, standardize=True)
+    wider = FaceEncoder(VectorNetwork(4, output_dim=8), 16, standardize=True)
+    assert not wider.projection[0].bias.requires_grad
+    for encoder in (face, voice, wider):
+        assert not encoder.network.layers[-1].bias.requires_grad
+        assert encoder.network.layers[-1].weight.requires_grad
+
+
 def test_vectors_of_the_wrong_width_are_refused():
     with pytest.raises(ValueError, match="expected width 128, got 64"):
         VectorNetwork(input_dim=128)(torch.randn(2, 64))

