@@ -1,6 +1,7 @@
 """Reading and writing small files: tables as text, and writes that are whole or not there."""
 
 import os
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,14 +64,23 @@ def read_table(file, separator=","):
     Raises
     ------
     ValueError
-        If the file is absent, empty or not a CSV in UTF-8.
+        If the file is absent, empty, not a CSV in UTF-8 or wider than its header.
     """
     try:
-        table = pd.read_csv(
-            file, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells beyond the header
+            table = pd.read_csv(
+                file,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                skipinitialspace=True,
+                index_col=False,  # else they shift the others
+            )
     except FileNotFoundError:
         raise ValueError(f"{file}: not found; check the path.") from None
+    except pd.errors.ParserWarning:
+        raise ValueError(f"{file}: lines have more cells than the header; correct it.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
     return table.rename(columns=str.strip)

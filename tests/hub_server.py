@@ -151,8 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
-        self.cut_after = self.server.watch(self.command, path)
+        self.cut_after = None
         try:
+            self.cut_after = self.server.watch(self.command, path)
             body = self._receive()
             for methods, pattern, action in _ROUTES:
                 match = re.fullmatch(pattern, path)

@@ -123,6 +123,15 @@ def test_error_rates_and_their_intervals_are_those_of_loops(stratum, attributes)
         assert found[f"{name}_interval"] == pytest.approx(metrics.interval(np.array(column)))
 
 
+def test_the_threshold_itself_is_accepted():
+    """Cosines are exactly 1 for one person and exactly 0 for two."""
+    names = ["ann", "bob", "eve"]
+    data = Embeddings(np.eye(3), np.eye(3), names, names)
+    for threshold, wrong in ((1.0, [0, 0]), (1.001, [0, 1]), (0.0, [1, 0]), (0.001, [0, 0])):
+        found = error_rates(data, None, threshold, num_replicates=2)["U"]
+        assert [found["false_accept"], found["false_reject"]] == wrong
+
+
 def test_strata_without_labels_are_undefined():
     found = error_rates(embeddings(), LABELS, 0.3, num_replicates=2)
     assert found["A"] is None and found["GNA"] is None

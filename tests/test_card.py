@@ -155,6 +155,7 @@ def test_every_table_shows_the_values_of_the_report(evaluated, settings):
         assert row[1:] == [percent(node, "map"), chance, "48", "48"]
     for row in shown["Error rates"][1:]:
         assert row[1:3] == ["31.00 [25.0, 37.5]", "29.00 [20.0, 40.0]"]
+        assert row[3:] == verification[row[0]][:1:-1]  # pairs of two first
     assert shown["Data"][3] == ["test", "1,024", "3,072", "4,096"]
     groups = {row[0]: row[1:] for row in shown["Within groups: nationality"][1:]}
     node = report["groups"]["nationality"][0]
@@ -170,6 +171,7 @@ def test_it_says_what_the_model_is_for(evaluated, settings):
         "this model knows nothing of real people",
         "**Do not use it** to identify or to recognise anyone, for surveillance",
         "31.00 [25.0, 37.5] % of the pairs of two different people",
+        "of two people of the same gender, nationality and age group it takes 31.00",
         "1 / (1 + exp(-(9.500 x score - 1.250))), and scores from 0.125 on",
         "training heard 2 s at a time, without silence",
         "Trained for 160 steps",

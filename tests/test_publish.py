@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +91,31 @@ def test_a_killed_run_leaves_nothing_that_loads(publish, media_run, tmp_path):
         FaceVoiceAssociation.from_hparams(folder)
     publish(options)
     assert sorted(os.listdir(folder)) == sorted(FILES)
+
+
+def test_a_move_that_fails_leaves_nothing_that_loads(
+    publish, media_run, bundle_folder, tmp_path, monkeypatch
+):
+    """The disk fails at the fourth of five files: an earlier bundle is no mixture of both."""
+    folder, moved, replace = tmp_path / "bundle", [], os.replace
+    shutil.copytree(bundle_folder, folder)
+
+    def fail(source, target):
+        if Path(target).parent == folder:
+            moved.append(Path(target).name)
+            if len(moved) == 4:
+                raise OSError("the disk fails")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="the disk fails"):
+        publish([str(media_run), "--repo=owner/small", f"--bundle_folder={folder}"])
+    assert (
+        sorted([*moved, "config.json"])
+        == sorted(FILES)
+        == sorted({*os.listdir(folder), "config.json"})
+    )
+    assert not (folder / "config.json").exists()
 
 
 def test_a_voice_branch_of_transformers_is_published_without_its_source(

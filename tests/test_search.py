@@ -10,7 +10,7 @@ import torch
 
 from speechbrain_fv.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.search import Gallery, choose_kind, index
+from speechbrain_fv.search import Gallery, choose_kind, exact, index, sources
 from speechbrain_fv.search.ids import Ids
 from tests.media import write_face, write_voice
 from tests.paths import ROOT
@@ -45,8 +45,9 @@ def assert_same(hits, entries, queries, k):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gallery_equals_the_reference_through_changes_and_files(kind, tmp_path):
+def test_gallery_equals_the_reference_through_changes_and_files(kind, tmp_path, monkeypatch):
     """Forty random changes, each followed by queries; galleries go through files on the way."""
+    monkeypatch.setattr(exact, "CHUNK", 50)
     rng = np.random.default_rng(1)
     gallery, entries, number = Gallery(VERSION, 8, kind), [], 0
     for step in range(40):
@@ -189,6 +190,9 @@ def test_directions_are_kept_whatever_the_length():
     ids, scores = gallery.query_voice(vectors * scale[::-1], 1)
     assert ids == [[f"face {row}"] for row in range(8)]
     assert scores.flatten().tolist() == pytest.approx([1] * 8)
+    many = people(1000)
+    scores = Gallery.from_embeddings(VERSION, many).query_voice(many, 1).scores
+    assert scores.max() <= 1
 
 
 def test_rule_of_size(monkeypatch):
@@ -237,6 +241,7 @@ def test_removed_vectors_leave_the_index_at_a_fifth(kind, tmp_path):
     assert len(shelf.index) == (75 if kind == "hnsw" else 81)
     gallery.compact()
     assert len(shelf.index) == len(gallery) == 75
+    assert shelf.index.trained_on == (100 if kind == "ivf" else 0)  # nothing was trained again
 
 
 def test_many_ids_are_compact():
@@ -309,12 +314,18 @@ def test_folder(model, media):
     assert several.scores.shape == (3, 1)
     embedding = model.encode_voice_files([voice])
     assert gallery.query_voice(embedding).ids == [ids]
+    weights = model.mods.requires_grad_(True)  # as with freeze_params=False
+    assert Gallery.from_folder(model, media).query_voice(voice).ids == ids
+    weights.requires_grad_(False)
+    tracked = [row.requires_grad_() for row in embedding]
+    assert gallery.query_voice(tracked).ids == [ids]
     gallery.add_face("copy", faces[0])
     found = dict(zip(*map(list, gallery.query_voice(voice, 4)), strict=True))
     assert float(found["copy"]) == pytest.approx(float(found["ann.jpg"]), abs=1e-6)
 
 
-def test_broken_files_are_errors_or_listed(model, media):
+def test_broken_files_are_errors_or_listed(model, media, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 2)
     (media / "more" / "dan.jpg").write_bytes(b"no image")
     (media / "eve.wav").write_bytes(b"no sound")
     with pytest.raises(ValueError, match=r"dan\.jpg.*on_error='skip'"):
@@ -366,6 +377,7 @@ def test_csv(model, media):
         ("id,face\na,x.jpg\n,y.jpg\n", "line 3: id is empty"),
         ("id,face\na,x.jpg\nb,x.jpg\na,y.jpg\n", "line 4: id 'a' was given in line 2"),
         ("id,face,wav\na,x.jpg,\nb,,\n", "line 3: neither face nor wav"),
+        ("id,face,wav\na,x.jpg,,y.jpg\nb,z.jpg,\n", "more cells than the header"),
     ],
 )
 def test_errors_in_a_csv_name_the_line(text, message, tmp_path):

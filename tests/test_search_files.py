@@ -258,14 +258,26 @@ def test_damaged_manifests_are_refused(change, message, saved, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"format": 1}' + " " * 70_000])
-def test_manifests_that_are_none_are_refused_and_nothing_is_deleted(text, saved, tmp_path):
+def test_manifests_that_are_none_are_refused_and_nothing_is_deleted(
+    text, saved, tmp_path, monkeypatch
+):
     shutil.copytree(saved / "exact", tmp_path / "copy")
     (tmp_path / "copy" / "gallery.json").write_text(text)
     with pytest.raises(ValueError, match="not a gallery's manifest"):
         Gallery.load(tmp_path / "copy", VERSION)
+    files = sorted(os.listdir(tmp_path / "copy"))
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", _refuse)
+        with pytest.raises(OSError, match="full"):
+            gallery_of(5).save(tmp_path / "copy")
+    assert sorted(os.listdir(tmp_path / "copy")) == files
     gallery_of(5).save(tmp_path / "copy")  # replaces it
     assert len(Gallery.load(tmp_path / "copy", VERSION)) == 5
     assert len(os.listdir(tmp_path / "copy")) == 7
+
+
+def _refuse(descriptor):
+    raise OSError("the disk is full")
 
 
 # Damage: the data.

@@ -26,7 +26,8 @@ def embed(options):
         left_out += skipped
         arrays |= {modality: vectors, f"{modality}_id": np.array(ids, dtype=str)}
         if identities:
-            arrays[f"{modality}_identity"] = np.array([identities[name] for name in ids], dtype=str)
+            known = [identities[modality, name] for name in ids]
+            arrays[f"{modality}_identity"] = np.array(known, dtype=str)
     counts = {modality: len(arrays.get(modality, ())) for modality in files}
     if not any(counts.values()):
         raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
@@ -72,24 +73,29 @@ def encoded(model, modality, media, options):
 
 
 def _listed(given):
-    """Returns files by modality, and the identity of each id if a CSV tells it."""
+    """Returns files by modality, and the identity of each (modality, id) if a CSV tells it.
+
+    A face and a voice of two CSVs may have one id and be of two people.
+    """
     files, identities = {"face": [], "voice": []}, {}
     for source in given:
         if Path(source).is_dir():
             found = sources.in_folder(source)
         elif Path(source).suffix.lower() == ".csv":
             found = sources.in_csv(source)
-            identities |= _identities(source)
+            known = _identities(source)
+            clips = [(modality, clip.id) for modality, media in found.items() for clip in media]
+            identities |= {clip: known[clip[1]] for clip in clips if known}
         else:
             found = {media_kind(source): [sources.Media(source, Path(source))]}
         for modality, media in found.items():
             files[modality] += media
-    for media in files.values():
-        _check_ids(media, identities)
+    for modality, media in files.items():
+        _check_ids(modality, media, identities)
     return files, identities
 
 
-def _check_ids(media, identities):
+def _check_ids(modality, media, identities):
     """Raises ValueError if two files have one id, or only some have an identity."""
     first = {}
     for clip in media:
@@ -98,7 +104,7 @@ def _check_ids(media, identities):
                 f"{first[clip.id].path} and {clip.path} would have the same id {clip.id!r}; list "
                 "the files in a CSV with ids of your own"
             )
-        if identities and clip.id not in identities:
+        if identities and (modality, clip.id) not in identities:
             raise ValueError(
                 f"{clip.path}: its identity is not known, those of others are; give all in CSVs "
                 "with the column identity, or none"

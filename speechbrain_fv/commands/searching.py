@@ -95,9 +95,9 @@ def _fill(gallery, model, options):
         _check_version(source, model)
         for modality in ("face", "voice"):
             if modality in arrays:
-                rows = [f"{modality} {row}" for row in range(len(arrays[modality]))]
-                ids = arrays.get(f"{modality}_ids", rows)
-                getattr(gallery, f"add_{modality}")(ids, arrays[modality])
+                vectors = sources.as_array(modality, arrays[modality], axes=(2,))
+                rows = [f"{modality} {row}" for row in range(len(vectors))]
+                getattr(gallery, f"add_{modality}")(arrays.get(f"{modality}_ids", rows), vectors)
         return left_out
     listed = sources.in_folder(source) if Path(source).is_dir() else sources.in_csv(source)
     for modality, media in listed.items():

@@ -38,8 +38,8 @@ def timm_network(model, checkpoint=None):
             raise ValueError(f"face checkpoint: no file {checkpoint}")
         state = timm.models.load_state_dict(checkpoint, weights_only=True)
         heads = network.default_cfg["classifier"]
-        heads = (heads,) if isinstance(heads, str) else heads
-        kept = {key: value for key, value in state.items() if key.split(".")[0] not in heads}
+        heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+        kept = {key: value for key, value in state.items() if not key.startswith(heads)}
         load_strictly(network, kept, checkpoint)
     return network
 

@@ -88,7 +88,7 @@ class FaceVoiceAssociation(Pretrained):
         OSError
             If the hub cannot be reached.
         """
-        if run_opts and run_opts.get("device"):
+        if run_opts and run_opts.get("device") is not None:
             check_device(run_opts.get("device"))
             run_opts = {**run_opts, "device": str(run_opts["device"])}
         inputs.check_default_dtype()
@@ -204,7 +204,7 @@ class FaceVoiceAssociation(Pretrained):
         probe, candidates = (
             inputs.gathered(given, self.embedding_dim) for given in (probe, candidates)
         )
-        if not len(candidates):
+        if inputs.is_empty(candidates):
             raise ValueError("match: expected at least one candidate, got none")
         kinds = tuple(inputs.kind(given, self.embedding_dim) for given in (probe, candidates))
         if kinds[0] and kinds[0] == kinds[1]:

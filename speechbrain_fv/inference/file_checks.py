@@ -15,7 +15,7 @@ _SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, na
 
 
 def check_file(path, max_bytes=math.inf):
-    """Returns nothing; refuses what is no file, is empty or is larger than `max_bytes`.
+    """Refuses what is no file, may not be read, is empty or has more than `max_bytes`.
 
     Raises
     ------
@@ -32,6 +32,8 @@ def check_file(path, max_bytes=math.inf):
     if not os.path.isfile(path):
         found = "not a regular file" if os.path.exists(path) else "not found"
         raise ValueError(f"{path}: {found}; check the path")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{path}: may not be read; check its permissions")
     size = os.path.getsize(path)
     if size == 0:
         raise ValueError(f"{path}: empty file; copy or save it again")

@@ -157,13 +157,14 @@ def vectors(modality, given):
 
 
 def gathered(given, embedding_dim):
-    """Returns arrays of numpy as tensors, and a list of embeddings (K,) as a tensor (N, K)."""
+    """Returns arrays of numpy as tensors, and a list of embeddings, each (K,) or (1, K) as the
+    encoders return one, as a tensor (N, K)."""
     if isinstance(given, np.ndarray) and given.ndim < 3 and given.dtype.kind in "fiu":
         return torch.as_tensor(given, device="cpu")
     if isinstance(given, list | tuple) and given:
         rows = [gathered(row, embedding_dim) for row in given]
-        if all(are_embeddings(row, embedding_dim) and row.ndim == 1 for row in rows):
-            return torch.stack(rows)
+        if all(are_embeddings(row, embedding_dim) and row.numel() == embedding_dim for row in rows):
+            return torch.stack([row.flatten() for row in rows])
     return given
 
 
@@ -213,6 +214,13 @@ def checked_embeddings(modality, given, device):
     if not embeddings.any(dim=1).all():
         raise ValueError(f"{modality}: an embedding is zero and has no direction")
     return embeddings
+
+
+def is_empty(given):
+    """Whether a list or a tensor holds nothing."""
+    if isinstance(given, torch.Tensor):
+        return not given.numel()
+    return isinstance(given, list | tuple) and not given
 
 
 def is_single(probe):

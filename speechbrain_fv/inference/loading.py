@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from os import PathLike
 
+import torch
+
 from speechbrain_fv.inference.audio_files import (
     MIN_LEVEL_DB,
     level_db,
@@ -93,7 +95,8 @@ def load_all(paths, load, skipped=None):
     said = Counter()
     for path in paths:
         try:
-            prepared, notices = load(path)
+            with torch.device("cpu"):  # whatever the caller's default is
+                prepared, notices = load(path)
         except ValueError as error:
             if skipped is None:
                 raise

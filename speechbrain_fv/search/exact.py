@@ -67,8 +67,11 @@ class ExactIndex:
         -------
         rows : array of shape (B, k), int64
         """
-        queries = torch.from_numpy(queries)
-        best = torch.empty(len(queries), 0)
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False):  # whatever the caller's
+            return self._search(torch.from_numpy(queries), k, alive)
+
+    def _search(self, queries, k, alive):
+        best = torch.empty(len(queries), 0, dtype=torch.float32)
         rows = torch.empty(len(queries), 0, dtype=torch.int64)
         for start in range(0, len(self), CHUNK):
             chunk = torch.from_numpy(self.vectors[start : start + CHUNK])

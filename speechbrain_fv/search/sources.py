@@ -178,7 +178,7 @@ def encode(model, modality, files, on_error, detect_faces):
                 if on_error == "raise":
                     raise ValueError(f"{reason}; correct it, or build with on_error='skip'")
                 skipped.append(Skipped(modality, file.id, reason))
-            embeddings[count : len(ids)] = vectors.cpu().numpy()
+            embeddings[count : len(ids)] = _plain(vectors)
             count = len(ids)
             progress.update(len(chunk))
     return ids, embeddings[:count], skipped
@@ -211,18 +211,16 @@ def embeddings_of(model, modality, given):
                 f"{modality}: files need a model, and this gallery was given only its version; "
                 "pass the model to the gallery, or embeddings here"
             )
-        return _encoder(model, modality)(list(paths)).cpu().numpy(), single
+        return _plain(_encoder(model, modality)(list(paths))), single
     vectors = as_array(modality, given)
     return np.atleast_2d(vectors), vectors.ndim == 1
 
 
 def as_array(modality, vectors, axes=(1, 2)):
     """Returns numbers as an array, of a tensor on any device too; ValueError for others."""
-    if isinstance(vectors, torch.Tensor):
-        vectors = vectors.detach().cpu()
-        vectors = vectors.float() if vectors.dtype == torch.bfloat16 else vectors
+    several = isinstance(vectors, list | tuple)
     try:
-        array = np.asarray(vectors)
+        array = np.asarray([_plain(row) for row in vectors] if several else _plain(vectors))
     except ValueError:  # rows of different lengths
         array = np.empty(0, object)
     if array.dtype.kind not in "fiu" or array.ndim not in axes:
@@ -232,6 +230,14 @@ def as_array(modality, vectors, axes=(1, 2)):
             f"shape {array.shape}"
         )
     return array
+
+
+def _plain(vectors):
+    """Returns a tensor on any device, with a gradient or without, as an array; others as given."""
+    if not isinstance(vectors, torch.Tensor):
+        return vectors
+    vectors = vectors.detach().cpu()
+    return (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
 
 
 def _encoder(model, modality):
