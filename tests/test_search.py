@@ -406,11 +406,13 @@ def test_file_of_embeddings(tmp_path):
     )
     np.savez(tmp_path / "objects.npz", face=np.array([{}], object))
     np.savez(tmp_path / "others.npz", x=vectors)
+    np.savez(tmp_path / "bytes.npz", face=vectors, face_id=np.array([b"\xff"] * 6))
     (tmp_path / "text.npz").write_text("no archive")
     for name, message in (
         ("objects", "allow_pickle"),
         ("others", "an array face or voice"),
         ("text", "expected an .npz"),
+        ("bytes", "face_id: expected text"),
         ("absent", "No such file"),
     ):
         with pytest.raises(ValueError, match=rf"{name}\.npz.*{message}"):

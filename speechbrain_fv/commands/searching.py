@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from speechbrain_fv.commands.embedding import encoded
 from speechbrain_fv.commands.loading import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
+from speechbrain_fv.files import read_arrays
 from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.search import Gallery, sources, store
 from speechbrain_fv.search.approximate import import_faiss
@@ -110,8 +109,8 @@ def _fill(gallery, model, options):
 
 def _check_version(path, model):
     """Raises ValueError if a file of embeddings says that another model made it."""
-    with np.load(path, allow_pickle=False) as archive:
-        version = str(archive["model_version"]) if "model_version" in archive else model.version
+    arrays, _ = read_arrays(path, ["model_version"])
+    version = str(arrays.get("model_version", model.version))
     if version != model.version:
         raise ValueError(
             f"{path}: made by model version {version!r}, the model is version {model.version!r}; "
