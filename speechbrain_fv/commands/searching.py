@@ -33,17 +33,19 @@ def build(options):
 def add(options):
     """Adds a folder, a CSV or a file of embeddings to a gallery."""
     model = load_model(options)
-    gallery = Gallery.load(options.gallery, model)
-    left_out = _fill(gallery, model, options)
-    gallery.save(options.gallery)
+    with store.changing(options.gallery):
+        gallery = Gallery.load(options.gallery, model)
+        left_out = _fill(gallery, model, options)
+        gallery.save(options.gallery)
     return _outcome(options.gallery, gallery, left_out)
 
 
 def remove(options):
     """Removes the faces and voices with some ids."""
-    gallery = Gallery.load(options.gallery, _version(options.gallery))
-    gallery.remove(options.ids)
-    gallery.save(options.gallery)
+    with store.changing(options.gallery):
+        gallery = Gallery.load(options.gallery, _version(options.gallery))
+        gallery.remove(options.ids)
+        gallery.save(options.gallery)
     return _outcome(options.gallery, gallery)
 
 
@@ -121,8 +123,8 @@ def _check_version(path, model):
 def _outcome(folder, gallery, left_out=()):
     data = {
         "gallery": folder,
-        "num_faces": len(gallery.face_ids),
-        "num_voices": len(gallery.voice_ids),
+        "num_faces": len(gallery.shelves["face"]),
+        "num_voices": len(gallery.shelves["voice"]),
         "index": {name: shelf.index.kind for name, shelf in gallery.shelves.items()},
         "embedding_dim": gallery.embedding_dim,
         "model_version": gallery.version,
