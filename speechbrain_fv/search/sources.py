@@ -52,13 +52,14 @@ def in_folder(folder):
     Raises
     ------
     ValueError
-        If there is no such folder, or no image and no recording below it.
+        If there is no such folder, or no image and no recording below it; or a folder below it
+        cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; check the path")
     files = {modality: [] for modality in SUFFIXES}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             for modality, suffixes in SUFFIXES.items():
@@ -69,6 +70,12 @@ def in_folder(folder):
         listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise ValueError(f"{folder}: no image and no recording there ({listed})")
     return {modality: sorted(listed) for modality, listed in files.items()}
+
+
+def _unreadable(error):
+    raise ValueError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}); change its permissions"
+    ) from error
 
 
 def in_csv(csv):
