@@ -48,7 +48,7 @@ setup(
         "sentencepiece>=0.2,<0.3",
         "numpy>=1.26,<3",
         "scipy>=1.11,<2",
-        "scikit-learn>=1.4,<2",  # t-SNE of the figures
+        "scikit-learn>=1.4,<2",  # t-SNE of the figures, calibration
         "pandas>=2.2,<4",
         "matplotlib>=3.8,<4",
         "jinja2>=3.1,<4",  # report.html and model cards, every text escaped

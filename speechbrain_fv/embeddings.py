@@ -1,11 +1,10 @@
 """Face and voice embeddings with the identity of each clip, and the file that holds them."""
 
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import read_arrays, replacing
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,7 @@ def load_embeddings(path):
     """
     required = ("face", "voice", "face_identity", "voice_identity")
     optional = ("face_id", "voice_id")
-    try:
-        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in (*required, *optional) if key in archive}
-            found = sorted(archive)
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: {error}; expected an .npz of numbers and text, as numpy.savez writes it."
-        ) from error
+    arrays, found = read_arrays(path, (*required, *optional))
     missing = [key for key in required if key not in arrays]
     if missing:
         raise ValueError(f"{path}: arrays {missing} are missing, found {found}; add them.")

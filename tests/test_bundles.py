@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -89,8 +90,17 @@ def test_a_model_on_precomputed_vectors_is_exported_and_used(tmp_path):
         model.encode_face_files("a.jpg")
     with pytest.raises(ValueError, match="pass them to encode_voice first"):
         model.verify(model.encode_face(torch.ones(1, DIM)), torch.ones(1, DIM))
+    with pytest.raises(ValueError, match="pass them to encode_voice first"):
+        model.match(torch.ones(DIM), torch.ones(3, DIM))
     with pytest.raises(ValueError, match=f"expected width {DIM}, got 5"):
         model.encode_face(torch.ones(1, 5))
+    expected = model.encode_voice(torch.arange(2.0 * DIM).view(2, DIM))
+    rows = np.arange(2.0 * DIM).reshape(2, DIM)
+    for given in (rows, list(rows), list(torch.tensor(rows)), rows.astype(">f8")):
+        torch.testing.assert_close(model.encode_voice(given), expected, rtol=0, atol=2e-6)
+    for given in (None, "a", [], ["a"], torch.ones(0, DIM), rows.astype(int), 1e300 * rows):
+        with pytest.raises(ValueError, match="^voice: expected .*vectors"):
+            model.encode_voice(given)
 
 
 HOSTILE_LINES = [

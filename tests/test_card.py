@@ -272,7 +272,8 @@ def test_models_of_vectors(evaluated, settings):
     for name in ("image_size", "sample_rate", "clip_seconds"):
         changed[name] = None
     card = model_card(report, changed, settings)
-    assert "model.verify(faces, voices)" in card and "verify_files" not in card
+    assert "model.verify(face, voice)" in card and "verify_files" not in card
+    assert "model.encode_face(faces), model.encode_voice(voices)" in card  # verify takes no vectors
     assert "a vector computed from a face and a vector computed from a voice" in card
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from speechbrain_fv.commands import comparing, main
 from speechbrain_fv.commands.arguments import make_parser
 from speechbrain_fv.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.search import Gallery
+from speechbrain_fv.search import Gallery, store
 from tests.browser import hear_interrupts
 from tests.media import write_face, write_voice
 from tests.processes import printed_by
@@ -258,6 +259,31 @@ def test_a_gallery_is_built_searched_and_changed(fv, model, people, broken, tmp_
     assert data["model_version"] == model.version
     code, _, err = fv("search", "add", gallery, people)
     assert code == 2 and "'bob/1.jpg' is already in the gallery" in err
+
+
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_changes_of_a_gallery_wait_for_each_other(
+    fv, model, bundle_folder, people, tmp_path, action
+):
+    """Of two commands at once the first to save was forgotten, and both said that all was well."""
+    gallery, vectors, codes = tmp_path / "g", tmp_path / "e.npz", []
+    assert fv("search", "build", gallery, people)[0] == 0
+    np.savez(vectors, face=np.eye(1, 256), face_id=["new"])
+    options = [str(vectors), f"--model={bundle_folder}"] if action == "add" else ["bob/1.jpg"]
+    command = threading.Thread(
+        target=lambda: codes.append(main(["search", action, str(gallery), *options]))
+    )
+    with store.changing(gallery):
+        command.start()
+        command.join(2)
+        assert not codes
+        changed = Gallery.load(gallery, model.version)
+        changed.remove("ann/1.jpg")
+        changed.save(gallery)
+    command.join(60)
+    assert codes == [0]
+    left = {"add": ["bob/1.jpg", "new"], "remove": []}[action]
+    assert Gallery.load(gallery, model.version).face_ids == left
 
 
 def test_galleries_take_embeddings_of_the_same_model_only(fv, people, tmp_path):

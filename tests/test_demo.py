@@ -11,6 +11,7 @@ import time
 import html5lib
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
@@ -22,6 +23,7 @@ from speechbrain_fv.demo.rendering import about_html, problem_html, result_html
 from speechbrain_fv.demo.server import _delete_old
 from speechbrain_fv.demo.statement import error_statements, training_statement
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.inference.loading import SILENT_WINDOW
 from tests.page_clips import FACES, LIMITS, VOICES, expected, files, same, write_clips
 
 ATTACK = "<script>alert('x')</script>\"><img src=http://example.org onerror=alert(1)>"
@@ -54,6 +56,18 @@ def test_rankings_equal_match_files(model, clips, kind):
         assert notices["voice1.wav"] == []
     else:
         assert result.probe.notices == ["the model hears the 0.5 s between the lines"]
+
+
+def test_a_voice_that_is_silent_where_the_model_listens_is_told(model, tmp_path, clips):
+    """Only the server's log would have told it, and `serve` keeps that quiet."""
+    samples, rate = soundfile.read(clips / "voice0.wav")
+    pause = np.zeros(2 * rate)
+    soundfile.write(tmp_path / "pause.wav", np.concatenate([samples, pause, samples]), rate)
+    result = Comparer(model, LIMITS).rank_voices(
+        clips / "face0.jpg", [tmp_path / "pause.wav", clips / "voice0.wav"]
+    )
+    notices = {c.clip.name: c.clip.notices for c in result.candidates}
+    assert notices == {"pause.wav": [SILENT_WINDOW], "voice0.wav": []}
 
 
 def test_bad_files_are_named_and_take_no_other_down(model, clips):

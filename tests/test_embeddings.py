@@ -1,9 +1,12 @@
 """Embeddings: what is refused, and the file that holds them."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
 from speechbrain_fv.embeddings import Embeddings, load_embeddings, save_embeddings
+from speechbrain_fv.files import read_arrays
 from tests.clips import THREE_PEOPLE
 
 
@@ -58,3 +61,24 @@ def test_bad_files_are_refused_by_name(tmp_path):
             load_embeddings(path)
     with pytest.raises(FileNotFoundError):
         load_embeddings(tmp_path / "nowhere.npz")
+
+
+def test_changed_bytes_are_one_error(tmp_path):
+    """zlib, zipfile and numpy have errors of their own, which reached the user as tracebacks."""
+    path, rng, refused = tmp_path / "E.npz", np.random.default_rng(0), 0
+    np.savez_compressed(path, **{**THREE_PEOPLE, "face": rng.normal(size=(3, 40))})
+    content = path.read_bytes()
+    for _ in range(400):
+        changed = np.frombuffer(content, np.uint8).copy()
+        changed[rng.integers(len(content), size=2)] = rng.integers(256, size=2)
+        path.write_bytes(changed.tobytes())
+        try:
+            read_arrays(path, list(THREE_PEOPLE))
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")
+    assert refused > 100
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("face", "no array")
+    with pytest.raises(ValueError, match=r"E.npz: face is no array; write it with numpy.savez"):
+        load_embeddings(path)

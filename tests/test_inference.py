@@ -193,6 +193,7 @@ def test_broken_files_stop_the_work_or_are_listed(model, files, tmp_path, monkey
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "int64"),
         (["face.jpg"], "encode_face_files"),
         ([np.zeros((8, 8, 3), np.uint8)], "ndarray"),
+        ([torch.zeros(2, 3, 8, 8, dtype=torch.uint8)], r"\(3, H, W\), got \(2, 3, 8, 8\)"),
     ],
 )
 def test_images_of_another_kind_are_refused(model, given, message):
@@ -213,11 +214,23 @@ def test_images_of_another_kind_are_refused(model, given, message):
         (torch.ones(2, 900), torch.tensor([1.0, 0.0]), "wav_lens"),
         (torch.ones(2, 900), torch.tensor([1.0, 1.5]), "wav_lens"),
         (torch.ones(1, 900), torch.tensor([float("nan")]), "wav_lens"),
+        (torch.ones(1, 900), 0.5, r"wav_lens: expected 1 relative lengths in \(0, 1\], got 0.5"),
+        (torch.ones(1, 900), "all", "wav_lens: expected 1 .* got 'all'"),
+        (np.array(["a", "b"]), None, "tensor of floats.*got <U1"),
+        (np.array([None]), None, "tensor of floats.*got object"),
     ],
 )
 def test_waveforms_of_another_kind_are_refused(model, wavs, lens, message):
     with pytest.raises(ValueError, match=message):
         model.encode_voice(wavs, lens)
+
+
+def test_arrays_of_any_layout_are_waveforms(model):
+    """torch takes no array that runs backwards, of another byte order or of more than 64 bits."""
+    samples = waveforms(1)[0].numpy()
+    expected = model.encode_voice(samples)
+    for given in (samples[::-1].copy()[::-1], samples.astype(">f4"), samples.astype(np.longdouble)):
+        torch.testing.assert_close(model.encode_voice(given), expected, rtol=0, atol=2e-6)
 
 
 def test_pairs_and_directions_are_checked(model, files):

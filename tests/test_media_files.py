@@ -182,6 +182,7 @@ def broken_images(folder):
         struct.pack(">II", 1, 1), struct.pack(">II", 60000, 60000), 1
     )
     (folder / "bomb.png").write_bytes(vast)
+    Image.fromarray(picture(32, 641)).save(folder / "strip.png")
     return {
         folder / "constant.png": "one colour only",
         folder / "float.tif": "TIFF that cannot be decoded.*floating-point",
@@ -192,6 +193,7 @@ def broken_images(folder):
         folder / "folder.jpg": "a folder, expected a file",
         folder / "absent.jpg": "not found",
         folder / "bomb.png": "no image that can be read|far more than 50000000 pixels",
+        folder / "strip.png": "641 x 32 pixels, expected the longer side to have at most 20 times",
         write_face(folder / "small.jpg", size=24): "24 x 24 pixels, expected at least 32 a side",
         cut(write_face(folder / "cut.jpg"), 0.6): "JPEG that cannot be decoded, broken or trunc",
         cut(write_face(folder / "cut.png"), 0.6): "PNG that cannot be decoded, broken or trunc",
@@ -212,6 +214,12 @@ def test_what_just_reaches_the_bounds_is_read(tmp_path):
     assert read_image(write_face(tmp_path / "face.png", size=32)).shape == (3, 32, 32)
     recording = read_audio(write_voice(tmp_path / "voice.wav", seconds=1.0), max_seconds=1.0)
     assert len(recording.samples) == 16000
+
+
+def test_a_strip_is_read_up_to_its_bound(tmp_path):
+    """A PNG of 140 kB, 32 x 1,500,000 pixels, took 22 GiB where the reader resized it."""
+    Image.fromarray(picture(32, 640)).save(tmp_path / "strip.png")
+    assert read_image(tmp_path / "strip.png").shape == (3, 32, 640)
 
 
 def test_the_bound_on_pixels_is_the_callers(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -400,6 +401,33 @@ def test_folders_without_media_are_refused(tmp_path):
         Gallery.from_folder(_NoModel, tmp_path / "absent")
 
 
+@contextmanager
+def nobody(folder):
+    """Acts in a folder as somebody who may not read everything, as root may."""
+    folder.chmod(0o755)
+    before, root = os.getcwd(), os.geteuid() == 0
+    os.chdir(folder)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        os.chdir(before)
+
+
+def test_folders_that_cannot_be_read_are_not_passed_over(media):
+    """A gallery lacked what was in them without a word."""
+    (media / "more").chmod(0)
+    with (
+        nobody(media.parent),
+        pytest.raises(ValueError, match=r"media/more: the folder cannot be read \(Permission"),
+    ):
+        Gallery.from_folder(_NoModel, "media")
+    (media / "more").chmod(0o755)
+
+
 def test_file_of_embeddings(tmp_path):
     vectors, who = people(6), list("aabbcc")
     save_embeddings(
@@ -418,16 +446,21 @@ def test_file_of_embeddings(tmp_path):
     )
     np.savez(tmp_path / "objects.npz", face=np.array([{}], object))
     np.savez(tmp_path / "others.npz", x=vectors)
+    np.savez(tmp_path / "bytes.npz", face=vectors, face_id=np.array([b"\xff"] * 6))
     (tmp_path / "text.npz").write_text("no archive")
     for name, message in (
         ("objects", "allow_pickle"),
         ("others", "an array face or voice"),
         ("text", "expected an .npz"),
+        ("bytes", "face_id: expected text"),
         ("absent", "No such file"),
     ):
         with pytest.raises(ValueError, match=rf"{name}\.npz.*{message}"):
             Gallery.from_npz(VERSION, tmp_path / f"{name}.npz")
     with pytest.raises(ValueError, match="got neither"):
         Gallery.from_embeddings(VERSION)
+    for ids in ("ab", 3):  # text was taken for a list of letters
+        with pytest.raises(ValueError, match="received 1 ids and 2|not empty, got 3"):
+            Gallery.from_embeddings(VERSION, vectors[:2], face_ids=ids)
     with pytest.raises(ValueError, match="kind: expected auto, exact, ivf, hnsw, got 'pq'"):
         Gallery.from_embeddings(VERSION, vectors, kind="pq")

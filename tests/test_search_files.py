@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechbrain_fv.search import Gallery
+from speechbrain_fv.search import Gallery, store
 from tests.paths import ROOT
 
 pytest.importorskip("faiss")
@@ -158,6 +158,32 @@ def test_galleries_are_whole_while_others_save(tmp_path):
         assert hits.ids == expected[len(gallery)].ids
         seen.add(len(gallery))
     assert not failures and len(seen) > 1
+
+
+def test_of_several_that_add_at_once_none_is_forgotten(tmp_path):
+    """Each loads, adds and saves; the last to save dropped what the others had added."""
+    gallery_of(5).save(tmp_path)
+    failures = []
+
+    def add(name):
+        try:
+            for turn in range(6):
+                with store.changing(tmp_path):
+                    gallery = Gallery.load(tmp_path, VERSION)
+                    gallery.add_voice(f"{name} {turn}", np.ones(8))
+                    gallery.save(tmp_path)
+        except Exception as error:
+            failures.append(error)
+
+    adders = [threading.Thread(target=add, args=(name,)) for name in ("ann", "bob", "cem")]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join()
+    assert not failures
+    assert len(Gallery.load(tmp_path, VERSION).voice_ids) == 18
+    with pytest.raises(ValueError, match="no gallery is there"), store.changing(tmp_path / "no"):
+        pass
 
 
 def test_other_files_stay_and_the_folder_of_the_gallery_itself_can_be_saved_to(tmp_path):

@@ -31,12 +31,12 @@ def main(argv=None):
         # Whatever a library prints, stdout holds the result alone.
         with redirect_stdout(sys.stderr), notices_shown(options.quiet):
             outcome = _function(options)(options)
-        print_outcome(outcome, options.json, options.quiet)
+        try:
+            print_outcome(outcome, options.json, options.quiet)
+        except BrokenPipeError:  # who reads has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # who reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INCOMPLETE if outcome.left_out else DONE
     except (ValueError, OSError) as error:
         print(f"{options.name}: error:", printable(" ".join(str(error).split())), file=sys.stderr)
         return MISTAKE

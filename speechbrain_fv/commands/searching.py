@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from speechbrain_fv.commands.embedding import encoded
 from speechbrain_fv.commands.loading import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
+from speechbrain_fv.files import read_arrays
 from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.search import Gallery, sources, store
 from speechbrain_fv.search.approximate import import_faiss
@@ -34,17 +33,19 @@ def build(options):
 def add(options):
     """Adds a folder, a CSV or a file of embeddings to a gallery."""
     model = load_model(options)
-    gallery = Gallery.load(options.gallery, model)
-    left_out = _fill(gallery, model, options)
-    gallery.save(options.gallery)
+    with store.changing(options.gallery):
+        gallery = Gallery.load(options.gallery, model)
+        left_out = _fill(gallery, model, options)
+        gallery.save(options.gallery)
     return _outcome(options.gallery, gallery, left_out)
 
 
 def remove(options):
     """Removes the faces and voices with some ids."""
-    gallery = Gallery.load(options.gallery, _version(options.gallery))
-    gallery.remove(options.ids)
-    gallery.save(options.gallery)
+    with store.changing(options.gallery):
+        gallery = Gallery.load(options.gallery, _version(options.gallery))
+        gallery.remove(options.ids)
+        gallery.save(options.gallery)
     return _outcome(options.gallery, gallery)
 
 
@@ -110,8 +111,8 @@ def _fill(gallery, model, options):
 
 def _check_version(path, model):
     """Raises ValueError if a file of embeddings says that another model made it."""
-    with np.load(path, allow_pickle=False) as archive:
-        version = str(archive["model_version"]) if "model_version" in archive else model.version
+    arrays, _ = read_arrays(path, ["model_version"])
+    version = str(arrays.get("model_version", model.version))
     if version != model.version:
         raise ValueError(
             f"{path}: made by model version {version!r}, the model is version {model.version!r}; "
@@ -122,8 +123,8 @@ def _check_version(path, model):
 def _outcome(folder, gallery, left_out=()):
     data = {
         "gallery": folder,
-        "num_faces": len(gallery.face_ids),
-        "num_voices": len(gallery.voice_ids),
+        "num_faces": len(gallery.shelves["face"]),
+        "num_voices": len(gallery.shelves["voice"]),
         "index": {name: shelf.index.kind for name, shelf in gallery.shelves.items()},
         "embedding_dim": gallery.embedding_dim,
         "model_version": gallery.version,

@@ -1,7 +1,6 @@
 """Precomputed embeddings: an .npz with a face vector and a voice vector for every clip."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 
 from speechbrain_fv.corpora.own_data import identity_table, read_clips
 from speechbrain_fv.corpora.scan import report_excluded
+from speechbrain_fv.files import read_arrays
 from speechbrain_fv.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.schema import EXCLUDED_COLUMNS, check_columns, named
 
@@ -122,16 +122,9 @@ def load_vectors(file, ids_key, vector_keys):
     """
     wanted = (ids_key, *vector_keys)
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            available = list(archive)
-            arrays = {key: archive[key] for key in wanted if key in available}
+        arrays, available = read_arrays(file, wanted)
     except FileNotFoundError:
         raise ValueError(f"{file}: not found; check the path.") from None
-    except (OSError, EOFError, AttributeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{file}: expected an .npz without pickled objects ({error}); write it with "
-            f"numpy.savez."
-        ) from None
     missing = [key for key in wanted if key not in arrays]
     if missing:
         raise ValueError(

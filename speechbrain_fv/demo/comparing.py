@@ -1,6 +1,5 @@
 """From uploaded files to a ranking that the page shows; knows nothing of the page."""
 
-import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import torch
 from speechbrain_fv.demo.limits import check_size
 from speechbrain_fv.demo.pictures import face_picture, voice_picture
 from speechbrain_fv.inference.audio_files import resampled_notice
+from speechbrain_fv.inference.loading import silence_notices
 from speechbrain_fv.inference.media_files import read_audio, read_image
 
 
@@ -136,23 +136,25 @@ class Comparer:
     def _voice(self, path, small):
         check_size(path, self.limits)
         recording = read_audio(path, sample_rate=None, max_seconds=self.limits.seconds)
+        samples, rate, notices = recording.samples, recording.rate, list(recording.notices)
         embedding = self.model.encode_voice_files(path)[0]
-        notices, wanted = list(recording.notices), self.model.config["sample_rate"]
-        if recording.rate != wanted:
-            notices.append(resampled_notice(recording.rate, wanted))
-        heard = None if small else self._heard(len(recording.samples) / recording.rate)
+        reader = self.model.readers["voice_reader"]
+        if rate != reader.sample_rate:
+            notices.append(resampled_notice(rate, reader.sample_rate))
+        heard = None
+        if not self.model.config["remove_silence"]:
+            notices += silence_notices(reader.window(samples, rate))
+            heard = None if small else _middle(len(samples) / rate, reader)
         if heard:
             notices.append(f"the model hears the {heard[1] - heard[0]:g} s between the lines")
-        picture = voice_picture(recording.samples, recording.rate, heard, small)
+        picture = voice_picture(samples, rate, heard, small)
         return Clip(Path(path).name, picture, notices, embedding)
 
-    def _heard(self, seconds):
-        """Returns the ends of the middle that the model takes; None where silence is cut first."""
-        clip_seconds = self.model.config.get("clip_seconds")
-        with contextlib.suppress(TypeError):
-            if not self.model.config["remove_silence"] and seconds > clip_seconds > 0:
-                return (seconds - clip_seconds) / 2, (seconds + clip_seconds) / 2
-        return None
+
+def _middle(seconds, reader):
+    """Returns the ends of the window that the model takes; None where that is all."""
+    taken = reader.num_samples / reader.sample_rate
+    return ((seconds - taken) / 2, (seconds + taken) / 2) if seconds > taken else None
 
 
 def _reason(error, path):

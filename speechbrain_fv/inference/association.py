@@ -23,7 +23,8 @@ class FaceVoiceAssociation(Pretrained):
     >>> ranking = model.match_files("voice.wav", ["a.jpg", "b.jpg", "c.jpg"])  # doctest: +SKIP
 
     Where an argument is a face or a voice, it may be what `encode_face` or `encode_voice` takes,
-    or an embedding that they returned. Embeddings are f* and v* (Bi-Pcm, Eqs. 1-2), float32, on
+    or an embedding that they returned; of a model on precomputed vectors only the latter, as a
+    vector can be as wide as an embedding. Embeddings are f* and v* (Bi-Pcm, Eqs. 1-2), float32, on
     the model's device; one is the same, within rounding, alone and in any batch.
 
     Attributes
@@ -207,6 +208,8 @@ class FaceVoiceAssociation(Pretrained):
         if inputs.is_empty(candidates):
             raise ValueError("match: expected at least one candidate, got none")
         kinds = tuple(inputs.kind(given, self.embedding_dim) for given in (probe, candidates))
+        for kind in filter(None, kinds):
+            self._refuse_vectors(kind)
         if kinds[0] and kinds[0] == kinds[1]:
             raise ValueError(
                 f"match: expected a face and voices, or a voice and faces, got a {kinds[0]} and "
@@ -357,9 +360,13 @@ class FaceVoiceAssociation(Pretrained):
         """Returns embeddings (B, K) of what may already be such."""
         if inputs.are_embeddings(given, self.embedding_dim):
             return inputs.checked_embeddings(modality, given, self.device)
+        self._refuse_vectors(modality)
+        return (self.encode_face if modality == "face" else self.encode_voice)(given)
+
+    def _refuse_vectors(self, modality):
+        """Raises ValueError where what is no embedding would be a vector, face or voice alike."""
         if self.config[f"{modality}_input"] == "vector":
             raise ValueError(
                 f"{modality}: expected embeddings of width {self.embedding_dim}; this model takes "
                 f"precomputed vectors: pass them to encode_{modality} first"
             )
-        return (self.encode_face if modality == "face" else self.encode_voice)(given)

@@ -14,6 +14,7 @@ from speechbrain_fv.inference.file_checks import check_file, first_line, unread_
 MAX_PIXELS = 50_000_000  # 150 MB decoded; phones take 12 to 50 million
 MAX_IMAGE_BYTES = 500_000_000
 MIN_IMAGE_SIDE = 32  # pixels, as in the preparation
+MAX_ASPECT = 20  # of the sides: the reader enlarges the shorter one, and the longer one with it
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 # Pillow also opens documents and scripts (EPS runs Ghostscript): only what holds photographs.
@@ -43,7 +44,8 @@ def read_image(path, max_pixels=MAX_PIXELS):
     ------
     ValueError
         If the file is missing, no such image, broken or truncated, has more than `max_pixels`
-        pixels or a side below 32 pixels, or shows one colour only.
+        pixels, a side below 32 pixels or one 20 times as long as the other, or shows one colour
+        only.
 
     Example
     -------
@@ -104,6 +106,11 @@ def _image_format(path, max_pixels):
         raise ValueError(
             f"{path}: {width} x {height} pixels, expected at least {MIN_IMAGE_SIDE} a side; "
             "take a larger picture"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ValueError(
+            f"{path}: {width} x {height} pixels, expected the longer side to have at most "
+            f"{MAX_ASPECT} times the shorter; cut out the face"
         )
     return file_format
 

@@ -1,5 +1,7 @@
 """What users pass, checked and made ready for the encoders."""
 
+import contextlib
+
 import numpy as np
 import torch
 from PIL import Image
@@ -31,16 +33,16 @@ def prepared_images(images, reader):
         If an image is of another shape, type or range.
     """
     if isinstance(images, torch.Tensor) and images.ndim == 4:
-        return prepared_image(images, reader)
+        return prepared_image(images, reader, axes=4)
     images = images if isinstance(images, list | tuple) else [images]
     if not images:
         raise ValueError("images: expected at least one, got an empty list")
     return [prepared_image(_as_pixels(image), reader) for image in images]
 
 
-def prepared_image(image, reader):
-    """Returns one image, or several of one size, from (..., 3, H, W); see `prepared_images`."""
-    if image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.numel():
+def prepared_image(image, reader, axes=3):
+    """Returns one image (3, H, W), or with 4 axes several of one size; see `prepared_images`."""
+    if image.ndim != axes or image.shape[-3] != 3 or not image.numel():
         raise ValueError(f"images: expected RGB of shape (3, H, W), got {tuple(image.shape)}")
     if image.is_floating_point():
         if not (image.isfinite().all() and image.min() >= 0 and image.max() <= 1):
@@ -82,10 +84,10 @@ def windows(wavs, wav_lens, reader):
     ValueError
         If shape, type or range are others, or a clip is too short, silent or not finite.
     """
-    if isinstance(wavs, np.ndarray):
-        wavs = torch.as_tensor(wavs, device="cpu")
+    if isinstance(wavs, np.ndarray) and wavs.dtype.kind == "f":
+        wavs = _as_tensor(wavs)
     if not isinstance(wavs, torch.Tensor) or not wavs.is_floating_point():
-        kind = wavs.dtype if isinstance(wavs, torch.Tensor) else type(wavs).__name__
+        kind = getattr(wavs, "dtype", type(wavs).__name__)
         raise ValueError(
             "wavs: expected a tensor of floats, shape (B, samples), padded with zeros, got "
             f"{kind}; encode_voice_files reads files"
@@ -131,10 +133,15 @@ def _lengths(wavs, wav_lens):
     """Returns the number of samples of each clip, shape (B,)."""
     if wav_lens is None:
         return torch.full((len(wavs),), wavs.shape[1], device=wavs.device)
-    wav_lens = torch.as_tensor(wav_lens, device=wavs.device)
-    if wav_lens.shape != (len(wavs),) or not ((wav_lens > 0) & (wav_lens <= 1)).all():
+    given = wav_lens
+    try:
+        wav_lens = torch.as_tensor(given, device=wavs.device)
+        valid = wav_lens.shape == (len(wavs),) and ((wav_lens > 0) & (wav_lens <= 1)).all()
+    except (TypeError, ValueError, RuntimeError):  # no numbers
+        valid = False
+    if not valid:
         raise ValueError(
-            f"wav_lens: expected {len(wavs)} relative lengths in (0, 1], got {wav_lens.tolist()}"
+            f"wav_lens: expected {len(wavs)} relative lengths in (0, 1], got {given!r:.200}"
         )
     return (wav_lens * wavs.shape[1]).round().long().clamp_min(1)
 
@@ -145,15 +152,31 @@ def vectors(modality, given):
     Raises
     ------
     ValueError
-        If shape or type are others, or a value is not finite.
+        If shape or type are others, there is none, or a value is not finite.
     """
-    given = torch.atleast_2d(torch.as_tensor(given))
-    if given.ndim != 2 or not given.is_floating_point() or not given.isfinite().all():
+    if isinstance(given, list | tuple) and given:
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # no rows of numbers
+            given = torch.stack([torch.as_tensor(row) for row in given])
+    if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+        given = _as_tensor(given)
+    if not isinstance(given, torch.Tensor) or not given.is_floating_point():
+        kind = getattr(given, "dtype", type(given).__name__)
         raise ValueError(
-            f"{modality}: expected finite vectors of shape (B, D), got {given.dtype} of shape "
+            f"{modality}: expected a tensor of floats, precomputed vectors (B, D), got {kind}"
+        )
+    given = torch.atleast_2d(given).float()
+    if given.ndim != 2 or not given.numel() or not given.isfinite().all():
+        raise ValueError(
+            f"{modality}: expected finite vectors of shape (B, D), at least one, got the shape "
             f"{tuple(given.shape)}"
         )
-    return given.float()
+    return given
+
+
+def _as_tensor(array):
+    """Returns an array of floats as a tensor on the CPU, whatever its strides and byte order."""
+    kind = np.float64 if array.dtype.itemsize >= 8 else np.float32
+    return torch.as_tensor(np.ascontiguousarray(array, kind), device="cpu")
 
 
 def gathered(given, embedding_dim):

@@ -72,11 +72,14 @@ def voice_loader(reader, remove_silence):
                 raise ValueError(f"{path}: {error}") from error
         # As in training, the window is cut first and resampled then.
         window = reader.window(samples, recording.rate)
-        if level_db(window) < MIN_LEVEL_DB:
-            notices = [*notices, SILENT_WINDOW]
-        return window, notices
+        return window, [*notices, *silence_notices(window)]
 
     return load
+
+
+def silence_notices(window):
+    """Returns what to tell a user of whose recording the model hears (T,) samples: at most one."""
+    return [SILENT_WINDOW] if level_db(window) < MIN_LEVEL_DB else []
 
 
 def load_all(paths, load, skipped=None):

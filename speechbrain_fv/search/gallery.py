@@ -162,9 +162,10 @@ class Gallery:
         for modality, (vectors, ids) in given.items():
             vectors = sources.as_array(modality, vectors, axes=(2,))
             ids = [f"{modality} {row}" for row in range(len(vectors))] if ids is None else ids
+            ids = id_list(ids)
             if gallery is None:
                 gallery = cls(model, getattr(model, "embedding_dim", vectors.shape[1]), kind)
-            gallery.shelves[modality].add(list(ids), vectors)
+            gallery.shelves[modality].add(ids, vectors)
         return gallery
 
     @classmethod

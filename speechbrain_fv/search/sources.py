@@ -1,7 +1,6 @@
 """Where the embeddings of a gallery come from: a folder, a CSV, a file of embeddings."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from speechbrain_fv.files import read_table
+from speechbrain_fv.files import read_arrays, read_table
 
 SUFFIXES = {
     "face": (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
@@ -53,13 +52,14 @@ def in_folder(folder):
     Raises
     ------
     ValueError
-        If there is no such folder, or no image and no recording below it.
+        If there is no such folder, or no image and no recording below it; or a folder below it
+        cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; check the path")
     files = {modality: [] for modality in SUFFIXES}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             for modality, suffixes in SUFFIXES.items():
@@ -70,6 +70,12 @@ def in_folder(folder):
         listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         raise ValueError(f"{folder}: no image and no recording there ({listed})")
     return {modality: sorted(listed) for modality, listed in files.items()}
+
+
+def _unreadable(error):
+    raise ValueError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}); change its permissions"
+    ) from error
 
 
 def in_csv(csv):
@@ -120,17 +126,18 @@ def in_npz(path):
     """
     names = {"face": "face", "voice": "voice", "face_id": "face_ids", "voice_id": "voice_ids"}
     try:
-        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            arrays = {own: archive[key] for key, own in names.items() if key in archive}
-            found = sorted(archive)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: {error}; expected an .npz of numbers and text") from error
+        arrays, found = read_arrays(path, names)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}; check the path") from error
     if not {"face", "voice"} & set(arrays):
         raise ValueError(f"{path}: expected an array face or voice, found {found}")
-    for own in ("face_ids", "voice_ids"):
-        if own in arrays:
-            arrays[own] = arrays[own].astype(str).ravel().tolist()
-    return arrays
+    for ids in ("face_id", "voice_id"):
+        if ids in arrays:
+            try:
+                arrays[ids] = arrays[ids].astype(str).ravel().tolist()
+            except ValueError as error:  # bytes that are no text
+                raise ValueError(f"{path}: {ids}: expected text ({error})") from error
+    return {names[name]: array for name, array in arrays.items()}
 
 
 def encode(model, modality, files, on_error, detect_faces):

@@ -73,11 +73,37 @@ def opened(folder):
     ValueError
         If there is no gallery, or its manifest is damaged or of another format.
     """
-    folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        raise ValueError(f"{folder}: no gallery is there ({MANIFEST} is missing); check the path")
+    path = _manifest(folder)
     with _locked(folder, fcntl.LOCK_SH):
-        yield _read_manifest(folder / MANIFEST)
+        yield _read_manifest(path)
+
+
+@contextmanager
+def changing(folder):
+    """Keeps others that do the same waiting, from loading a gallery until it is saved again.
+
+    Without it, of two that add to one gallery at the same time, the one that saves first is
+    forgotten. Readers do not wait.
+
+    Raises
+    ------
+    ValueError
+        If there is no gallery.
+    """
+    while True:  # whoever was waited for has put another manifest in the place of this one
+        path = _manifest(folder)
+        with _locked(path, fcntl.LOCK_EX) as lock:
+            if path.exists() and os.path.samestat(os.fstat(lock), os.stat(path)):
+                yield
+                return
+
+
+def _manifest(folder):
+    """Returns the path of a gallery's manifest; ValueError where there is none."""
+    path = Path(folder, MANIFEST)
+    if not path.is_file():
+        raise ValueError(f"{folder}: no gallery is there ({MANIFEST} is missing); check the path")
+    return path
 
 
 def part_file(folder, modality, part, entry, verify):
@@ -230,9 +256,9 @@ def _content_hash(path):
 
 
 @contextmanager
-def _locked(folder, operation):
-    """Holds a lock on a folder, which ends with the process; yields its descriptor."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _locked(path, operation):
+    """Holds a lock on a folder or a file, which ends with the process; yields its descriptor."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
         yield descriptor
