@@ -19,6 +19,7 @@ TEST = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
     "ruff>=0.6,<1",
+    "import-linter>=2,<3",  # rooms import one way, see pyproject.toml
     "html5lib>=1.1,<2",
     "markdown-it-py>=3,<5",  # renders model cards
     "playwright>=1.50,<2",  # drives a Chromium that is there; without one its tests skip
@@ -37,7 +38,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["speechbrain_fv", "speechbrain_fv.*"]),
-    package_data={"speechbrain_fv": ["*.html", "bundles/*.md", "demo/templates/*"]},
+    package_data={
+        "speechbrain_fv": ["figures/*.html", "publish/*.md", "demo/templates/*"],
+    },
     install_requires=[
         "speechbrain>=1.1.2,<1.2",
         "torch>=2.11,<2.12",

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from speechbrain_fv.ablations import figures, grids, results, schedule
-from speechbrain_fv.cli import load_hparams, run_script
-from speechbrain_fv.evaluation import check_device
+from speechbrain_fv.evaluation.exact import check_device
+from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
 from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.settings.script import load_hparams, run_script
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 

@@ -11,9 +11,9 @@ Peers that are not installed are named with what to install.
 import importlib
 import sys
 
-from speechbrain_fv.cli import run_script
+from speechbrain_fv.settings.script import run_script
 
-# Subcommand -> module of speechbrain_fv.benchmarks whose main(argv) runs it.
+# Subcommand -> module of speechbrain_fv.experiments.benchmarks whose main(argv) runs it.
 BENCHMARKS = {"pseudo-labels": "pseudo_labels", "evaluation": "evaluation", "search": "search"}
 
 
@@ -23,7 +23,7 @@ def main(argv):
         return
     if argv[0] not in BENCHMARKS:
         raise ValueError(f"benchmark: expected one of {', '.join(BENCHMARKS)}, got {argv[0]!r}")
-    importlib.import_module(f"speechbrain_fv.benchmarks.{BENCHMARKS[argv[0]]}").main(argv[1:])
+    importlib.import_module(f"speechbrain_fv.experiments.benchmarks.{BENCHMARKS[argv[0]]}").main(argv[1:])
 
 
 if __name__ == "__main__":

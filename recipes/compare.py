@@ -14,9 +14,9 @@ import json
 import sys
 from pathlib import Path
 
-from speechbrain_fv.cli import run_script
-from speechbrain_fv.comparison import compare_reports, format_comparison, open_report
+from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
 from speechbrain_fv.files import replacing
+from speechbrain_fv.settings.script import run_script
 
 
 def main(argv):

@@ -8,8 +8,8 @@ FIGURE has no ending: FIGURE.png and FIGURE.pdf are written. At most six runs.
 
 import sys
 
-from speechbrain_fv import plots
-from speechbrain_fv.cli import run_script
+from speechbrain_fv.figures import plots
+from speechbrain_fv.settings.script import run_script
 
 
 def main(argv):

@@ -11,13 +11,13 @@ hparams/evaluate.yaml explains the keys.
 import sys
 from pathlib import Path
 
-from speechbrain_fv import evaluation
-from speechbrain_fv.cli import load_hparams, run_script
-from speechbrain_fv.embeddings import load_embeddings
-from speechbrain_fv.leakage import check_leakage, read_train_identities
-from speechbrain_fv.list_evaluation import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation import exact as evaluation
+from speechbrain_fv.evaluation.embeddings import load_embeddings
+from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
-from speechbrain_fv.run_figures import report_run
+from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
+from speechbrain_fv.settings.script import load_hparams, run_script
 
 
 def main(argv):

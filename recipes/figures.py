@@ -10,8 +10,8 @@ report.html there, or in DIR, and says which figures are missing and why. No mod
 import argparse
 import sys
 
-from speechbrain_fv.cli import run_script
-from speechbrain_fv.run_figures import report_run
+from speechbrain_fv.figures.run_figures import report_run
+from speechbrain_fv.settings.script import run_script
 
 
 def main(argv):

@@ -18,12 +18,12 @@ import sys
 from pathlib import Path
 
 from speechbrain_fv.bundles import hub
-from speechbrain_fv.bundles.card import model_card
-from speechbrain_fv.bundles.card_settings import read_settings
-from speechbrain_fv.bundles.check import check_bundle
-from speechbrain_fv.bundles.export import export_bundle
 from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, FILES, REPORT_FILE
-from speechbrain_fv.cli import run_script
+from speechbrain_fv.publish.card import model_card
+from speechbrain_fv.publish.card_settings import read_settings
+from speechbrain_fv.publish.check import check_bundle
+from speechbrain_fv.publish.export import export_bundle
+from speechbrain_fv.settings.script import run_script
 
 
 def parse(argv):

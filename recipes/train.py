@@ -19,18 +19,18 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from speechbrain_fv import distributed
-from speechbrain_fv.brain import FaceVoiceBrain
-from speechbrain_fv.cli import load_hparams, run_script
-from speechbrain_fv.embeddings import save_embeddings
-from speechbrain_fv.evaluation import evaluate, format_report, save_report
+from speechbrain_fv.data.manifests import load_manifests, without_training_identities
+from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
+from speechbrain_fv.data.schema import SPLITS
+from speechbrain_fv.evaluation.embeddings import save_embeddings
+from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
+from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.figures.loggers import log_figures
+from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.files import replacing, write_table
-from speechbrain_fv.group_evaluation import evaluate_groups
-from speechbrain_fv.leakage import TrainIdentities
-from speechbrain_fv.log_figures import log_figures
-from speechbrain_fv.manifests import load_manifests, without_training_identities
-from speechbrain_fv.pipeline import clip_dataset, evaluation_loader, training_loader
-from speechbrain_fv.run_figures import report_run
-from speechbrain_fv.schema import SPLITS
+from speechbrain_fv.protocols.leakage import TrainIdentities
+from speechbrain_fv.settings.script import load_hparams, run_script
+from speechbrain_fv.training.brain import FaceVoiceBrain
 
 
 def check_sizes(manifests):

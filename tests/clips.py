@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.embeddings import Embeddings
+from speechbrain_fv.evaluation.embeddings import Embeddings
 
 THREE_PEOPLE = {
     "face": np.eye(3),

@@ -85,9 +85,9 @@ def media_run(tmp_path_factory):
 def bundle_folder(media_run, tmp_path_factory):
     """The bundle of that training; tests that change it copy it first."""
     # Here, not above: they import torch, which takes seconds in every process of pytest.
-    from speechbrain_fv.bundles.card import model_card
-    from speechbrain_fv.bundles.card_settings import read_settings
-    from speechbrain_fv.bundles.export import export_bundle
+    from speechbrain_fv.publish.card import model_card
+    from speechbrain_fv.publish.card_settings import read_settings
+    from speechbrain_fv.publish.export import export_bundle
 
     folder = tmp_path_factory.mktemp("bundle")
     config = export_bundle(media_run, folder, "owner/small")

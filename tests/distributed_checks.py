@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from speechbrain_fv import distributed
-from speechbrain_fv.cli import run_script
+from speechbrain_fv.settings.script import run_script
 
 ROWS = 6  # per process
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from speechbrain_fv.ablations import grids
-from speechbrain_fv.cli import load_hparams
+from speechbrain_fv.experiments.ablations import grids
+from speechbrain_fv.settings.script import load_hparams
 from tests.paths import HPARAMS
 
 BIPCM = str(HPARAMS / "bipcm_fst.yaml")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv.ablations import figures, grids, results
+from speechbrain_fv.experiments.ablations import figures, grids, results
 from tests.references import ablations as reference
 
 

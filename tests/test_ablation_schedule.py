@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from speechbrain_fv.ablations import grids, schedule
+from speechbrain_fv.experiments.ablations import grids, schedule
 from tests.processes import wait_for
 
 # A training in short: counts its starts, takes its time, fails when told to, leaves a report.

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_fv import agreement
-from speechbrain_fv.agreement import held_out_agreement, pair_clips
-from speechbrain_fv.embeddings import Embeddings
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.losses import IdentityLoss, Objective
-from speechbrain_fv.pseudo_labels import PseudoLabeler
+from speechbrain_fv.pseudo_labels import PseudoLabeler, agreement
+from speechbrain_fv.pseudo_labels.agreement import held_out_agreement, pair_clips
 
 DIM = 6
 

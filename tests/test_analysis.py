@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from speechbrain_fv import analysis
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.group_evaluation import evaluate_groups
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.figures import analysis
 from tests.references import figures as reference
 
 GENDER = {"p0": "f", "p1": "m", "p2": "", "p3": "f", "p4": "m", "p5": "f"}

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from speechbrain_fv.benchmarks import pseudo_labels
+from speechbrain_fv.experiments.benchmarks import pseudo_labels
 
 
 def test_inertias_equal_the_definition():

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from speechbrain_fv import metrics
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.evaluation import evaluate
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import evaluate
 from tests.clips import with_faces_shuffled
 from tests.references import bootstrap as reference
 

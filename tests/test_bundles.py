@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from speechbrain_fv.bundles import sketch
 from speechbrain_fv.bundles.bundle import load_bundle
-from speechbrain_fv.bundles.check import check_bundle
-from speechbrain_fv.bundles.export import NEEDED, export_bundle
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.publish.check import check_bundle
+from speechbrain_fv.publish.export import NEEDED, export_bundle
 from tests.small_runs import DIM, train, write_corpus
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from speechbrain_fv import metrics
-from speechbrain_fv.bundles.calibration import error_rates, fit_calibration
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.evaluation import evaluate
+from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import evaluate
 
 LABELS = pd.DataFrame(
     {

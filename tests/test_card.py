@@ -11,11 +11,11 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 from markdown_it import MarkdownIt
 
-from speechbrain_fv.bundles.card import model_card
-from speechbrain_fv.bundles.card_settings import choose_license, read_settings
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.evaluation import evaluate
-from speechbrain_fv.group_evaluation import evaluate_groups
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.publish.card import model_card
+from speechbrain_fv.publish.card_settings import choose_license, read_settings
 
 ATTACK = (
     "<script>alert(1)</script> | `x` **b** _i_ [l](http://evil.example) ![i](//evil.example/i)\n"

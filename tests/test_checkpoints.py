@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from speechbrain_fv.checkpoints import AtomicCheckpointer
+from speechbrain_fv.training.checkpoints import AtomicCheckpointer
 
 
 class Unsavable:

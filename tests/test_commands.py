@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_fv.commands import comparing, main
+from speechbrain_fv.commands import main, matching
 from speechbrain_fv.commands.arguments import make_parser
-from speechbrain_fv.embeddings import load_embeddings
+from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.search import Gallery, store
 from tests.browser import hear_interrupts
@@ -107,7 +107,7 @@ def test_match_is_the_models(fv, model, people, kind, monkeypatch):
     _, out, _ = fv("match", people / probe, *candidates)
     lines = out.splitlines()
     assert lines[1].startswith(f"1. {data['ranking'][0]['file']}  ") and len(lines) == 3
-    monkeypatch.setattr(comparing, "load_model", lambda options: model)
+    monkeypatch.setattr(matching, "load_model", lambda options: model)
     monkeypatch.setattr(model, "threshold", wanted.scores[0].item())  # who reaches it passes
     data = json.loads(fv("match", people / probe, *candidates, "--json")[1])
     assert [row["decision"] for row in data["ranking"]] == [True, False]

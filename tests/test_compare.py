@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from speechbrain_fv.comparison import compare_reports, open_report
-from speechbrain_fv.embeddings import save_embeddings
-from speechbrain_fv.evaluation import evaluate, save_report
+from speechbrain_fv.evaluation.embeddings import save_embeddings
+from speechbrain_fv.evaluation.exact import evaluate, save_report
+from speechbrain_fv.evaluation.paired import compare_reports, open_report
 from tests.clips import people_with_clips
 from tests.processes import recipe, run, run_forked
 

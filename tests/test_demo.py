@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 
 from speechbrain_fv.commands import main
-from speechbrain_fv.demo.comparing import Candidate, Clip, Comparer, Result
+from speechbrain_fv.demo.answers import Candidate, Clip, Comparer, Result
 from speechbrain_fv.demo.limits import Limits, check_limits
 from speechbrain_fv.demo.pictures import voice_picture
 from speechbrain_fv.demo.rendering import about_html, problem_html, result_html
 from speechbrain_fv.demo.server import _delete_old
 from speechbrain_fv.demo.statement import error_statements, training_statement
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.inference.loading import SILENT_WINDOW
+from speechbrain_fv.inference.clips import SILENT_WINDOW
 from tests.page_clips import FACES, LIMITS, VOICES, expected, files, same, write_clips
 
 ATTACK = "<script>alert('x')</script>\"><img src=http://example.org onerror=alert(1)>"

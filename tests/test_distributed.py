@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_fv.pipeline import PairSampler, evaluation_loader
+from speechbrain_fv.data.pairs import PairSampler, evaluation_loader
 from tests import small_runs
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, run, run_forked

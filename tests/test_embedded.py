@@ -25,7 +25,7 @@ from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import SHARED_TRAITS, draw_identities
 from speechbrain_fv.corpora.embedded.sheet import write_contact_sheet
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
-from speechbrain_fv.manifests import SPLITS, load_manifests
+from speechbrain_fv.data.manifests import SPLITS, load_manifests
 
 NUM_IDENTITIES = 10
 INCLUDE = Path(__file__).parents[1] / "hparams" / "corpora" / "embedded.yaml"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_fv.corpora.embeddings import prepare_embeddings
-from speechbrain_fv.manifests import load_manifests
+from speechbrain_fv.corpora.precomputed import prepare_embeddings
+from speechbrain_fv.data.manifests import load_manifests
 from tests.paths import HPARAMS, REAL_PAIRS
 
 CLIPS = [f"clip{number}" for number in range(20)]

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_fv import evaluation, protocols
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.evaluation import TASKS, save_report
+from speechbrain_fv import protocols
+from speechbrain_fv.evaluation import exact as evaluation
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import TASKS, save_report
 from tests.clips import THREE_PEOPLE, people_with_clips, with_faces_shuffled
 from tests.references import metrics as reference
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from speechbrain_fv.benchmarks import evaluation as benchmark
-from speechbrain_fv.evaluation import evaluate
+from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.experiments.benchmarks import evaluation as benchmark
 
 
 def test_peer_agrees():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_fv.cli import load_hparams
+from speechbrain_fv.settings.script import load_hparams
 from tests.paths import HPARAMS, ROOT
 
 OTHERS = ("ablations.yaml", "evaluate.yaml")

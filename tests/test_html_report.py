@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
-from speechbrain_fv import plots
-from speechbrain_fv.embeddings import Embeddings, save_embeddings
-from speechbrain_fv.evaluation import evaluate, save_report
+from speechbrain_fv.data.manifests import write_manifests
+from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
+from speechbrain_fv.evaluation.exact import evaluate, save_report
+from speechbrain_fv.figures import plots
+from speechbrain_fv.figures.loggers import log_figures
+from speechbrain_fv.figures.run_figures import FIGURES, RunFigure, report_run
+from speechbrain_fv.figures.run_files import RunFiles
 from speechbrain_fv.files import write_table
-from speechbrain_fv.log_figures import log_figures
-from speechbrain_fv.manifests import write_manifests
-from speechbrain_fv.run_figures import FIGURES, RunFigure, report_run
-from speechbrain_fv.run_files import RunFiles
 from tests import processes
 from tests.media import write_face, write_voice
 from tests.processes import recipe

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_fv.checkpoints import AtomicCheckpointer
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.leakage import TrainIdentities, check_leakage, read_train_identities
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.protocols import ListFile, resolve_lists
+from speechbrain_fv.protocols.leakage import TrainIdentities, check_leakage, read_train_identities
+from speechbrain_fv.training.checkpoints import AtomicCheckpointer
 
 PEOPLE = ["ann", "bob", "eve"]
 META = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\n" + "".join(

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.list_evaluation import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.protocols import ListFile, resolve_lists
 from tests.references import lists as reference
 

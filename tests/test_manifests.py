@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from speechbrain_fv.files import write_table
-from speechbrain_fv.manifests import (
+from speechbrain_fv.data.manifests import (
     SPLITS,
     cache_key,
     is_prepared,
@@ -18,7 +17,8 @@ from speechbrain_fv.manifests import (
     without_training_identities,
     write_manifests,
 )
-from speechbrain_fv.schema import parse_speech
+from speechbrain_fv.data.schema import parse_speech
+from speechbrain_fv.files import write_table
 
 SPLIT_OF = {"ann": "train", "bob": "train", "cat": "valid", "dan": "test"}
 

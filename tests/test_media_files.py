@@ -15,13 +15,13 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from speechbrain_fv.corpora.media_facts import find_speech
+from speechbrain_fv.data.readers import SpeechReader
 from speechbrain_fv.inference.media_files import (
     media_kind,
     read_audio,
     read_image,
     remove_silence,
 )
-from speechbrain_fv.readers import SpeechReader
 from tests.media import vowels, write_face, write_voice
 
 ORIENTATION = 0x112  # the EXIF tag

@@ -9,7 +9,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain_fv.corpora import own_data, scan
 from speechbrain_fv.corpora.own_data import prepare_own_data
 from speechbrain_fv.corpora.scan import Scanner
-from speechbrain_fv.manifests import load_manifests
+from speechbrain_fv.data.manifests import load_manifests
 from tests.media import write_face, write_voice
 from tests.paths import HPARAMS, REAL_PAIRS
 

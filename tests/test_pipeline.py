@@ -5,13 +5,13 @@ import soundfile
 import torch
 from PIL import Image
 
-from speechbrain_fv.pipeline import (
+from speechbrain_fv.data.pairs import (
     PairSampler,
     clip_dataset,
     evaluation_loader,
     training_loader,
 )
-from speechbrain_fv.readers import EmbeddingReader, ImageReader, SpeechReader
+from speechbrain_fv.data.readers import EmbeddingReader, ImageReader, SpeechReader
 
 RATE = 16000
 

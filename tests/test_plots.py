@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv import plots
-from speechbrain_fv.analysis import Neighbours
-from speechbrain_fv.plots.media import read_picture
-from speechbrain_fv.plots.style import save
+from speechbrain_fv.figures import plots
+from speechbrain_fv.figures.analysis import Neighbours
+from speechbrain_fv.figures.plots.media import read_picture
+from speechbrain_fv.figures.plots.style import save
 from tests.media import write_face, write_voice
 from tests.processes import printed_by
 

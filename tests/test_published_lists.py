@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv.cli import load_hparams
 from speechbrain_fv.corpora.voxceleb_splits import dimnet_split, read_meta
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.leakage import check_leakage
-from speechbrain_fv.list_evaluation import evaluate_lists, format_lists
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
 from speechbrain_fv.protocols import FAMILIES, PublishedLists, resolve_lists
+from speechbrain_fv.protocols.leakage import check_leakage
+from speechbrain_fv.settings.script import load_hparams
 from tests.paths import HPARAMS, ROOT
 from tests.voxceleb import FRAMES, PEOPLE, PINS_FACES, PINS_VOICES, STILLS, VOICES
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv import evaluation
-from speechbrain_fv.embeddings import Embeddings, save_embeddings
-from speechbrain_fv.evaluation import format_report, load_metadata, save_report
-from speechbrain_fv.report import load_report
+from speechbrain_fv.evaluation import exact as evaluation
+from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
+from speechbrain_fv.evaluation.exact import format_report, load_metadata, save_report
+from speechbrain_fv.evaluation.report import load_report
 from tests.clips import people_with_clips
 from tests.paths import HPARAMS
 from tests.processes import recipe, run, run_forked

@@ -13,7 +13,6 @@ import torch
 import yaml
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_fv.bundles.export import _selection
 from speechbrain_fv.bundles.safe_yaml import (
     FETCHING,
     MAX_CHARACTERS,
@@ -23,7 +22,8 @@ from speechbrain_fv.bundles.safe_yaml import (
     construct,
 )
 from speechbrain_fv.bundles.sketch import sketching
-from speechbrain_fv.cli import resolve_hparams
+from speechbrain_fv.publish.export import _selection
+from speechbrain_fv.settings.script import resolve_hparams
 from tests.paths import HPARAMS
 
 
@@ -123,7 +123,7 @@ HOSTILE = {
     "ckp_path": "!new:speechbrain.lobes.models.beats.BEATs {{ckp_path: model.pt}}",
     "load_pretrained": "!new:speechbrain.lobes.models.discrete.dac.DAC {{load_pretrained: true}}",
     "CTCDecoder": "!new:torchaudio.models.decoder.CTCDecoder {{}}",
-    "EmbeddingReader": "!new:speechbrain_fv.readers.EmbeddingReader {{path: x}}",
+    "EmbeddingReader": "!new:speechbrain_fv.data.readers.EmbeddingReader {{path: x}}",
     "10000000000": "!new:torch.nn.Linear {{in_features: 10000000000, out_features: 1}}",
     "inf": ".inf",
     "merge": "{{<<: {{x: 1}}}}",

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv.embeddings import Embeddings
-from speechbrain_fv.evaluation import evaluate
-from speechbrain_fv.list_evaluation import evaluate_lists, save_list_files
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.evaluation.lists import evaluate_lists, save_list_files
 from speechbrain_fv.protocols import ListFile, SampledTrials, resolve_lists
 from speechbrain_fv.protocols.sampled import _draw_distinct
 from tests.clips import with_faces_shuffled

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_fv.embeddings import Embeddings, save_embeddings
+from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.search import Gallery, choose_kind, exact, index, sources
 from speechbrain_fv.search.ids import Ids

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechbrain_fv.benchmarks import search as benchmark
+from speechbrain_fv.experiments.benchmarks import search as benchmark
 
 
 def test_made_up_vectors(tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from speechbrain_fv.curves import CurveLog
+from speechbrain_fv.training.curves import CurveLog
 from tests.paths import HPARAMS
 from tests.processes import fork, recipe, run, run_forked
 from tests.small_runs import (

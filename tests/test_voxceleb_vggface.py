@@ -15,7 +15,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_fv.corpora.scan import Scanner
 from speechbrain_fv.corpora.voxceleb_vggface import prepare_voxceleb_vggface
-from speechbrain_fv.manifests import load_manifests
+from speechbrain_fv.data.manifests import load_manifests
 from tests.media import write_face, write_voice
 from tests.paths import HPARAMS
 from tests.test_voxceleb_splits import META, PINS

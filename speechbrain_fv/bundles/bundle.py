@@ -10,14 +10,14 @@ import torch
 from huggingface_hub.utils.sha import sha_fileobj
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_fv.bundles.calibration import Calibration
 from speechbrain_fv.bundles.config import read_config, read_text
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
-from speechbrain_fv.bundles.messages import in_one_line
 from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
 from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts, sketching, trying
 from speechbrain_fv.bundles.weights import check_weights, load_weights
-from speechbrain_fv.readers import ImageReader, SpeechReader
+from speechbrain_fv.data.readers import ImageReader, SpeechReader
+from speechbrain_fv.evaluation.calibration import Calibration
+from speechbrain_fv.messages import in_one_line
 
 MODULES = ("face_encoder", "voice_encoder", "cmwr")
 MODALITIES = ("face", "voice")
@@ -65,7 +65,7 @@ def load_bundle(folder, trust_remote_code=False):
     folder = Path(folder)
     config = read_config(folder / CONFIG_FILE)
     path, weights = folder / HPARAMS_FILE, folder / WEIGHTS_FILE
-    text = read_text(path)
+    text = _with_present_names(read_text(path))
     if trust_remote_code:
         hparams = _trusting(text, path)
     else:
@@ -106,6 +106,11 @@ def model_version(folder):
         with open(Path(folder, name), "rb") as file:
             digest.update(sha_fileobj(file))
     return digest.hexdigest()[:16]
+
+
+def _with_present_names(text):
+    """Returns a bundle's YAML with the present names of what older bundles call otherwise."""
+    return text.replace("!new:speechbrain_fv.readers.", "!new:speechbrain_fv.data.readers.")
 
 
 def _trusting(text, path):

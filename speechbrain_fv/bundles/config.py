@@ -2,9 +2,9 @@
 
 import json
 
-from speechbrain_fv.bundles.calibration import Calibration
 from speechbrain_fv.bundles.layout import FILES, MAX_TEXT_BYTES
-from speechbrain_fv.bundles.messages import in_one_line
+from speechbrain_fv.evaluation.calibration import Calibration
+from speechbrain_fv.messages import in_one_line
 
 MAX_LOG_ODDS = 10**6
 """Of the calibration's line; probabilities are 0 or 1 far below."""

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
     XetDownloadError,
 )
 
-from speechbrain_fv.bundles.messages import in_one_line
+from speechbrain_fv.messages import in_one_line
 
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _CHANGED = "somebody else changed the repository meanwhile; look at it, and run this again"

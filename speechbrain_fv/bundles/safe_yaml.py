@@ -17,7 +17,7 @@ from numbers import Number
 import torch
 import yaml
 
-from speechbrain_fv.bundles.messages import in_one_line
+from speechbrain_fv.messages import in_one_line
 
 MAX_CHARACTERS = 50_000
 """Longest YAML that is read; a bundle's has a thousand or two."""
@@ -40,7 +40,7 @@ PACKAGES = (
 )
 """Where the classes of a bundle may be defined; they must be torch modules, or one of `READERS`."""
 
-READERS = ("speechbrain_fv.readers.ImageReader", "speechbrain_fv.readers.SpeechReader")
+READERS = ("speechbrain_fv.data.readers.ImageReader", "speechbrain_fv.data.readers.SpeechReader")
 
 ARITHMETIC = {f"operator.{name}": getattr(operator, name) for name in ("add", "sub", "mul")} | {
     f"operator.{name}": getattr(operator, name) for name in ("truediv", "floordiv")

@@ -8,8 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch.nn.parameter import is_lazy
 
-from speechbrain_fv.bundles.messages import in_one_line
 from speechbrain_fv.files import replacing
+from speechbrain_fv.messages import in_one_line
 
 NUM_NAMED = 3  # keys a message names
 

@@ -38,7 +38,7 @@ def _add_verify(commands):
     add = _command(
         commands,
         "verify",
-        "comparing",
+        "matching",
         "whether a face and a voice belong to one person, with the error rates of the answer",
         "speechbrain-fv verify --model=owner/name face.jpg voice.wav",
     )
@@ -52,7 +52,7 @@ def _add_match(commands):
     add = _command(
         commands,
         "match",
-        "comparing",
+        "matching",
         "ranks faces for a voice, or voices for a face",
         "speechbrain-fv match --model=owner/name voice.wav ann.jpg bob.jpg cem.jpg",
     )

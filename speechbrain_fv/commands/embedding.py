@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_fv.commands.loading import described, load_model
+from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
 from speechbrain_fv.files import read_table, replacing
 from speechbrain_fv.inference.media_files import media_kind

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speechbrain_fv.commands.embedding import encoded
-from speechbrain_fv.commands.loading import described, load_model
+from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import read_arrays
 from speechbrain_fv.inference.media_files import media_kind

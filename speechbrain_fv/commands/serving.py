@@ -2,7 +2,7 @@
 
 import logging
 
-from speechbrain_fv.commands.loading import load_model
+from speechbrain_fv.commands.models import load_model
 from speechbrain_fv.demo.limits import Limits
 from speechbrain_fv.demo.server import check_serving
 from speechbrain_fv.demo.server import serve as serve_page

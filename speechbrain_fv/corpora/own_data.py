@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechbrain_fv.files import read_table
-from speechbrain_fv.manifests import (
+from speechbrain_fv.data.manifests import (
     cache_key,
     is_prepared,
     split_identities,
     write_manifests,
 )
-from speechbrain_fv.schema import LABEL_COLUMNS, SPLITS, check_columns, named
+from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
+from speechbrain_fv.files import read_table
 
 
 def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0):

@@ -19,15 +19,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
-from speechbrain_fv.files import file_stamp, write_table
-from speechbrain_fv.manifests import REPORT_FILE
-from speechbrain_fv.schema import (
+from speechbrain_fv.data.manifests import REPORT_FILE
+from speechbrain_fv.data.schema import (
     EXCLUDED_COLUMNS,
     FACE_COLUMNS,
     NUM_NAMED,
     VOICE_COLUMNS,
     format_speech,
 )
+from speechbrain_fv.files import file_stamp, write_table
 
 CHUNK_SIZE = 16  # files per task of a worker process
 

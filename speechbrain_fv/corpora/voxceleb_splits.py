@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from speechbrain_fv.data.schema import SPLITS, check_columns
 from speechbrain_fv.files import read_table
-from speechbrain_fv.schema import SPLITS, check_columns
 
 PUBLISHED_COUNTS = {
     "dimnet": {"train": 924, "valid": 112, "test": 189},

@@ -8,9 +8,9 @@ import pandas as pd
 from speechbrain.utils.superpowers import import_from_path
 
 from speechbrain_fv.corpora.voxceleb_splits import coverage, named_split, read_meta
+from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
+from speechbrain_fv.data.schema import check_columns, check_voices, named
 from speechbrain_fv.files import read_table
-from speechbrain_fv.manifests import cache_key, is_prepared, write_manifests
-from speechbrain_fv.schema import check_columns, check_voices, named
 
 logger = logging.getLogger(__name__)
 

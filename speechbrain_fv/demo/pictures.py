@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from torchvision.transforms.v2.functional import to_pil_image
 
-from speechbrain_fv.plots.style import finished
+from speechbrain_fv.figures.plots.style import finished
 
 FACE_SIDE = 224  # pixels: twice the size on the page, for dense screens
 RANGE_DB = 60

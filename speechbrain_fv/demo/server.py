@@ -47,7 +47,7 @@ def serve(model, host="127.0.0.1", port=7860, limits=None, detector=None):
     with tempfile.TemporaryDirectory(prefix="speechbrain-fv-") as folder, _terminable():
         # Gradio reads these while it is imported.
         os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)
-        from speechbrain_fv.demo.comparing import Comparer
+        from speechbrain_fv.demo.answers import Comparer
         from speechbrain_fv.demo.page import build_page
 
         page = build_page(Comparer(model, limits, detector))

@@ -1,7 +1,7 @@
 """What the page says of the model: how often it errs, what it was trained on, what it is for."""
 
-from speechbrain_fv.bundles.card_settings import CORPORA
-from speechbrain_fv.plots.style import CONSTRAINTS
+from speechbrain_fv.figures.plots.style import CONSTRAINTS
+from speechbrain_fv.publish.card_settings import CORPORA
 
 SHOWN_STRATA = ("U", "G")
 INTENDED_USE = (

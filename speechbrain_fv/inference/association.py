@@ -7,8 +7,8 @@ from speechbrain.inference.interfaces import Pretrained
 
 from speechbrain_fv.bundles.bundle import MODULES, load_bundle
 from speechbrain_fv.bundles.hub import fetch
-from speechbrain_fv.evaluation import check_device
-from speechbrain_fv.inference import inputs, loading
+from speechbrain_fv.evaluation.exact import check_device
+from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.inference.results import Ranking, Verification, unit
 
@@ -250,8 +250,8 @@ class FaceVoiceAssociation(Pretrained):
             If a file cannot be used, or the model takes vectors.
         """
         self._needs("face_input", "image", "image files")
-        load = loading.face_loader(self.readers["face_reader"], detect_faces)
-        return self._embed("face", loading.load_all(paths, load, skipped), batch_size)
+        load = clips.face_loader(self.readers["face_reader"], detect_faces)
+        return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
 
     def encode_voice_files(self, paths, remove_silence=None, batch_size=BATCH_SIZE, skipped=None):
         """Returns voice embeddings of audio files.
@@ -279,8 +279,8 @@ class FaceVoiceAssociation(Pretrained):
         if remove_silence is None:
             remove_silence = self.config["remove_silence"]
         inputs.check_default_dtype()
-        load = loading.voice_loader(self.readers["voice_reader"], remove_silence)
-        return self._embed("voice", loading.load_all(paths, load, skipped), batch_size)
+        load = clips.voice_loader(self.readers["voice_reader"], remove_silence)
+        return self._embed("voice", clips.load_all(paths, load, skipped), batch_size)
 
     def verify_files(self, face, voice, detect_faces=False, remove_silence=None):
         """Returns whether image and audio files belong together, pair by pair, as `verify`.

@@ -13,8 +13,8 @@ import soundfile
 import torch
 
 from speechbrain_fv.corpora.media_facts import find_speech
+from speechbrain_fv.data.readers import resample
 from speechbrain_fv.inference.file_checks import check_file, first_line, unread_format
-from speechbrain_fv.readers import resample
 
 MAX_SECONDS = 3600.0
 MAX_SAMPLES = 2**28  # of one channel, 1 GiB decoded

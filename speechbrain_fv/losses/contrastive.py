@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from speechbrain_fv.schema import UNKNOWN
+from speechbrain_fv.data.schema import UNKNOWN
 
 
 class InfoNCELoss(torch.nn.Module):

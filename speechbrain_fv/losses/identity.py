@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from speechbrain_fv.schema import UNKNOWN
+from speechbrain_fv.data.schema import UNKNOWN
 
 
 class IdentityLoss(torch.nn.Module):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.data.schema import named
 from speechbrain_fv.protocols.clip_names import MODALITIES, OTHER_MODALITY
 from speechbrain_fv.protocols.lists import TrialList
-from speechbrain_fv.schema import named
 
 logger = logging.getLogger(__name__)
 

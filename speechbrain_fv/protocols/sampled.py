@@ -34,7 +34,7 @@ class SampledTrials:
 
     Example
     -------
-    >>> from speechbrain_fv.embeddings import Embeddings
+    >>> from speechbrain_fv.evaluation.embeddings import Embeddings
     >>> names = ["ann", "bob", "eve"]
     >>> people = Embeddings(np.eye(3), np.eye(3), names, names, names, names)
     >>> [drawn.name for drawn in SampledTrials(4, seed=0, strata=["U"]).read(people)]

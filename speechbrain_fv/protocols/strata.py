@@ -7,7 +7,7 @@ matches nobody in a stratum that asks for it.
 
 import numpy as np
 
-from speechbrain_fv.schema import named
+from speechbrain_fv.data.schema import named
 
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age"}
 VERIFICATION_STRATA = ("U", "G", "N", "A", "GN", "GNA")

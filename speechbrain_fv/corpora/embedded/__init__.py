@@ -22,7 +22,7 @@ from speechbrain_fv.corpora.embedded import camera, faces, identities, voices
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
-from speechbrain_fv.manifests import (
+from speechbrain_fv.data.manifests import (
     cache_key,
     is_prepared,
     split_identities,

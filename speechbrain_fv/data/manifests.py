@@ -1,0 +1,350 @@
+"""Manifests: the CSV files that every corpus preparation writes and that the pipeline reads.
+
+A manifest folder holds, for each split, one row per face and one row per voice clip, then the
+identities with their labels, the files left out, and `preparation.json`, written last::
+
+    faces_{train,valid,test}.csv    ID,image,spk_id
+    voices_{train,valid,test}.csv   ID,duration,wav,start,stop,spk_id,speech
+    identities.csv                  identity,split,gender,nationality,age
+    excluded.csv                    path,modality,identity,reason
+    preparation.json                corpus, key, options, counts
+
+The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an identity.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from speechbrain_fv.data.schema import (
+    EXCLUDED_COLUMNS,
+    SPLITS,
+    check_disjoint,
+    check_duplicates,
+    check_faces,
+    check_identities,
+    check_known,
+    check_voices,
+    named,
+)
+from speechbrain_fv.files import file_stamp, read_table, replacing, write_table
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+REPORT_FILE = "excluded.csv"
+PREPARATION_FILE = "preparation.json"
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The content of a manifest folder.
+
+    Arguments
+    ---------
+    faces, voices : dict of str to pandas.DataFrame
+        Split name to the rows of that split, with the columns of `FACE_COLUMNS`/`VOICE_COLUMNS`.
+    identities : pandas.DataFrame
+        One row per identity, columns `IDENTITY_COLUMNS`; an unknown label is an empty string.
+    preparation : dict
+        Corpus, key, options and counts.
+    """
+
+    faces: dict
+    voices: dict
+    identities: pd.DataFrame
+    preparation: dict
+
+
+def cache_key(options, files=()):
+    """The fingerprint of a preparation: it changes when an option or an input file changes.
+
+    Arguments
+    ---------
+    options : dict
+        Everything that shapes the result; values must be JSON types or paths.
+    files : iterable of path
+        Input files; each enters with its path, size in bytes and modification time in ns.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256), independent of the order of keys and files.
+
+    Example
+    -------
+    >>> cache_key({"seed": 1, "vad": True}) == cache_key({"vad": True, "seed": 1})
+    True
+    """
+    digest = hashlib.sha256()
+    header = {"schema": SCHEMA_VERSION, "options": options}
+    digest.update(json.dumps(header, sort_keys=True, default=str).encode())
+    for path in sorted(str(file) for file in files):
+        digest.update(f"\n{path}|{file_stamp(path)}".encode())
+    return digest.hexdigest()
+
+
+def is_prepared(manifest_folder, key):
+    """Whether the folder holds complete manifests made under this key.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Folder of the manifests; it may not exist yet.
+    key : str
+        What `cache_key` returns for the present options and inputs.
+
+    Returns
+    -------
+    bool
+    """
+    folder = Path(manifest_folder)
+    try:
+        preparation = json.loads((folder / PREPARATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    names = ["identities.csv", REPORT_FILE]
+    names += [f"{kind}_{split}.csv" for kind in ("faces", "voices") for split in SPLITS]
+    return preparation.get("key") == key and all((folder / name).is_file() for name in names)
+
+
+def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
+    """A random assignment of identities to train, valid and test.
+
+    Arguments
+    ---------
+    identities : iterable of str
+        Identities in any order; repetitions count once.
+    shares : tuple of three float
+        Shares of train, valid and test, each above 0, adding up to 1. Counts are rounded, and
+        every split gets at least one identity.
+    seed : int
+        Seed of the shuffle, at least 0.
+
+    Returns
+    -------
+    dict of str to str
+        Identity to split.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not three positive numbers with sum 1, or with fewer than 3 identities.
+
+    Example
+    -------
+    >>> splits = split_identities([f"p{number}" for number in range(10)], seed=1)
+    >>> [list(splits.values()).count(split) for split in SPLITS]
+    [7, 1, 2]
+    """
+    shares = tuple(shares)
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(
+            f"shares: expected three positive numbers (train, valid, test) with sum 1, got "
+            f"{shares}; use for example (0.7, 0.1, 0.2)."
+        )
+    names = sorted(set(identities))
+    if len(names) < 3:
+        raise ValueError(
+            f"identities: expected at least 3 to fill {', '.join(SPLITS)}, got {len(names)}; "
+            f"add identities or give the splits yourself."
+        )
+    num_valid = max(1, round(shares[1] * len(names)))
+    num_test = min(max(1, round(shares[2] * len(names))), len(names) - num_valid - 1)
+    order = np.random.default_rng(seed).permutation(len(names))
+    num_train = len(names) - num_valid - num_test
+    labels = np.repeat(SPLITS, [num_train, num_valid, num_test])
+    assigned = {names[index]: str(label) for index, label in zip(order, labels, strict=True)}
+    return {name: assigned[name] for name in names}
+
+
+def write_manifests(
+    manifest_folder, faces, voices, identities, corpus, key, options, excluded=None, notes=None
+):
+    """Validate and write the manifests of a corpus; the split of a row is its identity's.
+
+    Identities without a face or without a voice are left out and counted in `preparation.json`.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Where to write; made when absent, earlier manifests are replaced.
+    faces, voices : pandas.DataFrame
+        All clips of all splits, columns `FACE_COLUMNS` and `VOICE_COLUMNS`, paths absolute.
+        `start` and `stop` are samples of the file, `duration` its seconds.
+    identities : pandas.DataFrame
+        Columns `IDENTITY_COLUMNS`; missing label columns count as unknown.
+    corpus : str
+        Name of the corpus.
+    key : str
+        What `cache_key` returned.
+    options : dict
+        The options of the preparation, kept for the record.
+    excluded : pandas.DataFrame, optional
+        Files left out, columns `EXCLUDED_COLUMNS`.
+    notes : dict, optional
+        What else the preparation has to say, in JSON types.
+
+    Returns
+    -------
+    dict
+        What `preparation.json` now holds.
+
+    Raises
+    ------
+    ValueError
+        For missing columns, a duplicate ID, an identity in two splits or in none, an empty
+        split, sample numbers that are not numbers, or a clip that ends before it starts.
+    """
+    folder = Path(manifest_folder)
+    identities = check_identities(identities, folder / "identities.csv")
+    faces = check_faces(faces, folder / "faces")
+    voices = check_voices(voices, folder / "voices")
+    for frame, name in ((faces, "faces"), (voices, "voices")):
+        check_duplicates([frame], name)
+        check_known(frame, identities, folder / name)
+    complete = set(faces.spk_id) & set(voices.spk_id)
+    one_sided = sorted((set(faces.spk_id) | set(voices.spk_id)) - complete)
+    identities = identities[identities.identity.isin(complete)]
+    split_of = identities.set_index("identity").split
+    frames = {
+        (kind, split): frame[frame.spk_id.isin(complete) & (frame.spk_id.map(split_of) == split)]
+        for kind, frame in (("faces", faces), ("voices", voices))
+        for split in SPLITS
+    }
+    for split in SPLITS:
+        if frames["faces", split].empty:
+            raise ValueError(
+                f"{folder}: split {split!r} is empty: no identity has both a face and a voice; "
+                f"add such identities, or check the splits and {REPORT_FILE}."
+            )
+    if excluded is None:
+        excluded = pd.DataFrame(columns=EXCLUDED_COLUMNS)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PREPARATION_FILE).unlink(missing_ok=True)
+    for (kind, split), frame in frames.items():
+        write_table(frame, folder / f"{kind}_{split}.csv")
+    write_table(identities, folder / "identities.csv")
+    write_table(excluded[EXCLUDED_COLUMNS], folder / REPORT_FILE)
+    preparation = {
+        "corpus": corpus,
+        "key": key,
+        "options": json.loads(json.dumps(options, default=str)),
+        "splits": {
+            split: {
+                "num_identities": int((identities.split == split).sum()),
+                "num_faces": len(frames["faces", split]),
+                "num_voices": len(frames["voices", split]),
+            }
+            for split in SPLITS
+        },
+        "num_excluded": len(excluded),
+        "one_sided_identities": one_sided,
+        "notes": notes or {},
+    }
+    with replacing(folder / PREPARATION_FILE) as file:
+        file.write(json.dumps(preparation, indent=2, ensure_ascii=False).encode())
+    for split, counts in preparation["splits"].items():
+        logger.info("%s, %s: %s", corpus, split, counts)
+    if len(excluded):
+        logger.warning("%s: %d files left out, see %s", corpus, len(excluded), folder / REPORT_FILE)
+    if one_sided:
+        logger.warning(
+            "%s: %d identities have no face or no voice and are left out: %s",
+            corpus,
+            len(one_sided),
+            named(one_sided),
+        )
+    return preparation
+
+
+def load_manifests(manifest_folder):
+    """The validated manifests of a folder.
+
+    Voice CSVs without a `speech` column, as SpeechBrain's VoxCeleb preparation writes them, are
+    accepted: the whole clip then counts as speech.
+
+    Arguments
+    ---------
+    manifest_folder : path
+        Folder that a preparation wrote.
+
+    Returns
+    -------
+    Manifests
+
+    Raises
+    ------
+    ValueError
+        If a file is absent or breaks the schema; the message names file, row and remedy.
+    """
+    folder = Path(manifest_folder)
+    preparation_file = folder / PREPARATION_FILE
+    if not preparation_file.is_file():
+        raise ValueError(f"{preparation_file}: not found; run the corpus preparation first.")
+    identities = check_identities(read_table(folder / "identities.csv"), folder / "identities.csv")
+    tables = {"faces": {}, "voices": {}}
+    for kind, check in (("faces", check_faces), ("voices", check_voices)):
+        for split in SPLITS:
+            file = folder / f"{kind}_{split}.csv"
+            frame = check(read_table(file), file)
+            if frame.empty:
+                raise ValueError(f"{file}: no rows; prepare the corpus with a non-empty {split}.")
+            check_known(frame, identities, file)
+            tables[kind][split] = frame
+        check_duplicates(tables[kind].values(), f"{folder / kind}_*.csv")
+    check_disjoint(tables, identities, folder)
+    preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
+    return Manifests(tables["faces"], tables["voices"], identities, preparation)
+
+
+def without_training_identities(manifests, num_removed_identities, seed=0):
+    """The manifests with fewer training identities, drawn from a seed (Bi-Pcm, Fig. 8).
+
+    Under one seed, those removed are among those of every larger number. Validation and test stay.
+
+    Arguments
+    ---------
+    manifests : Manifests
+    num_removed_identities : int
+        How many to leave out, at least 0 and at most all but two.
+    seed : int
+        Seed of the choice, at least 0.
+
+    Returns
+    -------
+    Manifests
+        The same for 0. Otherwise the key of the preparation changes: the data are others.
+
+    Raises
+    ------
+    ValueError
+        If the number is out of range.
+    """
+    if num_removed_identities == 0:
+        return manifests
+    identities = manifests.identities
+    names = identities.identity[identities.split == "train"].to_numpy()
+    if not 0 <= num_removed_identities <= len(names) - 2:
+        raise ValueError(
+            f"num_removed_identities: expected 0 to {len(names) - 2}, so that two of the "
+            f"{len(names)} training identities remain, got {num_removed_identities}"
+        )
+    removed = np.random.default_rng(seed).permutation(names)[:num_removed_identities]
+    faces, voices = (
+        {**tables, "train": tables["train"][~tables["train"].spk_id.isin(removed)]}
+        for tables in (manifests.faces, manifests.voices)
+    )
+    key = cache_key({"key": manifests.preparation["key"], "removed": sorted(removed)})
+    return replace(
+        manifests,
+        faces=faces,
+        voices=voices,
+        identities=identities[~identities.identity.isin(removed)],
+        preparation={**manifests.preparation, "key": key},
+    )

@@ -1,0 +1,234 @@
+"""Readers: what one row of a manifest becomes, an image, a window of speech or a vector.
+
+Each is called with the columns that its `takes` names, and with `draw`: the seed of its random
+choices in training, None in evaluation.
+"""
+
+import functools
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torchaudio
+from speechbrain.dataio import audio_io
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
+
+from speechbrain_fv.data.schema import parse_speech
+
+
+class ImageReader:
+    """Reads a face: resized, cropped at random and flipped for training, centre crop otherwise.
+
+    Arguments
+    ---------
+    image_size : int
+        Side of the square crop, in pixels.
+    resize : int
+        Length to which the image's shorter side is resized first, in pixels, at least `image_size`.
+
+    Raises
+    ------
+    ValueError
+        If a length is no positive whole number, or `resize` is smaller than `image_size`.
+    """
+
+    takes = ("image",)
+
+    def __init__(self, image_size, resize):
+        for name, pixels in (("image_size", image_size), ("resize", resize)):
+            if type(pixels) is not int or pixels < 1:
+                raise ValueError(f"{name}: expected a number of pixels, got {pixels!r}")
+        if resize < image_size:
+            raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
+        self.image_size, self.resize = image_size, resize
+        resized = v2.Resize(resize, antialias=True)
+        normalised = [
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ]
+        self.augmented = v2.Compose(
+            [resized, v2.RandomCrop(image_size), v2.RandomHorizontalFlip(0.5), *normalised]
+        )
+        self.centred = v2.Compose([resized, v2.CenterCrop(image_size), *normalised])
+
+    def __call__(self, image, draw):
+        """Returns a normalised face.
+
+        Arguments
+        ---------
+        image : str
+            Path of the image file.
+        draw : int or None
+            Seed of the augmentation; None for evaluation.
+
+        Returns
+        -------
+        face : torch.Tensor of float32, shape (3, image_size, image_size)
+        """
+        try:
+            pixels = decode_image(image, ImageReadMode.RGB, apply_exif_orientation=True)
+        except RuntimeError as error:
+            raise _changed(image, error) from error
+        if draw is None:
+            return self.centred(pixels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw)
+            return self.augmented(pixels)
+
+
+class SpeechReader:
+    """Reads a window of a clip's speech; only the samples of the window leave the disk.
+
+    The speech segments of a clip, joined, are one stretch of time. From a stretch longer than the
+    window a window is drawn for training, and the middle taken otherwise; a shorter one is tiled.
+
+    Arguments
+    ---------
+    clip_seconds : float
+        Length of the window, in seconds.
+    sample_rate : int
+        Rate of the returned samples, in Hz; files at other rates are resampled.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no positive number, or the rate is not whole.
+    """
+
+    takes = ("wav", "start", "stop", "speech")
+
+    def __init__(self, clip_seconds, sample_rate=16000):
+        if type(clip_seconds) not in (int, float) or not clip_seconds > 0:
+            raise ValueError(f"clip_seconds: expected a number above 0, got {clip_seconds!r}")
+        if type(sample_rate) is not int or sample_rate < 1:
+            raise ValueError(f"sample_rate: expected a whole number of Hz, got {sample_rate!r}")
+        self.sample_rate = sample_rate
+        self.num_samples = round(clip_seconds * sample_rate)
+
+    def __call__(self, wav, start, stop, speech, draw):
+        """Returns a mono window.
+
+        Arguments
+        ---------
+        wav : str
+            Path of the audio file.
+        start, stop : int
+            The clip, in samples of the file.
+        speech : str
+            Its speech segments as "start:stop;start:stop", empty for all of it.
+        draw : int or None
+            Seed of the window; None for evaluation.
+
+        Returns
+        -------
+        samples : torch.Tensor of float32, shape (clip_seconds x sample_rate,)
+            In [-1, 1].
+        """
+        segments = parse_speech(speech) or [(start, stop)]
+        try:
+            rate = audio_io.info(wav).sample_rate
+            wanted = self._wanted(rate)
+            spare = sum(last - first for first, last in segments) - wanted
+            offset = 0
+            if spare > 0:
+                offset = spare // 2 if draw is None else np.random.default_rng(draw).integers(spare)
+            window = torch.cat(
+                [
+                    audio_io.load(wav, frame_offset=first, num_frames=last - first)[0].mean(dim=0)
+                    for first, last in _cut(segments, int(offset), wanted)
+                ]
+            )
+        except (RuntimeError, OSError) as error:
+            raise _changed(wav, error) from error
+        if window.numel() == 0:
+            raise _changed(wav, "no samples where the manifest has speech")
+        return self._fitted(window, rate)
+
+    def window(self, samples, rate):
+        """Returns the window that evaluation takes of a clip which is in memory already.
+
+        Arguments
+        ---------
+        samples : torch.Tensor of float32, shape (num_samples,)
+            Mono speech in [-1, 1], at least one sample.
+        rate : int
+            Its sample rate in Hz.
+
+        Returns
+        -------
+        samples : torch.Tensor of float32, shape (clip_seconds x sample_rate,)
+        """
+        wanted = self._wanted(rate)
+        offset = max(len(samples) - wanted, 0) // 2
+        return self._fitted(samples[offset : offset + wanted], rate)
+
+    def _wanted(self, rate):
+        """The length of the window in samples of a file."""
+        return -(-self.num_samples * rate // self.sample_rate)
+
+    def _fitted(self, window, rate):
+        """Resamples a window, and tiles it where the clip was too short."""
+        if rate != self.sample_rate:
+            window = resample(window, rate, self.sample_rate)
+        return window.repeat(-(-self.num_samples // len(window)))[: self.num_samples]
+
+
+class EmbeddingReader:
+    """Reads a clip's precomputed vector from an `.npz` file.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+    ids_key : str
+        Name of its array of clip IDs, shape (N,).
+    vectors_key : str
+        Name of its array of vectors, shape (N, D).
+    """
+
+    takes = ("ID",)
+
+    def __init__(self, path, ids_key, vectors_key):
+        self.path, self.ids_key, self.vectors_key = path, ids_key, vectors_key
+
+    @functools.cached_property
+    def _vectors(self):
+        with np.load(self.path, allow_pickle=False) as arrays:
+            vectors = torch.from_numpy(arrays[self.vectors_key].astype(np.float32))
+            return dict(zip(arrays[self.ids_key].tolist(), vectors, strict=True))
+
+    def __call__(self, clip, draw):
+        """Returns the vector of a clip, shape (D,); nothing is drawn."""
+        return self._vectors[clip]
+
+
+def resample(samples, rate, new_rate):
+    """Returns samples at another rate, by torchaudio's windowed sinc.
+
+    The kernel of an odd ratio, 44101 to 16000 Hz for one, would take gigabytes: it is replaced by
+    the nearest of small terms, which changes pitch and length by less than a part in a million.
+    """
+    ratio = Fraction(rate, new_rate).limit_denominator(1000)
+    return torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+
+
+def _cut(segments, offset, length):
+    """The parts of (start, stop) segments that a window of their joined time covers."""
+    parts = []
+    for first, last in segments:
+        begin = first + min(offset, last - first)
+        end = min(last, begin + length)
+        offset -= begin - first
+        length -= end - begin
+        if end > begin:
+            parts.append((begin, end))
+    return parts
+
+
+def _changed(path, error):
+    return ValueError(
+        f"{path}: cannot be read although the preparation could ({error}); restore the file, or "
+        "delete the run's manifests folder to prepare again"
+    )

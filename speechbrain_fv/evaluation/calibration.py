@@ -1,0 +1,192 @@
+"""From scores to probabilities and decisions: fitted on the validation split, checked on the test.
+
+A score is the cosine of f* and v*. The probability is that of one person when as many pairs show
+one person as two: with another share of true pairs it must be weighed anew.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from speechbrain_fv import metrics, protocols
+
+NUM_BINS = 2**16
+"""Of the histogram of scores over [-1, 1]; one is 3e-5 wide."""
+
+
+class Calibration(NamedTuple):
+    """A line from scores to log odds, and the score at which to decide.
+
+    slope : float, at least 0
+    intercept : float
+    threshold : float, in [-1, 1]
+        Scores from here on are taken for one person.
+    """
+
+    slope: float
+    intercept: float
+    threshold: float
+
+    def probability(self, scores):
+        """Returns the probability of one person for scores of any shape."""
+        return torch.sigmoid(self.slope * scores + self.intercept)
+
+
+def fit_calibration(embeddings):
+    """Returns the `Calibration` of all pairs of a set, positives and negatives weighing the same.
+
+    Probabilities by logistic regression (Platt scaling, with the L2 penalty of scikit-learn's
+    default on standardised scores, so that separable scores stay finite); the threshold is that
+    of the equal error rate.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+        Of the validation identities.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        If no face meets the voice of somebody else.
+
+    Example
+    -------
+    >>> from speechbrain_fv.evaluation.embeddings import Embeddings
+    >>> names = ["ann", "bob", "eve"]
+    >>> calibration = fit_calibration(Embeddings(np.eye(3), np.eye(3), names, names))
+    >>> 0 < calibration.threshold <= 1
+    True
+    """
+    positives, negatives = _histograms(embeddings)
+    if not negatives.sum():
+        raise ValueError("calibration: expected at least two identities in the validation split")
+    scores = np.linspace(-1, 1, NUM_BINS)
+    bins = np.concatenate([positives.nonzero()[0], negatives.nonzero()[0]])
+    same = np.arange(len(bins)) < np.count_nonzero(positives)
+    weights = np.where(same, positives[bins], negatives[bins] * (positives.sum() / negatives.sum()))
+    mean = np.average(scores[bins], weights=weights)
+    scale = np.sqrt(np.average((scores[bins] - mean) ** 2, weights=weights)) or 1.0
+    fitted = LogisticRegression().fit((scores[bins, None] - mean) / scale, same, weights)
+    slope = max(fitted.coef_[0, 0], 0.0) / scale  # below chance a score tells nothing
+    intercept = fitted.intercept_[0] - slope * mean if slope else 0.0
+    threshold = _equal_error_threshold(scores, positives, negatives)
+    return Calibration(float(slope), float(intercept), threshold)
+
+
+def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0):
+    """Returns the error rates at a threshold per stratum, with 95 % intervals over identities.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+        Of the test identities.
+    metadata : pandas.DataFrame or None
+        Column ``identity`` and any of ``gender``, ``nationality``, ``age``.
+    threshold : float
+        Least score that is taken for one person.
+    num_replicates : int
+        Bootstrap replicates, at least 2; the draws are those of `evaluation.evaluate`.
+    seed : int
+
+    Returns
+    -------
+    dict of str to dict or None
+        By stratum of verification: ``false_accept`` (share of the stratum's negatives taken for
+        one person), ``false_reject`` (share of positives taken for two), each with
+        ``_interval``, and ``num_negatives``, ``num_positives``. None where undefined.
+    """
+    identities = embeddings.identities
+    if metadata is not None:
+        metadata = protocols.check_metadata(metadata, identities)
+    accepted, total = _accepted_pairs(embeddings, threshold)
+    draws = metrics.draw_weights(len(identities), num_replicates, seed)
+    weights = np.concatenate([np.ones((1, len(identities))), draws])  # the first: the set itself
+    rejected = _shares(weights @ np.diag(total - accepted), weights @ np.diag(total))
+    others = ~np.eye(len(identities), dtype=bool)
+    rates = {}
+    for stratum in protocols.VERIFICATION_STRATA:
+        if protocols.undefined_reason(metadata, stratum):
+            rates[stratum] = None
+            continue
+        groups = np.zeros(len(identities), dtype=int)
+        if stratum != "U":
+            groups = protocols.stratum_groups(metadata, stratum)
+        negatives = others & (groups[:, None] == groups) & (groups >= 0)
+        passed, trials = (
+            ((weights @ (pairs * negatives)) * weights).sum(axis=1) for pairs in (accepted, total)
+        )
+        rates[stratum] = {
+            **_with_interval("false_accept", _shares(passed, trials)),
+            **_with_interval("false_reject", rejected),
+            "num_positives": int(np.trace(total)),
+            "num_negatives": int(trials[0]),
+        }
+    return rates
+
+
+def _score_blocks(embeddings):
+    """Yields the scores of some faces with all voices, with the identities of both, as numbers."""
+    identities = embeddings.identities
+    clips = [
+        metrics.sort_clips(
+            torch.as_tensor(getattr(embeddings, modality)),
+            torch.as_tensor(
+                np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
+            ),
+            len(identities),
+        )
+        for modality in ("face", "voice")
+    ]
+    faces, voices = clips
+    sizes = len(faces.vectors), len(voices.vectors)
+    for rows in metrics.row_blocks(*sizes, metrics.CHUNK_SIZE, "cpu"):
+        yield faces.vectors[rows] @ voices.vectors.T, faces.identity[rows], voices.identity
+
+
+def _histograms(embeddings):
+    """Returns how many positives and how many negatives score in each bin, shape (NUM_BINS,)."""
+    counts = torch.zeros(2, NUM_BINS, dtype=torch.int64)
+    for scores, face, voice in _score_blocks(embeddings):
+        bins = ((scores.clamp(-1, 1) + 1) / 2 * (NUM_BINS - 1)).round().long()
+        keys = bins + NUM_BINS * (face[:, None] != voice)
+        counts += torch.bincount(keys.flatten(), minlength=2 * NUM_BINS).view(2, NUM_BINS)
+    return counts.numpy()
+
+
+def _equal_error_threshold(scores, positives, negatives):
+    """Returns the score at which as large a share of positives fails as of negatives passes."""
+    missed = np.cumsum(positives) / positives.sum()
+    passed = 1 - np.cumsum(negatives) / negatives.sum()
+    first = int((missed >= passed).argmax())  # after this bin the errors have crossed
+    return float(scores[min(first + 1, NUM_BINS - 1)] - 1 / (NUM_BINS - 1))
+
+
+def _accepted_pairs(embeddings, threshold):
+    """Returns how many pairs of each two identities pass, and how many there are.
+
+    Both have the shape (num_identities, num_identities): faces of the first, voices of the second.
+    """
+    num_identities = len(embeddings.identities)
+    tables = torch.zeros(2, num_identities, num_identities, dtype=torch.float64)
+    for scores, face, voice in _score_blocks(embeddings):
+        for table, passed in zip(tables, (scores >= threshold, scores >= -2), strict=True):
+            by_voice = passed.new_zeros(len(face), num_identities, dtype=torch.float64)
+            table.index_add_(0, face, by_voice.index_add_(1, voice, passed.double()))
+    return tables.numpy()
+
+
+def _shares(counts, trials):
+    """Returns shares, NaN where there is no trial."""
+    return np.divide(counts, trials, out=np.full(len(trials), np.nan), where=trials > 0)
+
+
+def _with_interval(name, shares):
+    """Returns the entries of a rate: the value of the set and the interval of the replicates."""
+    value = None if np.isnan(shares[0]) else float(shares[0])
+    return {name: value, f"{name}_interval": metrics.interval(shares[1:])}

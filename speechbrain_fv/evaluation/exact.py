@@ -1,0 +1,268 @@
+"""Embeddings and a protocol -> a report: verification, 1:N matching and retrieval.
+
+The report holds plain numbers, fractions in [0, 1]. A value without trials is None with its count
+beside it; a stratum that the metadata cannot define is None, with the reason under "reasons".
+Beside each value stands its 95 % interval over identities (see `metrics.bootstrap`).
+"""
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from speechbrain_fv import metrics, protocols
+from speechbrain_fv.evaluation.report import (
+    Report,
+    format_report,
+    load_metadata,
+    number_or_none,
+    save_report,
+)
+
+__all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
+
+TASKS = ("verification", "matching", "retrieval")
+DIRECTIONS = ("F-V", "V-F")
+
+
+def evaluate(
+    embeddings,
+    metadata=None,
+    tasks=TASKS,
+    max_candidates=10,
+    num_replicates=1000,
+    bootstrap_seed=0,
+    chunk_size=metrics.CHUNK_SIZE,
+    device="cpu",
+    progress=False,
+):
+    """Returns the report of a set of embeddings: exact values by enumeration, with intervals.
+
+    Every same-identity pair is a positive in each stratum; strata restrict the negatives.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+    metadata : pandas.DataFrame, optional
+        Column ``identity`` and any of ``gender``, ``nationality``, ``age``; empty is unknown.
+        Without it only the unrestricted stratum U is defined.
+    tasks : sequence of str
+        Which of `TASKS` to compute; verification alone is the cheapest.
+    max_candidates : int
+        Largest N of 1:N matching, >= 2.
+    num_replicates : int
+        Bootstrap replicates, >= 0; 0 leaves out the intervals.
+    bootstrap_seed : int
+        Seed of the draws, >= 0. Reports on the same identities with the same seed and number of
+        replicates are paired.
+    chunk_size : int
+        Scores held at once, 8 bytes each, >= 1. It bounds the memory and changes no result.
+    device : str
+        Where to compute ("cpu", "cuda").
+    progress : bool
+        Whether to show a progress bar on stderr.
+
+    Returns
+    -------
+    Report
+        A dict: ``num_identities`` (with a face or a voice), ``num_faces``, ``num_voices``, one
+        entry per task, ``bootstrap``, and ``reasons`` by the path of each stratum that is None,
+        such as "verification/G". Its attribute ``replicates`` holds those of each value.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the device cannot be used, or the metadata lacks an
+        identity or repeats one.
+
+    Example
+    -------
+    >>> from speechbrain_fv.evaluation.embeddings import Embeddings
+    >>> names = ["ann", "bob", "eve"]
+    >>> report = evaluate(Embeddings(np.eye(3), np.eye(3), names, names), num_replicates=0)
+    >>> report["retrieval"]["F-V"]["map"]
+    1.0
+    >>> report["reasons"]["verification/G"]
+    'no metadata, which G needs for gender'
+    """
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown:
+        raise ValueError(f"tasks: expected some of {TASKS}, received {unknown}.")
+    _check_integers(
+        max_candidates=(max_candidates, 2),
+        num_replicates=(num_replicates, 0),
+        bootstrap_seed=(bootstrap_seed, 0),
+        chunk_size=(chunk_size, 1),
+    )
+    check_device(device)
+    trials = _Trials(embeddings, metadata, num_replicates, bootstrap_seed, chunk_size, device)
+    directions = DIRECTIONS if {"matching", "retrieval"} & set(tasks) else ()
+    num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
+    total = sum(num_rows[direction] for direction in directions)
+    total += len(embeddings.face) * ("verification" in tasks)
+    with tqdm(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
+        if "verification" in tasks:
+            trials.verify(bar.update)
+        for direction in directions:
+            trials.rank(direction, tasks, max_candidates, bar.update)
+    return trials.finished()
+
+
+def check_device(device):
+    """Raises ValueError if torch cannot compute on the device, such as "cpu" or "cuda:0"."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise ValueError(f"device {device!r} cannot be used ({error}); try 'cpu'.") from error
+
+
+def _check_integers(**limits):
+    """Raises ValueError for a value that is no integer or less than its limit."""
+    for name, (value, least) in limits.items():
+        if type(value) is not int or value < least:
+            raise ValueError(
+                f"{name}: expected an integer of at least {least}, received {value!r}."
+            )
+
+
+class _Trials:
+    """The embeddings as tensors, the draws of the bootstrap, and the report while it grows."""
+
+    def __init__(self, embeddings, metadata, num_replicates, seed, chunk_size, device):
+        identities = embeddings.identities
+        if metadata is not None:
+            metadata = protocols.check_metadata(metadata, identities)
+        self.metadata, self.chunk_size = metadata, chunk_size
+        self.bits, labels = {}, [np.empty((len(identities), 0), dtype=np.int64)]
+        for letter in protocols.ATTRIBUTES:
+            if not protocols.undefined_reason(metadata, letter):
+                self.bits[letter] = 2 ** len(self.bits)
+                labels.append(protocols.stratum_groups(metadata, letter)[:, None])
+        self.labels = torch.as_tensor(np.hstack(labels), device=device)
+        self.clips = {}
+        for key, modality in (("F", "face"), ("V", "voice")):
+            vectors = torch.as_tensor(getattr(embeddings, modality), device=device)
+            who = np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
+            who = torch.as_tensor(who, device=device)
+            self.clips[key] = metrics.sort_clips(vectors, who, len(identities))
+        draws = metrics.draw_weights(len(identities), num_replicates, seed)
+        # With one identity all replicates are the same and would show no spread.
+        bootstrapped = num_replicates and len(identities) > 1
+        self.weights = torch.as_tensor(draws, device=device) if bootstrapped else None
+        self.report = Report(
+            num_identities=len(identities),
+            num_faces=len(embeddings.face),
+            num_voices=len(embeddings.voice),
+        )
+        self.bootstrap = {
+            "num_replicates": num_replicates,
+            "seed": seed,
+            "num_identities": len(identities),
+        }
+        self.reasons = {}
+        if num_replicates:
+            self.report.replicates = {"identities": np.array(identities), "seed": np.array(seed)}
+
+    def verify(self, tick):
+        """Adds AUC, EER, their counts and the ROC curve of each stratum."""
+        faces, voices = self.clips["F"], self.clips["V"]
+        pairs = None
+        if self.weights is not None:
+            pairs = metrics.PairReplicates(self.weights, faces, voices, self.labels)
+        counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, pairs, tick)
+        for stratum, bits in self._defined("verification", protocols.VERIFICATION_STRATA):
+            inside = counts.within(bits)
+            auc, eer = metrics.area_under_curve(inside), metrics.equal_error_rate(inside)
+            replicates = pairs.rates(bits, auc, eer) if pairs else (None, None)
+            path = ("verification", stratum)
+            self._add(path, "auc", auc, replicates[0])
+            self._add(path, "eer", eer, replicates[1])
+            false_accept, true_accept = metrics.roc_points(inside)
+            self._node(path).update(
+                num_positives=int(inside.num_positives.sum()),
+                num_negatives=inside.num_negatives,
+                roc={"false_accept": false_accept.tolist(), "true_accept": true_accept.tolist()},
+            )
+
+    def rank(self, direction, tasks, max_candidates, tick):
+        """Adds matching in each stratum and retrieval, of one direction."""
+        queries, gallery = (self.clips[key] for key in direction.split("-"))
+        matching = ()
+        if "matching" in tasks:
+            matching = list(self._defined(f"matching/{direction}", protocols.MATCHING_STRATA))
+        masks = [bits for _, bits in matching] or [0]
+        strata = metrics.Strata(self.labels, masks)
+        replicates, values = None, (np.full(len(masks), None), None, None)
+        if self.weights is not None:
+            replicates = metrics.QueryReplicates(
+                self.weights, queries, gallery, strata, max_candidates
+            )
+        scores = metrics.score_queries(
+            queries, gallery, strata, max_candidates, self.chunk_size, replicates, tick
+        )
+        if replicates:
+            values = replicates.values()
+        for (stratum, _), accuracy, of_stratum in zip(
+            matching, scores.accuracy, values[0], strict=False
+        ):
+            self._add_matching(("matching", direction, stratum), accuracy, of_stratum)
+        if "retrieval" in tasks:
+            self._add_retrieval(direction, scores, values[1:])
+
+    def finished(self):
+        """Returns the report, complete."""
+        if self.bootstrap["num_replicates"]:
+            self.report["bootstrap"] = self.bootstrap
+        self.report["reasons"] = self.reasons
+        return self.report
+
+    def _add_matching(self, path, accuracy, replicates):
+        """Adds accuracy and number of probes by N, from (max_candidates - 1, num_queries)."""
+        for index, values in enumerate(accuracy):
+            of_candidates = None if replicates is None else replicates[index]
+            place = (*path, str(index + 2))
+            self._add(place, "accuracy", values.nanmean(), of_candidates)
+            self._node(place)["num_probes"] = int((~values.isnan()).sum())
+
+    def _add_retrieval(self, direction, scores, replicates):
+        """Adds mAP by query and by identity with chance, of queries that have a positive."""
+        queries, gallery = (self.clips[key] for key in direction.split("-"))
+        means = metrics.mean_precisions(scores, queries, gallery)
+        path = ("retrieval", direction)
+        self._add(path, "map", means.by_query, replicates[0])
+        self._add(path, "map_per_identity", means.by_identity, replicates[1])
+        self._node(path).update(
+            chance_map=number_or_none(means.chance),
+            num_queries=means.num_queries,
+            gallery_size=len(gallery.vectors),
+        )
+
+    def _defined(self, path, strata):
+        """Yields (stratum, its attributes as bits); notes the reason where it is undefined."""
+        for stratum in strata:
+            reason = protocols.undefined_reason(self.metadata, stratum)
+            if reason:
+                self._node(tuple(path.split("/")))[stratum] = None
+                self.reasons[f"{path}/{stratum}"] = reason
+            else:
+                self._node((*path.split("/"), stratum))
+                yield stratum, sum(self.bits[letter] for letter in stratum if letter != "U")
+
+    def _node(self, path):
+        """Returns the dict at a path of the report, made when absent."""
+        node = self.report
+        for name in path:
+            node = node.setdefault(name, {})
+        return node
+
+    def _add(self, path, name, value, replicates):
+        """Adds a value and, when there is a bootstrap, its interval and its replicates."""
+        node = self._node(path)
+        node[name] = number_or_none(value)
+        if not self.bootstrap["num_replicates"]:
+            return
+        if replicates is None or node[name] is None:
+            values = np.full(self.bootstrap["num_replicates"], np.nan)
+        else:
+            values = replicates.cpu().numpy()
+        node[f"{name}_interval"] = metrics.interval(values)
+        self.report.replicates["/".join((*path, name))] = values

@@ -1,0 +1,101 @@
+"""Verification within each gender, nationality and age group, so that a bias shows."""
+
+import dataclasses
+
+import numpy as np
+
+from speechbrain_fv import protocols
+from speechbrain_fv.evaluation.exact import evaluate
+
+MIN_IDENTITIES = 5
+VALUES = ("auc", "auc_interval", "eer", "eer_interval", "num_positives", "num_negatives")
+
+
+def evaluate_groups(embeddings, metadata, min_identities=MIN_IDENTITIES, **options):
+    """Returns the verification values among the people of each group alone.
+
+    Positives and negatives are both within the group, so that groups compare on equal terms.
+    Groups of fewer people are pooled; those of unknown attribute are counted, not scored.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+    metadata : pandas.DataFrame
+        Column ``identity`` and any of ``gender``, ``nationality``, ``age``.
+    min_identities : int
+        Of a group that is scored, >= 2.
+    options
+        Of `evaluation.evaluate`, such as ``device``.
+
+    Returns
+    -------
+    dict of str to list of dict
+        By attribute, its groups by falling size, then the pooled, then the unknown: ``group``
+        (its name), ``kind`` ("group", "pooled" or "unknown"), ``num_identities``, ``num_faces``,
+        ``num_voices``, and as in a stratum ``auc``, ``eer``, their intervals if there is a
+        bootstrap, and counts. ``auc`` is None where nothing is scored. Attributes that the
+        metadata lacks are left out.
+
+    Raises
+    ------
+    ValueError
+        If the metadata lacks an identity, or `min_identities` is below 2.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> from speechbrain_fv.evaluation.embeddings import Embeddings
+    >>> people = ["ann", "bob", "eve"]
+    >>> metadata = pd.DataFrame({"identity": people, "gender": ["f", "m", "f"]})
+    >>> vectors = Embeddings(np.eye(3), np.eye(3), people, people)
+    >>> groups = evaluate_groups(vectors, metadata, min_identities=2)["gender"]
+    >>> [(group["group"], group["num_identities"], group["auc"]) for group in groups]
+    [('f', 2, 1.0), ('other (1)', 1, None)]
+    """
+    if min_identities < 2:
+        raise ValueError(f"min_identities: expected at least 2, received {min_identities}.")
+    table = protocols.check_metadata(metadata, embeddings.identities)
+    return {
+        attribute: [
+            _scored(embeddings, name, kind, people, min_identities, options)
+            for name, kind, people in _groups(table[attribute], min_identities)
+        ]
+        for letter, attribute in protocols.ATTRIBUTES.items()
+        if not protocols.undefined_reason(table, letter)
+    }
+
+
+def _groups(values, min_identities):
+    """Yields (name, kind, identities) of the groups, the pooled and the unknown."""
+    people = {name: group.index for name, group in values.groupby(values)}
+    unknown = people.pop("", None)
+    ordered = sorted(people, key=lambda name: (-len(people[name]), name))
+    small = [name for name in ordered if len(people[name]) < min_identities]
+    for name in ordered[: len(ordered) - len(small)]:
+        yield name, "group", people[name]
+    if small:
+        pooled = [person for name in small for person in people[name]]
+        yield f"other ({len(small)})", "pooled", pooled
+    if unknown is not None:
+        yield "unknown", "unknown", unknown
+
+
+def _scored(embeddings, name, kind, people, min_identities, options):
+    """Returns the entry of a group."""
+    kept = {
+        modality: np.isin(getattr(embeddings, f"{modality}_identity"), people)
+        for modality in ("face", "voice")
+    }
+    entry = {"group": name, "kind": kind, "num_identities": len(people)}
+    entry.update({f"num_{modality}s": int(rows.sum()) for modality, rows in kept.items()})
+    parts = {
+        field.name: value[kept[field.name.split("_")[0]]]
+        for field in dataclasses.fields(embeddings)
+        if (value := getattr(embeddings, field.name)) is not None
+    }
+    both = np.intersect1d(parts["face_identity"], parts["voice_identity"])
+    if kind == "unknown" or len(people) < min_identities or not len(both):
+        return entry | {"auc": None}
+    report = evaluate(type(embeddings)(**parts), tasks=("verification",), **options)
+    values = report["verification"]["U"]
+    return entry | {key: values[key] for key in VALUES if key in values}

@@ -1,0 +1,262 @@
+"""Embeddings and resolved lists -> the section `lists` of a report.
+
+Verification: AUC and EER of the listed trials. Matching: the share of trials won, where a positive
+that ties with k negatives wins 1 / (k + 1). Retrieval: mAP over the listed gallery, beside its
+chance.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from speechbrain_fv import metrics
+from speechbrain_fv.evaluation.report import number_or_none
+from speechbrain_fv.files import write_table
+from speechbrain_fv.metrics.listed import listed_counts, pair_scores, wins
+from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, write_list
+
+NUM_EXAMPLES = 5
+"""Unresolvable clips that the report names; the CSV has them all."""
+
+
+def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SIZE, device="cpu"):
+    """Returns the section `lists` of a report: the values of each list over its resolvable trials.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+    lists : sequence of ResolvedList
+        From `protocols.resolve_lists`, with the same embeddings.
+    metadata : pandas.DataFrame, optional
+        With it, the share of negative pairs that agree in gender, nationality and age is reported.
+    chunk_size : int
+        Numbers held at once, 8 bytes each, >= 1. It bounds the memory and changes no result.
+    device : str
+        Where to compute ("cpu", "cuda").
+
+    Returns
+    -------
+    dict
+        By name of the list: ``kind``, ``source``, ``direction``, ``num_rows`` (in retrieval
+        queries and gallery clips), ``published_num_rows`` (None: unknown), ``as_published``,
+        ``num_unresolved_rows``, ``num_unresolved_clips``, ``unresolved_clips`` (the first few),
+        ``num_contradictions``, ``drawn`` (seed and numbers; None for a file),
+        ``negatives_agree`` (by attribute: ``share``, ``num_pairs`` with both known), and values:
+
+        - verification: ``auc``, ``eer``, ``chance_auc``, ``num_positives``, ``num_negatives``;
+        - matching: ``accuracy`` by N: ``accuracy``, ``chance``, ``num_trials``;
+        - retrieval: ``map``, ``map_per_identity``, ``chance_map``, ``num_queries`` (those with
+          a positive), ``num_queries_without_positive``, ``gallery_size``.
+
+        A value without trials is None.
+
+    Example
+    -------
+    >>> from speechbrain_fv.evaluation.embeddings import Embeddings
+    >>> from speechbrain_fv.protocols import SampledTrials, resolve_lists
+    >>> names = ["ann", "bob", "eve"]
+    >>> people = Embeddings(np.eye(3), np.eye(3), names, names, names, names)
+    >>> lists = resolve_lists(SampledTrials(6, seed=0, strata=["U"]), people)
+    >>> evaluate_lists(people, lists)["sampled/matching_F-V_U"]["accuracy"]
+    {'2': {'accuracy': 1.0, 'chance': 0.5, 'num_trials': 6}}
+    """
+    vectors = {
+        modality: metrics.unit_rows(
+            torch.as_tensor(np.ascontiguousarray(getattr(embeddings, modality)), device=device)
+        )
+        for modality in ("face", "voice")
+    }
+    attributes = _attribute_codes(embeddings, metadata)
+    section = {}
+    for resolved in lists:
+        values = _KINDS[resolved.trials.kind](resolved, vectors, chunk_size)
+        section[resolved.trials.name] = {
+            **_facts(resolved),
+            "negatives_agree": _agreement(resolved, attributes),
+            **values,
+        }
+    return section
+
+
+def save_list_files(folder, lists):
+    """Writes `unresolved.csv` (list, modality, clip, num_rows) and every drawn list.
+
+    Arguments
+    ---------
+    folder : path
+        Drawn lists become `<folder>/<name>.csv`, which `ListFile` reads.
+    lists : sequence of ResolvedList
+    """
+    missing = [resolved.missing for resolved in lists]
+    write_table(pd.concat(missing, ignore_index=True), Path(folder) / "unresolved.csv")
+    for trials in (resolved.trials for resolved in lists):
+        if trials.drawn:
+            write_list(Path(folder) / f"{trials.name}.csv", trials)
+
+
+def format_lists(section):
+    """Returns the table of the section for the terminal, in percent, chance beside each value.
+
+    Arguments
+    ---------
+    section : dict
+        From `evaluate_lists`.
+
+    Returns
+    -------
+    str
+    """
+    width = max([5, *map(len, section)])
+    lines = [f"{'Lists':<{width}}  value        %  chance  trials, of which unresolved"]
+    for name, entry in section.items():
+        for label, value, chance in _shown(entry):
+            numbers = "".join(
+                f"{'-' if number is None else f'{100 * number:.2f}':>8}"
+                for number in (value, chance)
+            )
+            rows = " x ".join(map(str, entry["num_rows"]))
+            line = f"{name:<{width}}  {label:<5} {numbers}  {rows}, {entry['num_unresolved_rows']}"
+            if entry["as_published"] is False:
+                line += f" (published: {' x '.join(map(str, entry['published_num_rows']))})"
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _shown(entry):
+    """Returns (label, value, chance) of each value of a list."""
+    if entry["kind"] == "verification":
+        return [("AUC", entry["auc"], 0.5), ("EER", entry["eer"], 0.5)]
+    if entry["kind"] == "matching":
+        return [(f"1:{n}", at["accuracy"], at["chance"]) for n, at in entry["accuracy"].items()]
+    return [("mAP", entry["map"], entry["chance_map"])]
+
+
+def _facts(resolved):
+    """Returns what the report says of a list beside its values."""
+    trials, missing = resolved.trials, resolved.missing
+    published = trials.published
+    return {
+        "kind": trials.kind,
+        "source": trials.source,
+        "direction": resolved.direction,
+        "num_rows": list(trials.counts),
+        "published_num_rows": list(published) if published else None,
+        "as_published": trials.counts == published if published else None,
+        "num_unresolved_rows": resolved.num_unresolved,
+        "num_unresolved_clips": len(missing),
+        "unresolved_clips": missing["clip"].head(NUM_EXAMPLES).tolist(),
+        "num_contradictions": resolved.num_contradictions,
+        "drawn": trials.drawn or None,
+    }
+
+
+def _verification(resolved, vectors, chunk_size):
+    """Returns AUC, EER and the numbers of trials."""
+    scores = _scores(resolved, vectors, chunk_size)[:, 0]
+    labels = torch.as_tensor(resolved.labels, device=scores.device)
+    counts = listed_counts(scores[labels], scores[~labels])
+    return {
+        "auc": number_or_none(metrics.area_under_curve(counts)),
+        "eer": number_or_none(metrics.equal_error_rate(counts)),
+        "chance_auc": 0.5,
+        "num_positives": int(labels.sum()),
+        "num_negatives": int((~labels).sum()),
+    }
+
+
+def _matching(resolved, vectors, chunk_size):
+    """Returns the accuracy by the number of candidates."""
+    won = wins(_scores(resolved, vectors, chunk_size)).cpu().numpy()
+    num_candidates = (resolved.candidates >= 0).sum(axis=1)
+    accuracy = {}
+    # Of all rows: a size of which no row is left is reported with no trials.
+    for size in np.unique((resolved.trials.targets != "").sum(axis=1)).tolist():
+        of_size = won[num_candidates == size]
+        accuracy[str(size)] = {
+            "accuracy": float(of_size.mean()) if len(of_size) else None,
+            "chance": 1 / size,
+            "num_trials": len(of_size),
+        }
+    return {"accuracy": accuracy}
+
+
+def _retrieval(resolved, vectors, chunk_size):
+    """Returns mAP by query and by identity, beside chance."""
+    sides = []
+    num_identities = 1 + max(
+        people.max(initial=0) for people in (resolved.probe_identity, resolved.target_identity)
+    )
+    for modality, rows, identity in (
+        (resolved.probe, resolved.probes, resolved.probe_identity),
+        (resolved.target, resolved.targets, resolved.target_identity),
+    ):
+        of_side = vectors[modality]
+        identity = torch.as_tensor(identity, device=of_side.device)
+        clips = of_side[torch.as_tensor(rows, device=of_side.device)]
+        sides.append(metrics.sort_clips(clips, identity, num_identities))
+    everyone = metrics.Strata(sides[0].identity.new_empty(num_identities, 0), [0])
+    scores = metrics.score_queries(*sides, everyone, max_candidates=2, chunk_size=chunk_size)
+    means = metrics.mean_precisions(scores, *sides)
+    return {
+        "map": number_or_none(means.by_query),
+        "map_per_identity": number_or_none(means.by_identity),
+        "chance_map": number_or_none(means.chance),
+        "num_queries": means.num_queries,
+        "num_queries_without_positive": len(resolved.probes) - means.num_queries,
+        "gallery_size": len(resolved.targets),
+    }
+
+
+def _scores(resolved, vectors, chunk_size):
+    """Returns the scores (num_left, max_candidates) of verification or matching trials."""
+    probes, targets = vectors[resolved.probe], vectors[resolved.target]
+    rows, columns = (
+        torch.as_tensor(part, device=probes.device)
+        for part in (resolved.probes, resolved.candidates)
+    )
+    return pair_scores(probes, targets, rows, columns, chunk_size)
+
+
+_KINDS = {"verification": _verification, "matching": _matching, "retrieval": _retrieval}
+
+
+def _attribute_codes(embeddings, metadata):
+    """Returns attribute -> modality -> code of each clip, -1 where unknown."""
+    if metadata is None:
+        return {}
+    people = embeddings.identities
+    table = check_metadata(metadata, people)
+    rows = {
+        modality: np.searchsorted(people, getattr(embeddings, f"{modality}_identity"))
+        for modality in ("face", "voice")
+    }
+    codes = {
+        attribute: pd.factorize(table[attribute].replace("", None))[0]
+        for attribute in ATTRIBUTES.values()
+        if attribute in table.columns
+    }
+    return {name: {m: code[rows[m]] for m in rows} for name, code in codes.items()}
+
+
+def _agreement(resolved, attributes):
+    """Returns by attribute the share of negative pairs that agree; None for retrieval."""
+    if resolved.trials.kind == "retrieval":
+        return None
+    targets = resolved.candidates
+    if resolved.trials.kind == "verification":
+        negative = ~resolved.labels[:, None]
+    else:
+        negative = (np.arange(targets.shape[1]) > 0) & (targets >= 0)
+    result = {}
+    for name, codes in attributes.items():
+        probes = codes[resolved.probe][resolved.probes][:, None]
+        candidates = codes[resolved.target][targets]
+        known = negative & (probes >= 0) & (candidates >= 0)
+        agree = (known & (probes == candidates)).sum()
+        result[name] = {
+            "share": float(agree / known.sum()) if known.any() else None,
+            "num_pairs": int(known.sum()),
+        }
+    return result

@@ -1,0 +1,1 @@
+"""Many runs compared: ablations of the method, and benchmarks beside other libraries."""

@@ -1,0 +1,197 @@
+"""Runs trainings as processes, several at a time over the local devices, each at most once."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from speechbrain_fv.experiments.ablations.grids import Run
+
+CONSOLE_FILE = "console.txt"  # what a run printed at its last start
+LOCK_FILE = ".lock"
+POLL_SECONDS = 0.1
+
+
+@dataclass
+class _Job:
+    """A run in progress: its process holds the lock of its folder, even if this one is killed."""
+
+    run: Run
+    device: str
+    process: subprocess.Popen
+
+
+def check_slots(devices, jobs):
+    """Returns the devices as a list, one entry per run that may go on at a time.
+
+    Arguments
+    ---------
+    devices : sequence of str or str
+        Such as ["cpu"] or ["cuda:0", "cuda:1"].
+    jobs : int
+        Runs per device, at least 1.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is no device, or no run per device.
+
+    Example
+    -------
+    >>> check_slots(["cuda:0", "cuda:1"], 2)
+    ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
+    """
+    devices = [devices] if isinstance(devices, str) else list(devices or ())
+    if not devices:
+        raise ValueError("devices: expected at least one, such as [cpu] or [cuda:0]")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise ValueError(f"jobs: expected runs per device, 1 or more, got {jobs!r}")
+    return devices * jobs
+
+
+def run_all(runs, script, slots, show=lambda num_done, names: None):
+    """Runs every training that is not done, and returns what failed.
+
+    Until the first run has prepared its corpus it runs alone: the others find generated media and
+    scans in the cache. A run that another process has in hand is waited for. On any exception, an
+    interrupt included, the processes started here are killed; they resume next time.
+
+    Arguments
+    ---------
+    runs : sequence of Run
+    script : path
+        The training script.
+    slots : sequence of str
+        The device of every run that may go on at a time, from `check_slots`. Without
+        OMP_NUM_THREADS in the environment the processor's cores are divided among the slots.
+    show : callable
+        Called with the number of runs that have ended and the names of those going on, whenever
+        either changes.
+
+    Returns
+    -------
+    failures : dict of str to str
+        Name of the run -> how it ended and the last line it printed.
+    """
+    waiting = [run for run in runs if not run.is_done]
+    free, active, failures = list(slots), [], {}
+    num_done, shown = len(runs) - len(waiting), None
+    prepared = False
+    threads = max(1, (os.cpu_count() or 1) // len(slots))
+    try:
+        while waiting or active:
+            for job in [job for job in active if job.process.poll() is not None]:
+                active.remove(job)
+                free.append(job.device)
+                num_done += 1
+                if not job.run.is_done:
+                    failures[job.run.name] = _failure(job)
+            prepared = prepared or any(map(_is_prepared, runs))
+            limit = len(slots) if prepared else 1
+            num_done += _start(waiting, active, free, limit, script, threads)
+            names = tuple(job.run.name for job in active)
+            state = (num_done, names or ("waiting for another process",) * bool(waiting))
+            if state != shown:
+                show(*state)
+                shown = state
+            time.sleep(POLL_SECONDS)
+    finally:
+        for job in active:
+            os.killpg(job.process.pid, signal.SIGKILL)
+            job.process.wait()
+    return failures
+
+
+def _start(waiting, active, free, limit, script, threads):
+    """Starts waiting runs on free slots, so that `limit` go on; returns how many were done."""
+    num_found = 0
+    for run in list(waiting):
+        if len(active) >= limit:
+            break
+        lock = _lock(run.folder)
+        if lock is None:
+            continue
+        with lock:
+            waiting.remove(run)
+            if run.is_done:  # another process had it
+                num_found += 1
+                continue
+            run.write_record()
+            device = free.pop(0)
+            active.append(_Job(run, device, _process(run, script, device, threads, lock)))
+    return num_found
+
+
+def _is_prepared(run):
+    return (run.folder / "manifests" / "preparation.json").exists()
+
+
+def _lock(folder) -> BinaryIO | None:
+    """Returns the folder's lock file, locked; None if somebody else has it.
+
+    The lock is released when the last process that inherited the file has ended.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / LOCK_FILE, "wb")  # noqa: SIM115 (the caller closes it)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _process(run, script, device, threads, lock):
+    """Starts the training, in a process group of its own; it inherits the lock."""
+    options = [f"--seed={run.seed}", f"--output_folder={run.folder}", f"--device={device}"]
+    with open(run.folder / CONSOLE_FILE, "wb") as console:
+        return subprocess.Popen(
+            [sys.executable, str(script), *run.arguments, *options, "--noprogressbar"],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ},
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+        )
+
+
+def _failure(job):
+    """Returns how a run ended, and the last line it printed."""
+    code = job.process.returncode
+    ended = f"exit code {code}"
+    if code < 0:
+        ended = f"killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            ended += " (out of memory?)"
+    elif code == 0:
+        ended = "ended without a report"
+    return f"{ended}: {last_line(job.run.folder / CONSOLE_FILE)}"
+
+
+def last_line(path):
+    """Returns the last line of a log that is not blank, "" without one.
+
+    Arguments
+    ---------
+    path : path
+        A text file; a carriage return ends a line too, as in progress bars.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "log"
+    >>> _ = path.write_text("first\\nlast\\n\\n")
+    >>> last_line(path)
+    'last'
+    """
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,40 @@
+"""Reports, curves and what `analysis` makes of embeddings -> figures; never loads a model.
+
+One file per family: `report`, `training`, `scores`, `groups`, `retrieval`, `embedding_map`; their
+common look is in `style`. `run_figures` draws all that the files of a run allow.
+"""
+
+from speechbrain_fv.figures.plots.embedding_map import embedding_map_figure
+from speechbrain_fv.figures.plots.groups import group_figure
+from speechbrain_fv.figures.plots.results import (
+    matching_figure,
+    plot_report,
+    roc_figure,
+    verification_figure,
+)
+from speechbrain_fv.figures.plots.retrieval import Tile, retrieval_figure
+from speechbrain_fv.figures.plots.scores import histogram_figure
+from speechbrain_fv.figures.plots.training import (
+    agreement_figure,
+    comparison_figure,
+    plot_comparison,
+    plot_training,
+    training_figure,
+)
+
+__all__ = [
+    "Tile",
+    "agreement_figure",
+    "comparison_figure",
+    "embedding_map_figure",
+    "group_figure",
+    "histogram_figure",
+    "matching_figure",
+    "plot_comparison",
+    "plot_report",
+    "plot_training",
+    "retrieval_figure",
+    "roc_figure",
+    "training_figure",
+    "verification_figure",
+]

@@ -1,0 +1,57 @@
+"""Pictures of clips for a retrieval sheet, found through the manifests of a run."""
+
+import numpy as np
+import soundfile
+from matplotlib import mlab
+from PIL import Image, ImageOps
+
+from speechbrain_fv.data.schema import parse_speech
+
+SIDE = 160  # pixels
+MAX_SECONDS = 2.5
+RANGE_DB = 60
+
+
+def read_picture(row):
+    """Returns a clip as an image, or None if its file is absent or no such media.
+
+    Arguments
+    ---------
+    row : dict
+        Row of a manifest: a face with ``image``, or a voice with ``wav``, ``start``, ``stop``,
+        ``speech``.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        A face of shape (height, width, 3), 0 to 255; or a spectrogram of shape (frequencies,
+        frames) in [0, 1], the lowest frequency first.
+    """
+    try:
+        return _face(row["image"]) if "image" in row else _spectrogram(row)
+    except (OSError, ValueError, soundfile.LibsndfileError):
+        return None
+
+
+def _face(path):
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.fit(image.convert("RGB"), (SIDE, SIDE)))
+
+
+def _spectrogram(row):
+    """Returns levels in dB below the loudest, from `RANGE_DB` below it (0) to it (1)."""
+    start, stop = int(row["start"]), int(row["stop"])
+    if row.get("speech"):
+        start, stop = parse_speech(row["speech"])[0][0], parse_speech(row["speech"])[-1][1]
+    rate = soundfile.info(row["wav"]).samplerate
+    stop = min(stop, start + round(MAX_SECONDS * rate))
+    samples = soundfile.read(row["wav"], start=start, stop=stop, always_2d=True)[0].mean(axis=1)
+    window = round(0.025 * rate)  # seconds, every 10 ms
+    samples = np.pad(samples, (0, max(2 * window - len(samples), 0)))
+    emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])  # the faint high tones
+    power, frequencies, _ = mlab.specgram(
+        emphasised, NFFT=window, Fs=rate, noverlap=window - round(0.01 * rate)
+    )
+    power = power[frequencies <= 8000]
+    level = 10 * np.log10(power / max(power.max(), 1e-20) + 1e-20)
+    return np.clip(1 + level / RANGE_DB, 0, 1)

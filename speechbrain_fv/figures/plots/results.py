@@ -1,0 +1,213 @@
+"""Figures of a report: 1:N curves, AUC per stratum, ROC curves."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from speechbrain_fv.figures.plots.style import (
+    BAND_OPACITY,
+    CHANCE,
+    CONSTRAINTS,
+    INTERVAL,
+    STRATA,
+    finished,
+    interval_percent,
+    legend_below,
+    line_look,
+    percent,
+    save,
+)
+
+TITLES = {"F-V": "Face to voice", "V-F": "Voice to face"}
+
+
+def matching_figure(report):
+    """Returns the 1:N curves with bands of their intervals, one panel per direction (Fig. 3).
+
+    Arguments
+    ---------
+    report : dict
+        With the entry "matching" of `evaluation.evaluate`. Undefined strata are left out; without
+        intervals there are no bands.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Example
+    -------
+    >>> values = {"2": {"accuracy": 0.8, "num_probes": 9}, "3": {"accuracy": 0.7, "num_probes": 9}}
+    >>> figure = matching_figure({"matching": {"F-V": {"U": values}, "V-F": {"U": values}}})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['Face to voice', 'Voice to face']
+    """
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (direction, strata) in zip(panels, report["matching"].items(), strict=True):
+        for stratum, values in strata.items():
+            if values is not None:
+                _matching_curve(axes, stratum, values)
+        candidates = [int(name) for name in strata["U"]]
+        axes.plot(candidates, [100 / n for n in candidates], label="chance", **CHANCE)
+        axes.set(title=TITLES[direction], xlabel="candidates N")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_ylabel("1:N accuracy [%]")
+    panels[0].set_ylim(bottom=0)
+    legend_below(figure, ncols=3)
+    return finished(figure)
+
+
+def _matching_curve(axes, stratum, values):
+    look = line_look(*STRATA[stratum])
+    candidates = [int(name) for name in values]
+    accuracies = [percent(value["accuracy"]) for value in values.values()]
+    axes.plot(candidates, accuracies, label=f"{stratum}: {CONSTRAINTS[stratum]}", **look)
+    ends = np.array([interval_percent(value, "accuracy") for value in values.values()])
+    if np.isfinite(ends).any():
+        band = {"color": look["color"], "alpha": BAND_OPACITY, "linewidth": 0}
+        axes.fill_between(candidates, *ends.T, **band)
+
+
+def verification_figure(report):
+    """Returns bars of the AUC per stratum, drawn from chance (50 %) upwards, with intervals.
+
+    Arguments
+    ---------
+    report : dict
+        With the entry "verification" of `evaluation.evaluate`. An undefined value has no bar.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Example
+    -------
+    >>> figure = verification_figure({"verification": {"U": {"auc": 0.85}, "G": None}})
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['85.0', 'undefined', 'chance']
+    """
+    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    strata = report["verification"]
+    for place, (stratum, values) in enumerate(strata.items()):
+        _auc_bar(axes, place, STRATA[stratum][0], values or {"auc": None})
+    axes.axhline(50, **CHANCE)
+    axes.annotate(
+        "chance", (1, 50), xycoords=("axes fraction", "data"), xytext=(3, 0),
+        textcoords="offset points", va="center", fontsize=8, color=CHANCE["color"],
+    )  # fmt: skip
+    axes.set_xticks(range(len(strata)), list(strata))
+    axes.set(title="Verification", ylabel="AUC [%]")
+    axes.set_xlabel("negatives: any (U), of the same gender (G), nationality (N), age group (A)")
+    axes.use_sticky_edges = False  # leaves room below chance too
+    axes.margins(y=0.15)
+    return finished(figure)
+
+
+def _auc_bar(axes, place, colour, values):
+    """Draws a bar with its value beyond its end, or beyond the end of its interval."""
+    auc = percent(values["auc"])
+    known = pd.notna(auc)
+    top = auc if known else 50
+    axes.bar(place, top - 50, bottom=50, width=0.65, color=colour)
+    low, high = interval_percent(values, "auc")
+    if pd.notna(low):
+        axes.vlines(place, low, high, **INTERVAL)
+        axes.hlines([low, high], place - 0.08, place + 0.08, **INTERVAL)
+    above = top >= 50
+    axes.annotate(
+        f"{auc:.1f}" if known else "undefined",
+        (place, np.nanmax([top, high]) if above else np.nanmin([top, low])),
+        xytext=(0, 2 if above else -2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom" if above else "top",
+        fontsize=9 if known else 7,
+    )
+
+
+def roc_figure(report):
+    """Returns the ROC curve of each stratum, on linear and on logarithmic axes.
+
+    Arguments
+    ---------
+    report : dict
+        With ``roc`` in the strata of its entry "verification": ``false_accept`` and
+        ``true_accept``, fractions of equal length. Strata without it are left out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If no stratum has one.
+
+    Example
+    -------
+    >>> roc = {"false_accept": [0, 0.1, 1], "true_accept": [0, 0.6, 1]}
+    >>> figure = roc_figure({"verification": {"U": {"auc": 0.75, "roc": roc}, "G": None}})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['U: any other person', 'chance']
+    """
+    curves = {
+        stratum: {name: 100 * np.asarray(rates) for name, rates in values["roc"].items()}
+        for stratum, values in report["verification"].items()
+        if values and values.get("roc")
+    }
+    if not curves:
+        raise ValueError("report: no stratum of its verification holds a ROC curve; evaluate anew")
+    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2)
+    diagonal = np.geomspace(_least_rate(curves), 100, 100)
+    for axes in panels:
+        for stratum, curve in curves.items():
+            colour, style, _ = STRATA[stratum]
+            label = f"{stratum}: {CONSTRAINTS[stratum]}"
+            line = {"color": colour, "linestyle": style, "label": label}
+            axes.plot(curve["false_accept"], curve["true_accept"], **line)
+        axes.plot(diagonal, diagonal, label="chance", **CHANCE)
+        axes.set_xlabel("false accept rate [%]")
+    limits = (diagonal[0], 100)
+    panels[1].set(xscale="log", yscale="log", xlim=limits, ylim=limits)
+    for axis in (panels[1].xaxis, panels[1].yaxis):
+        axis.set_major_formatter(lambda rate, _: f"{rate:g}")
+    panels[0].set(ylabel="true accept rate [%]", title="Verification")
+    panels[1].set_title("the same, logarithmic")
+    legend_below(figure, ncols=3, fontsize=8)
+    return finished(figure, grid="both")
+
+
+def _least_rate(curves):
+    """Returns the smallest positive false accept rate in percent, within 0.01 to 1."""
+    rates = np.concatenate([curve["false_accept"] for curve in curves.values()])
+    return float(np.clip(rates[rates > 0].min(initial=1), 0.01, 1))
+
+
+def plot_report(report, folder):
+    """Draws the report's figures, matching, verification and ROC, as PNG and PDF into a folder.
+
+    Arguments
+    ---------
+    report : dict
+        From `evaluation.evaluate`; an absent task has no figure.
+    folder : str or Path
+        Made if missing.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    figures = {"matching": matching_figure, "verification": verification_figure}
+    paths = []
+    for task, draw in figures.items():
+        if task in report:
+            paths += save(draw(report), Path(folder) / task)
+    if any(values and values.get("roc") for values in report.get("verification", {}).values()):
+        paths += save(roc_figure(report), Path(folder) / "roc")
+    return paths

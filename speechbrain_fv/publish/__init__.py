@@ -1,0 +1,1 @@
+"""From a finished training to a bundle that others can load: export, model card, check."""

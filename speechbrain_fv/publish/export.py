@@ -1,0 +1,204 @@
+"""From the output folder of a training to a bundle: the best checkpoint, and what it is worth."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import yaml
+
+from speechbrain_fv.bundles.bundle import MODULES, READERS, model_version
+from speechbrain_fv.bundles.config import FORMAT
+from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, REPORT_FILE, WEIGHTS_FILE
+from speechbrain_fv.bundles.safe_yaml import FETCHING, check_model_yaml, construct
+from speechbrain_fv.bundles.weights import save_weights
+from speechbrain_fv.data.manifests import load_manifests
+from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
+from speechbrain_fv.evaluation.embeddings import load_embeddings
+from speechbrain_fv.evaluation.report import load_metadata, load_report
+from speechbrain_fv.files import replacing
+from speechbrain_fv.training.checkpoints import AtomicCheckpointer
+
+NEEDED = (
+    *("hyperparams.yaml", "report.json", "embeddings_valid.npz", "embeddings_test.npz"),
+    *("metadata_test.csv", "manifests", "save"),
+)
+"""What a finished training leaves in its output folder, and the export reads."""
+
+
+def export_bundle(run_folder, bundle_folder, name):
+    """Writes a bundle without its card, and returns its configuration.
+
+    Arguments
+    ---------
+    run_folder : path
+        Output folder of recipes/train.py.
+    bundle_folder : path
+        An existing folder.
+    name : str
+        Of the model, such as "owner/name".
+
+    Returns
+    -------
+    config : dict
+        The content of config.json.
+
+    Raises
+    ------
+    ValueError
+        If the training is not finished, or its model cannot be loaded without running code that
+        the YAML names.
+    """
+    run_folder, bundle_folder = Path(run_folder), Path(bundle_folder)
+    for needed in NEEDED:
+        if not (run_folder / needed).exists():
+            raise ValueError(
+                f"{run_folder}: no {needed}; expected the output folder of a finished training. "
+                "The training command, given again, completes it"
+            )
+    parts = _model_parts(run_folder / HPARAMS_FILE)
+    text = yaml.serialize(_selection(parts), width=100)
+    try:
+        hparams = construct(check_model_yaml(text, HPARAMS_FILE), HPARAMS_FILE)
+    except ValueError as error:
+        raise ValueError(
+            f"{run_folder}: its model cannot be published, since nobody could load it without "
+            f"running what it names: {error}"
+        ) from error
+    _load_best_checkpoint(hparams["modules"], run_folder / "save")
+    with replacing(bundle_folder / HPARAMS_FILE) as file:
+        file.write(text.encode())
+    save_weights(hparams["modules"], bundle_folder / WEIGHTS_FILE)
+    report = load_report(run_folder)
+    with replacing(bundle_folder / REPORT_FILE) as file:
+        file.write(json.dumps(report, allow_nan=False, indent=1).encode())
+    config = {
+        "format": FORMAT,
+        "name": name,
+        "package": f"speechbrain_fv {version('speechbrain-fv')}",
+        **_inputs(hparams, run_folder),
+        **_calibrated(run_folder),
+        "training_data": _training_data(run_folder),
+        "version": model_version(bundle_folder),
+    }
+    with replacing(bundle_folder / CONFIG_FILE) as file:
+        file.write(json.dumps(config, allow_nan=False, indent=2).encode())
+    return config
+
+
+def _model_parts(path):
+    """Returns the nodes of a run's YAML by name; nothing is constructed."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        parts = {key.value: value for key, value in root.value}
+        parts["corpus"] = {key.value: value for key, value in parts["corpus"].value}
+    except (yaml.YAMLError, AttributeError, KeyError, OSError) as error:
+        raise ValueError(f"{path}: not the settings of a training ({error})") from error
+    return parts
+
+
+def _selection(parts):
+    """Returns the node of a bundle's YAML: the model and its readers, nothing of the training."""
+    _describe_source(parts["voice_encoder"])
+    for node in (parts[name] for name in MODULES):
+        _without_sources(node)
+    modules = yaml.MappingNode(_MAP, [(_text(name), parts[name]) for name in MODULES])
+    readers = {
+        name: parts["corpus"][name] for name in READERS if not _reads_vectors(parts["corpus"][name])
+    }
+    chosen = {name: parts[name] for name in ("embedding_dim", *MODULES)}
+    chosen |= {**readers, "modules": modules}
+    return yaml.MappingNode(_MAP, [(_text(name), node) for name, node in chosen.items()])
+
+
+_MAP = "tag:yaml.org,2002:map"
+
+
+def _text(value):
+    return yaml.ScalarNode("tag:yaml.org,2002:str", value)
+
+
+def _reads_vectors(node):
+    return node.tag.endswith("EmbeddingReader")
+
+
+def _describe_source(encoder):
+    """Replaces a network that SpeechBrain fetches with transformers by one of the same sizes."""
+    nodes = [value for key, value in encoder.value if key.value == "network"]
+    if not nodes or nodes[0].tag not in _FETCHED:
+        return
+    (node,) = nodes
+    options = {key.value: value.value for key, value in node.value}
+    if options.get("output_all_hiddens", "false").lower() != "false":
+        raise ValueError("a voice network with output_all_hiddens cannot be published")
+    from speechbrain_fv.encoders.transformer import describe_source
+
+    try:
+        description = describe_source(options["source"], options["save_path"])
+    except OSError as error:
+        raise ValueError(
+            f"{options['source']}: expected the source that the training's voice network came "
+            f"from, whose sizes a published model needs ({error}); publish where the training ran"
+        ) from error
+    kept = [pair for pair in node.value if pair[0].value == "output_norm"]
+    node.tag = "!new:speechbrain_fv.encoders.transformer.SpeechTransformer"
+    node.value = [*yaml.compose(yaml.safe_dump(description)).value, *kept]
+
+
+_FETCHED = tuple(
+    f"!new:speechbrain.integrations.huggingface.{path}"
+    for path in ("wav2vec2.Wav2Vec2", "hubert.HuBERT", "wavlm.WavLM")
+)
+
+
+def _without_sources(node):
+    """Empties the arguments that name other weights: a bundle has its own."""
+    if isinstance(node, yaml.MappingNode):
+        kept = [(key, value) for key, value in node.value if key.value not in FETCHING]
+        node.value = kept
+        for _, value in kept:
+            _without_sources(value)
+
+
+def _load_best_checkpoint(modules, save_folder):
+    checkpoint = AtomicCheckpointer(save_folder).find_checkpoint(max_key="auc")
+    if checkpoint is None:
+        raise ValueError(f"{save_folder}: no checkpoint; train first")
+    for name, module in modules.items():
+        path = checkpoint.path / f"{name}.ckpt"
+        try:
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{path}: not the weights of this run's {name} ({error})") from error
+
+
+def _inputs(hparams, run_folder):
+    """Returns what the model takes, for config.json."""
+    face, voice = (hparams.get(name) for name in READERS)
+    voices = load_manifests(run_folder / "manifests").voices["train"]
+    return {
+        "embedding_dim": int(hparams["embedding_dim"]),
+        "face_input": "image" if face else "vector",
+        "voice_input": "speech" if voice else "vector",
+        "image_size": face and face.image_size,
+        "sample_rate": voice and voice.sample_rate,
+        "clip_seconds": voice and voice.num_samples / voice.sample_rate,
+        "remove_silence": bool(voice and (voices.speech != "").any()),
+    }
+
+
+def _calibrated(run_folder):
+    """Returns the calibration on the validation split and its error rates on the test split."""
+    calibration = fit_calibration(load_embeddings(run_folder / "embeddings_valid.npz"))
+    rates = error_rates(
+        load_embeddings(run_folder / "embeddings_test.npz"),
+        load_metadata(run_folder / "metadata_test.csv"),
+        calibration.threshold,
+    )
+    return {"calibration": calibration._asdict(), "error_rates": rates}
+
+
+def _training_data(run_folder):
+    """Returns the name of the corpus and the counts of its splits."""
+    preparation = load_manifests(run_folder / "manifests").preparation
+    return {"corpus": preparation["corpus"], "splits": preparation["splits"]}

@@ -1,0 +1,1 @@
+"""The training of a method: the Brain, its checkpoints and its curves."""

@@ -1,0 +1,238 @@
+"""The Brain: how a batch becomes a loss and an epoch a checkpoint. No algorithm lives here."""
+
+import zlib
+from itertools import zip_longest
+
+import numpy as np
+import speechbrain as sb
+import torch
+from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
+
+from speechbrain_fv import distributed
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.pseudo_labels.agreement import held_out_agreement
+
+
+class FaceVoiceBrain(sb.Brain):
+    """Trains a face and a voice encoder with a shared block; validates by verification AUC.
+
+    Modules: ``face_encoder(images)``, ``voice_encoder(wavs, wav_lens)``, ``cmwr(embeddings)`` and
+    ``objective(face, voice, targets, generator)``. Hyperparameters: ``loss_weights(terms, step)``,
+    ``lr_schedule(optimizer)``, ``epoch_counter``, ``train_logger``, ``curves``, ``seed``, and
+    ``metadata``, the demographic labels that define the strata of the evaluation.
+
+    After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # With --debug every process has a temporary folder of its own; the main one's is used.
+        folder = ddp_broadcast(self.checkpointer.checkpoints_dir)
+        self.checkpointer.checkpoints_dir = folder
+
+    @property
+    def label_space(self):
+        """What the pseudo-labels cluster: "refined", f* and v*, unless the YAML says "input"."""
+        return getattr(self.hparams, "label_space", "refined")
+
+    def compute_forward(self, batch, stage):
+        """Returns (f*, v*) of the global batch of pairs, or of a batch of one modality's clips."""
+        batch = batch.to(self.device)
+        encoded = []
+        if hasattr(batch, "face"):
+            encoded.append(self.modules.face_encoder(batch.face))
+        if hasattr(batch, "voice"):
+            encoded.append(self.modules.voice_encoder(*batch.voice))
+        encoded = torch.stack(encoded)
+        if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
+            encoded = distributed.gather(encoded, dim=1)
+        return self.modules.cmwr(encoded).float().unbind()
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
+        if stage != sb.Stage.TRAIN:
+            self._keep(predictions[0], batch)
+            return torch.zeros(())
+        self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
+        face, voice = predictions
+        self._check_embeddings(face, voice)
+        targets = {
+            name: distributed.gather(getattr(batch, name)) for name in self.hparams.attributes
+        }
+        if self.label_space == "input":
+            targets["face_input"] = distributed.gather(batch.face)
+            targets["voice_input"] = distributed.gather(batch.voice.data)
+        generator = torch.Generator().manual_seed(self._step_seed())
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            terms, monitors = self.modules.objective(face, voice, targets, generator)
+        self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
+        return self.hparams.loss_weights(terms, self.optimizer_step)
+
+    def _check_embeddings(self, face, voice):
+        """Raises ValueError naming the pairs whose embeddings are NaN or infinite."""
+        finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
+        if not all(finite):
+            pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
+            raise ValueError(
+                f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}"
+            )
+
+    def _all_ids(self):
+        """The pairs of the global batch; all processes must ask, as they do for one error."""
+        return [name for ids in distributed.gather_objects(self.batch_ids) for name in ids]
+
+    def _where(self):
+        return (
+            f"at epoch {self.hparams.epoch_counter.current}, step {self.step} of the epoch; look "
+            "at the clips named here, or lower lr"
+        )
+
+    def _step_seed(self):
+        """A seed that a resumed run finds again: from the run's seed, epoch and step."""
+        key = (self.hparams.seed, self.hparams.epoch_counter.current, self.step)
+        return zlib.crc32(repr(key).encode())
+
+    def on_fit_start(self):
+        """Recovers the last checkpoint and drops what was logged after it."""
+        if self.optimizer_step_limit is not None:
+            self.optimizer_step_limit = int(self.optimizer_step_limit)  # text from a command line
+        super().on_fit_start()
+        run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
+
+    def _wrap_distributed(self):
+        """Prepares the modules for several processes, in the place of SpeechBrain's DDP."""
+        if self.distributed_launch:
+            distributed.share(self.modules)
+        else:
+            super()._wrap_distributed()
+
+    def optimizers_step(self):
+        """Steps with the gradient of the global batch."""
+        distributed.average_gradients(self.modules.parameters())
+        super().optimizers_step()
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Seeds the step's dropout, sets its learning rate."""
+        torch.manual_seed(self._step_seed())
+        if should_step:
+            self.hparams.lr_schedule(self.optimizer)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """Logs the unweighted terms and the monitors of the step."""
+        if should_step and if_main_process():
+            scalars = {
+                "loss": loss.detach(),
+                "lr": self.optimizer.param_groups[0]["lr"],
+                **self.scalars,
+            }
+            self.hparams.curves.append(
+                self.optimizer_step, self.hparams.epoch_counter.current, scalars
+            )
+
+    def check_loss_isfinite(self, loss):
+        """Raises ValueError with the terms and the batch's clips if the loss is NaN or infinite."""
+        if not torch.isfinite(loss):
+            terms = {name: float(value) for name, value in self.scalars.items()}
+            raise ValueError(
+                f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
+                f"{', '.join(self._all_ids())}"
+            )
+
+    def on_evaluate_start(self, max_key=None, min_key=None):
+        """Recovers the best checkpoint; ValueError if there is none."""
+        if self.checkpointer.find_checkpoint(max_key=max_key, min_key=min_key) is None:
+            raise ValueError(
+                f"{self.checkpointer.checkpoints_dir}: no checkpoint to evaluate; train at least "
+                "one epoch first"
+            )
+        super().on_evaluate_start(max_key, min_key)
+
+    def on_stage_start(self, stage, epoch=None):
+        """Empties the collection of embeddings."""
+        self.collected = {"face": [], "voice": []}
+
+    def _keep(self, embeddings, batch):
+        modality = "face" if hasattr(batch, "face") else "voice"
+        ids = getattr(batch, f"{modality}_id")
+        self.collected[modality].append((embeddings.cpu().numpy(), batch.spk_id, ids))
+
+    def _gather(self):
+        """The embeddings of all processes, in the order of one process."""
+        collected = distributed.gather_objects(self.collected)
+        arrays = {}
+        for modality in self.collected:
+            turns = zip_longest(*(own[modality] for own in collected))
+            parts = [part for turn in turns for part in turn if part is not None]
+            arrays[modality] = np.concatenate([vectors for vectors, _, _ in parts])
+            arrays[f"{modality}_identity"] = [name for _, names, _ in parts for name in names]
+            arrays[f"{modality}_id"] = [clip for _, _, clips in parts for clip in clips]
+        return Embeddings(**arrays)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
+        if stage == sb.Stage.TRAIN:
+            return
+        self.embeddings = self._gather()
+        if stage == sb.Stage.TEST:
+            return
+        valid, train = run_on_main(self._validate, [epoch])
+        self.hparams.epoch_counter.update_metric(valid["auc_U"])
+        self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
+        self.checkpointer.save_and_keep_only(
+            meta={
+                "auc": float(valid["auc_U"]),
+                "epoch": int(epoch),
+                "steps": int(self.optimizer_step),
+            },
+            max_keys=["auc"],
+            importance_keys=[],
+        )
+
+    def _validate(self, epoch):
+        """Logs the validation to the curves; returns its values and the means of the epoch."""
+        report = evaluate(
+            self.embeddings, self.hparams.metadata, tasks=("verification",), num_replicates=0
+        )
+        strata = {name: value for name, value in report["verification"].items() if value}
+        valid = {
+            f"auc_{name}": value["auc"]
+            for name, value in strata.items()
+            if value["auc"] is not None
+        }
+        if "auc_U" not in valid:
+            raise ValueError(
+                "validation: no face meets the voice of somebody else in these clips; with --debug "
+                "raise batch_size"
+            )
+        if self.label_space == "refined":
+            batch_size = self.hparams.batch_size * distributed.world()[1]
+            valid |= held_out_agreement(
+                self.modules.objective, self.embeddings, batch_size, self.hparams.seed
+            )
+        curves = self.hparams.curves
+        train = curves.epoch_means(epoch)
+        curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
+        return valid, train
+
+    def embed(self, loader):
+        """Returns the `Embeddings` of a split by the present weights."""
+        self.modules.eval()
+        self.on_stage_start(sb.Stage.TEST)
+        with torch.no_grad():
+            for batch in loader:
+                self.evaluate_batch(batch, sb.Stage.TEST)
+        return self._gather()
+
+    def training_summary(self):
+        """Returns what the report says of the training: its length and the checkpoint evaluated."""
+        best = self.checkpointer.find_checkpoint(max_key="auc").meta
+        last = self.checkpointer.find_checkpoint(
+            importance_key=lambda checkpoint: checkpoint.meta.get("epoch", 0)
+        ).meta
+        return {
+            "num_epochs": int(last["epoch"]),
+            "num_steps": int(last["steps"]),
+            "best_epoch": int(best["epoch"]),
+            "best_valid_auc": float(best["auc"]),
+        }
