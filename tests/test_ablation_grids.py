@@ -5,6 +5,7 @@ import torch
 from ruamel.yaml import YAML
 
 from speechbrain_fv.experiments.ablations import grids
+from speechbrain_fv.losses import Batch, TrainingSet
 from speechbrain_fv.settings.script import load_hparams
 from tests.paths import HPARAMS
 
@@ -65,12 +66,13 @@ def test_shipped_variants_train_a_step(grid, tmp_path):
         argv = [BIPCM, *arguments, f"--output_folder={tmp_path}", "--num_clusters=[4, 8]"]
         _, hparams, _ = load_hparams(argv)
         modules = hparams["modules"]
-        modules["objective"].set_classes({"identity": 8})
+        modules["objective"].build(TrainingSet({"identity": 8}))
         face, voice = modules["face_encoder"](torch.randn(16, 128)), torch.randn(16, 256)
         voice = modules["voice_encoder"](voice, torch.ones(16))
         refined = modules["cmwr"](torch.cat([face, voice])).chunk(2)
         targets = {"identity": torch.arange(16) % 8}
-        terms, _ = modules["objective"](*refined, targets, torch.Generator())
+        batch = Batch(*refined, targets, targets, generator=torch.Generator())
+        terms, _ = modules["objective"](batch)
         hparams["loss_weights"](terms, 10**6).backward()
         weights = hparams["loss_weights"].at(10**6)
         without = {"no_cma": "L_cma", "no_BiP": "L_BiP", "no_KL": "L_KL", "no_id": "L_id"}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_fv.losses import Batch, TrainingSet
 from speechbrain_fv.settings.script import load_hparams
 from tests.paths import HPARAMS, ROOT
 
@@ -82,9 +83,10 @@ def test_every_set_of_q_is_one_override(num_clusters, tmp_path):
         ]
     )
     face, voice = torch.randn(2, 64, hparams["embedding_dim"])
-    hparams["objective"].set_classes({"identity": 3})
+    hparams["objective"].build(TrainingSet({"identity": 3}))
     targets = {"identity": torch.arange(64) % 3}
-    terms, monitors = hparams["objective"](face, voice, targets, torch.Generator())
+    batch = Batch(face, voice, targets, targets, generator=torch.Generator())
+    terms, monitors = hparams["objective"](batch)
     assert {f"agreement_q{q}" for q in num_clusters} < set(monitors)
     assert torch.isfinite(hparams["loss_weights"](terms, 10**6))
 

@@ -5,15 +5,20 @@ import pytest
 import torch
 
 from speechbrain_fv.losses import (
+    Batch,
     BilinearAgreement,
     IdentityLoss,
     InfoNCELoss,
     LinearDiscriminator,
+    Loss,
     LossWeights,
+    Needs,
     Objective,
     PredictedAgreement,
     PrototypeDiscriminator,
     PseudoLabelLoss,
+    Renamed,
+    TrainingSet,
 )
 from speechbrain_fv.losses.pseudo_label import (
     bi_directional_loss,
@@ -24,6 +29,13 @@ from speechbrain_fv.losses.pseudo_label import (
 )
 from speechbrain_fv.pseudo_labels import PseudoLabeler
 from tests.references import losses as reference
+
+
+def batch_of(face, voice, seed=0, classes=None, **more):
+    """Pairs as a loss is given them."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = classes or {}
+    return Batch(face, voice, classes, classes, generator=generator, **more)
 
 
 @pytest.fixture
@@ -103,11 +115,11 @@ def test_bilinear_score_has_the_gradient_that_algorithm_1_prints():
 @pytest.mark.parametrize("label", [[0, 2, 1, 2], [1, 1, 1, 1], [0, -1, 1, -1], [-1, -1, -1, -1]])
 def test_identity_loss_equals_the_reference_and_skips_the_unknown(label):
     loss = IdentityLoss(embedding_dim=6, attributes=("identity", "gender"))
-    loss.set_classes({"identity": 4, "gender": 3})
+    loss.build(TrainingSet({"identity": 4, "gender": 3}))
     rng = torch.Generator().manual_seed(3)
     face, voice = torch.randn(2, 4, 6, generator=rng)
     targets = {"identity": torch.tensor([3, 0, 1, 3]), "gender": torch.tensor(label)}
-    terms, monitors = loss(face, voice, targets)
+    terms, monitors = loss(batch_of(face, voice, classes=targets))
     expected = sum(
         reference.identity(
             classifier(face).detach().numpy(), classifier(voice).detach().numpy(), targets[name]
@@ -120,10 +132,10 @@ def test_identity_loss_equals_the_reference_and_skips_the_unknown(label):
 
 def test_a_corpus_without_gender_labels_has_no_gender_term():
     loss = IdentityLoss(embedding_dim=6)
-    loss.set_classes({"identity": 4, "gender": 0})
+    loss.build(TrainingSet({"identity": 4, "gender": 0}))
     assert list(loss.classifiers) == ["identity"]
     with pytest.raises(ValueError, match="at least 2 training identities, got 1"):
-        IdentityLoss(embedding_dim=6).set_classes({"identity": 1})
+        IdentityLoss(embedding_dim=6).build(TrainingSet({"identity": 1}))
 
 
 def engine(discriminator="prototype", agreement="predicted", num_clusters=(2, 4), dim=6):
@@ -148,7 +160,7 @@ def test_every_reading_trains_with_finite_gradients(discriminator, agreement, co
     if collapsed:
         face, voice = torch.ones(2, 8, 6)
     face, voice = face.requires_grad_(), voice.requires_grad_()
-    terms, monitors = loss(face, voice, {}, torch.Generator().manual_seed(0))
+    terms, monitors = loss(batch_of(face, voice))
     sum(terms.values()).backward()
     for gradient in (face.grad, voice.grad, *(p.grad for p in loss.parameters())):
         assert gradient is not None and torch.isfinite(gradient).all()
@@ -160,7 +172,7 @@ def test_every_reading_trains_with_finite_gradients(discriminator, agreement, co
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_gradients_are_finite_when_every_feature_is_the_same(dtype, value):
     pairs = torch.full((2, 8, 6), value, dtype=dtype, requires_grad=True)
-    terms, _ = engine()(*pairs, {}, torch.Generator().manual_seed(0))
+    terms, _ = engine()(batch_of(*pairs))
     sum(terms.values()).backward()
     assert torch.isfinite(pairs.grad).all()
 
@@ -168,9 +180,9 @@ def test_gradients_are_finite_when_every_feature_is_the_same(dtype, value):
 def test_autocast_does_not_round_the_self_learning_terms():
     """Under autocast the cosines had three digits, and tau = 0.1 multiplied the error by ten."""
     face, voice = torch.randn(2, 16, 6, generator=torch.Generator().manual_seed(6))
-    expected, _ = engine()(face, voice, {}, torch.Generator().manual_seed(0))
+    expected, _ = engine()(batch_of(face, voice))
     with torch.autocast("cpu", torch.bfloat16):
-        terms, _ = engine()(face, voice, {}, torch.Generator().manual_seed(0))
+        terms, _ = engine()(batch_of(face, voice))
     assert {name: term.item() for name, term in terms.items()} == {
         name: term.item() for name, term in expected.items()
     }
@@ -208,7 +220,7 @@ def test_terms_of_several_q_add_up():
         logits = loss.discriminator(face, voice, face_labels, voice_labels, q)
         expected += bi_directional_loss(*logits, face_labels, voice_labels)
     fresh = engine(num_clusters=(2, 4))
-    terms, _ = fresh(face, voice, {}, torch.Generator().manual_seed(0))
+    terms, _ = fresh(batch_of(face, voice))
     assert terms["L_BiP"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -247,7 +259,7 @@ def test_infonce_equals_the_reference_and_leaves_out_the_same_identity(identity)
     rng = torch.Generator().manual_seed(6)
     face, voice = torch.randn(2, 4, 6, generator=rng)
     targets = {"identity": torch.tensor(identity)}
-    terms, monitors = InfoNCELoss(temperature=0.2)(face, voice, targets)
+    terms, monitors = InfoNCELoss(temperature=0.2)(batch_of(face, voice, classes=targets))
     expected = reference.infonce(face.numpy(), voice.numpy(), identity, 0.2)
     assert terms["L_NCE"].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert 0 <= monitors["pair_accuracy"] <= 1
@@ -255,7 +267,9 @@ def test_infonce_equals_the_reference_and_leaves_out_the_same_identity(identity)
 
 def test_infonce_of_perfect_pairs_picks_all_of_them():
     targets = {"identity": torch.arange(4)}
-    terms, monitors = InfoNCELoss(temperature=0.01)(torch.eye(4), torch.eye(4), targets)
+    terms, monitors = InfoNCELoss(temperature=0.01)(
+        batch_of(torch.eye(4), torch.eye(4), classes=targets)
+    )
     assert terms["L_NCE"] < 1e-6 and monitors["pair_accuracy"] == 1
 
 
@@ -272,17 +286,86 @@ def test_labels_from_the_inputs_ignore_the_embeddings():
     padded = torch.cat([unit[0], torch.zeros(16, 2)], dim=1)
     labels = PseudoLabeler((4,), 6)(padded, unit[1], torch.Generator().manual_seed(0))[0]
     logits = loss.discriminator(face, voice, *labels, 4)
-    terms, _ = loss(face, voice, inputs, torch.Generator().manual_seed(0))
+    terms, _ = loss(batch_of(face, voice, **inputs))
     assert terms["L_BiP"].item() == pytest.approx(bi_directional_loss(*logits, *labels).item())
 
 
-@pytest.mark.parametrize("shape", [(8, 7), (8, 3, 2, 2)])
-def test_inputs_that_cannot_be_clustered_are_refused(shape):
+def test_the_labeler_gets_room_for_wide_inputs_and_refuses_media():
     loss = PseudoLabelLoss(
         PseudoLabeler((2,), 6), PrototypeDiscriminator(), PredictedAgreement(), "input"
     )
-    inputs = {"face_input": torch.ones(shape), "voice_input": torch.ones(8, 6)}
-    with pytest.raises(ValueError, match="expected vectors at most 6 wide"):
-        loss(torch.ones(8, 6), torch.ones(8, 6), inputs, torch.Generator())
-    with pytest.raises(ValueError, match="label_space: expected 'refined' or 'input'"):
+    with pytest.raises(ValueError, match="label_space 'input': expected precomputed vectors"):
+        loss.build(TrainingSet({}, input_dims=(None, 8)))
+    loss.build(TrainingSet({}, input_dims=(40, 8)))
+    inputs = {"face_input": torch.randn(8, 40), "voice_input": torch.randn(8, 8)}
+    terms, _ = loss(batch_of(*torch.randn(2, 8, 6), **inputs))
+    assert torch.isfinite(terms["L_BiP"])
+    with pytest.raises(ValueError, match="label_space: expected one of refined, input, auto"):
         PseudoLabelLoss(None, None, None, label_space="pixels")
+
+
+@pytest.mark.parametrize(
+    ("widths", "space"), [((8, 8), "input"), ((None, 8), "refined"), ((None, None), "refined")]
+)
+def test_auto_clusters_the_inputs_where_both_are_vectors(widths, space):
+    parts = PseudoLabeler((2,), 6), PrototypeDiscriminator(), PredictedAgreement()
+    loss = PseudoLabelLoss(*parts, "auto")
+    loss.build(TrainingSet({}, input_dims=widths))
+    assert loss.label_space == space and loss.needs.inputs == (space == "input")
+
+
+class Constant(Loss):
+    """Returns given terms and monitors, whatever it declares."""
+
+    def __init__(self, terms, returned, monitors=()):
+        super().__init__()
+        self.terms, self.returned, self.monitors = terms, returned, monitors
+
+    def forward(self, batch):
+        return tuple(dict.fromkeys(n, torch.ones(())) for n in (self.returned, self.monitors))
+
+
+def test_two_terms_of_one_name_are_refused_and_can_be_renamed():
+    """The second of two losses of one family used to replace the first one's term in silence."""
+    warm, cold = InfoNCELoss(0.5), InfoNCELoss(0.05)
+    with pytest.raises(ValueError, match="warm and cold have both a term L_NCE; rename one"):
+        Objective({"warm": warm, "cold": cold})
+    renamed = Renamed(cold, {"L_NCE": "L_cold", "pair_accuracy": "cold_accuracy"})
+    objective = Objective({"warm": warm, "cold": renamed})
+    assert objective.terms == ["L_NCE", "L_cold"]
+    batch = batch_of(*torch.randn(2, 4, 6), classes={"identity": torch.arange(4)})
+    terms, monitors = objective(batch)
+    assert terms["L_NCE"] == warm(batch)[0]["L_NCE"] != terms["L_cold"]
+    assert set(monitors) == {"pair_accuracy", "cold_accuracy"}
+    with pytest.raises(ValueError, match="its monitor pair_accuracy has the name of another"):
+        Objective({"warm": warm, "cold": Renamed(cold, {"L_NCE": "L_cold"})})(batch)
+
+
+@pytest.mark.parametrize("returned", [(), ("a",), ("a", "b", "c"), ("b", "c")])
+def test_a_loss_returns_the_terms_that_it_declares(returned):
+    with pytest.raises(ValueError, match=r"expected the terms \['a', 'b'\] that it declares"):
+        Objective({"odd": Constant(("a", "b"), returned)})(batch_of(*torch.ones(2, 1, 1)))
+
+
+def test_what_is_no_loss_is_refused():
+    with pytest.raises(ValueError, match="head: expected a subclass of .*Loss, got Linear"):
+        Objective({"head": torch.nn.Linear(2, 2)})
+
+
+@pytest.mark.parametrize("weight", ["abc", True, math.nan, math.inf, None])
+def test_a_weight_is_a_finite_number(weight):
+    with pytest.raises(ValueError, match="weights: a: expected a finite number"):
+        LossWeights({"a": weight})
+
+
+def test_an_objective_gathers_what_its_losses_need():
+    class Videos(Loss):
+        terms = ("v",)
+        needs = Needs(voice=("video",), optional=("age",), inputs=True, pairs=False)
+
+    objective = Objective({"videos": Videos(), "identity": IdentityLoss(4)})
+    assert objective.attributes() == ["age", "video", "identity", "gender"]
+    assert objective.attributes("face") == ["age", "identity", "gender"]
+    assert objective.needing("video") == ["videos"] and objective.needing("gender") == []
+    assert objective.needs_inputs and objective.needs_pairs == []
+    assert Objective({"nce": InfoNCELoss()}).needs_pairs == ["nce"]

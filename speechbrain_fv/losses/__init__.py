@@ -1,9 +1,18 @@
 """Losses, one file per family; a YAML names the ones it trains with.
 
-A loss is a module called as ``loss(face, voice, targets, generator)``. It returns its terms and its
-monitors, two dictionaries of scalars: terms are unweighted and trained, monitors are only logged.
+A loss is a `Loss`: it declares its terms and what it needs, and is called with a `Batch`. It
+returns its terms and its monitors, two dictionaries of scalars: terms are unweighted and trained,
+monitors are only logged.
 """
 
+from speechbrain_fv.losses.base import (
+    Batch,
+    Loss,
+    Needs,
+    Renamed,
+    TrainingEmbeddings,
+    TrainingSet,
+)
 from speechbrain_fv.losses.contrastive import InfoNCELoss
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
@@ -16,13 +25,19 @@ from speechbrain_fv.losses.pseudo_label import (
 )
 
 __all__ = [
+    "Batch",
     "BilinearAgreement",
     "IdentityLoss",
     "InfoNCELoss",
     "LinearDiscriminator",
+    "Loss",
     "LossWeights",
+    "Needs",
     "Objective",
     "PredictedAgreement",
     "PrototypeDiscriminator",
     "PseudoLabelLoss",
+    "Renamed",
+    "TrainingEmbeddings",
+    "TrainingSet",
 ]

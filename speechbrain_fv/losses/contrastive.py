@@ -4,9 +4,10 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from speechbrain_fv.data.schema import UNKNOWN
+from speechbrain_fv.losses.base import Batch, Loss, Needs
 
 
-class InfoNCELoss(torch.nn.Module):
+class InfoNCELoss(Loss):
     """L_NCE: each face picks its voice among the batch's voices, each voice its face.
 
     ``-log softmax_j(cos(f*_i, v*_j) / tau)`` at j = i, and the same from voice to face, as means
@@ -25,11 +26,14 @@ class InfoNCELoss(torch.nn.Module):
     Example
     -------
     >>> loss = InfoNCELoss(temperature=1.0)
-    >>> targets = {"identity": torch.tensor([0, 1])}
-    >>> terms, monitors = loss(torch.eye(2), torch.eye(2), targets)
+    >>> label = {"identity": torch.tensor([0, 1])}
+    >>> terms, monitors = loss(Batch(torch.eye(2), torch.eye(2), voice_classes=label))
     >>> {name: round(value.item(), 4) for name, value in terms.items()}
     {'L_NCE': 0.6265}
     """
+
+    terms = ("L_NCE",)
+    needs = Needs(voice=("identity",))
 
     def __init__(self, temperature=0.1):
         super().__init__()
@@ -37,17 +41,13 @@ class InfoNCELoss(torch.nn.Module):
             raise ValueError(f"temperature: expected a positive number, got {temperature}")
         self.temperature = temperature
 
-    def forward(self, face, voice, targets, generator=None):
+    def forward(self, batch: Batch):
         """Returns the term ``L_NCE`` and the monitor ``pair_accuracy``.
 
         Arguments
         ---------
-        face, voice : torch.Tensor, shape (B, K)
-            f* and v*, pair by pair.
-        targets : dict of str to torch.Tensor of int64, shape (B,)
-            ``identity``: class index, -1 where unknown.
-        generator : torch.Generator, optional
-            Not used: nothing here is random.
+        batch : Batch
+            Of pairs.
 
         Returns
         -------
@@ -56,7 +56,8 @@ class InfoNCELoss(torch.nn.Module):
         monitors : dict
             ``pair_accuracy``: scalar in [0, 1], the share of faces and voices that pick their own.
         """
-        identity = targets["identity"]
+        face, voice = batch.face, batch.voice
+        identity = batch.voice_classes["identity"]
         repeated = (identity.unsqueeze(1) == identity) & (identity != UNKNOWN)
         repeated.fill_diagonal_(False)
         scores = normalize(face, dim=1) @ normalize(voice, dim=1).T / self.temperature

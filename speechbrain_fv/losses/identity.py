@@ -1,92 +1,105 @@
 """The supervised term L_id (Bi-Pcm, Eq. 9)."""
 
+import logging
+
 import torch
 from torch.nn.functional import cross_entropy
 
 from speechbrain_fv.data.schema import UNKNOWN
+from speechbrain_fv.losses.base import Batch, Loss, Needs
+
+logger = logging.getLogger(__name__)
 
 
-class IdentityLoss(torch.nn.Module):
+class IdentityLoss(Loss):
     """L_id: cross-entropy of identity and gender, with classifiers that both modalities share.
 
     The paper's sum over the batch (Eq. 9) is a mean here, so that the loss does not change with the
-    batch size. A pair without a gender label adds no gender term.
+    batch size. A clip without a gender label adds no gender term. Rows need not be pairs.
 
     Arguments
     ---------
     embedding_dim : int
         K, the width of the embeddings.
     attributes : sequence of str
-        Which targets to classify; ("identity", "gender") is the paper's.
+        Which classes to tell apart; ("identity", "gender") is the paper's.
+    optional : sequence of str
+        Those of them that are left out, with a line in the log, where the corpus has no two classes
+        of them. The others are required.
 
     Example
     -------
+    >>> from speechbrain_fv.losses import TrainingSet
     >>> loss = IdentityLoss(embedding_dim=4)
-    >>> loss.set_classes({"identity": 3, "gender": 2})
-    >>> targets = {"identity": torch.tensor([0, 2]), "gender": torch.tensor([1, -1])}
-    >>> terms, monitors = loss(torch.randn(2, 4), torch.randn(2, 4), targets)
+    >>> loss.build(TrainingSet({"identity": 3, "gender": 2}))
+    >>> classes = {"identity": torch.tensor([0, 2]), "gender": torch.tensor([1, -1])}
+    >>> terms, monitors = loss(Batch(torch.randn(2, 4), torch.randn(2, 4), classes, classes))
     >>> sorted(terms), sorted(monitors)
     (['L_id'], ['id_accuracy'])
     """
 
-    def __init__(self, embedding_dim, attributes=("identity", "gender")):
+    terms = ("L_id",)
+
+    def __init__(self, embedding_dim, attributes=("identity", "gender"), optional=("gender",)):
         super().__init__()
         self.embedding_dim = embedding_dim
         self.attributes = tuple(attributes)
+        self.optional = tuple(name for name in optional if name in self.attributes)
+        required = tuple(name for name in self.attributes if name not in self.optional)
+        self.needs = Needs(face=required, voice=required, optional=self.optional, pairs=False)
         self.classifiers = torch.nn.ModuleDict()
 
-    def set_classes(self, num_classes):
-        """Builds the classifiers once the corpus has told how many classes there are.
+    def build(self, training_set):
+        """Builds the classifiers.
 
         Arguments
         ---------
-        num_classes : dict of str to int
-            Classes per attribute among the training identities; an attribute with fewer than two
-            (a corpus without gender labels) has nothing to classify and is left out.
+        training_set : TrainingSet
 
         Raises
         ------
         ValueError
-            If there are fewer than two training identities.
+            If a required attribute has fewer than two classes.
         """
-        if num_classes.get("identity", 0) < 2 and "identity" in self.attributes:
-            raise ValueError(
-                "L_id: expected at least 2 training identities, got "
-                f"{num_classes.get('identity', 0)}; add identities to the training split"
-            )
         for attribute in self.attributes:
-            if num_classes.get(attribute, 0) > 1:
-                self.classifiers[attribute] = torch.nn.Linear(
-                    self.embedding_dim, num_classes[attribute]
+            num_classes = training_set.num_classes.get(attribute, 0)
+            if num_classes > 1:
+                self.classifiers[attribute] = torch.nn.Linear(self.embedding_dim, num_classes)
+            elif attribute in self.optional:
+                logger.info("L_id: the corpus tells no two classes of %s; left out", attribute)
+            elif attribute == "identity":
+                raise ValueError(
+                    f"L_id: expected at least 2 training identities, got {num_classes}; add "
+                    "identities to the training split"
+                )
+            else:
+                raise ValueError(
+                    f"L_id: expected at least 2 classes of {attribute} among the training "
+                    f"identities, got {num_classes}; label them, or leave it out of attributes"
                 )
 
-    def forward(self, face, voice, targets, generator=None):
+    def forward(self, batch: Batch):
         """Returns the term ``L_id`` and the monitor ``id_accuracy``.
 
         Arguments
         ---------
-        face, voice : torch.Tensor, shape (B, K)
-            f* and v*, pair by pair.
-        targets : dict of str to torch.Tensor of int64, shape (B,)
-            Class index per attribute, -1 where unknown.
-        generator : torch.Generator, optional
-            Not used: nothing here is random.
+        batch : Batch
 
         Returns
         -------
         terms : dict
-            ``L_id``: scalar, the mean over pairs of both modalities' cross-entropies, summed over
+            ``L_id``: scalar, the mean over rows of both modalities' cross-entropies, summed over
             attributes.
         monitors : dict
             ``id_accuracy``: scalar in [0, 1], the share of faces and voices whose identity is
             predicted.
         """
-        loss = face.new_zeros(())
+        loss = batch.face.new_zeros(())
         monitors = {}
         for attribute, classifier in self.classifiers.items():
-            target = targets[attribute]
-            for embedding in (face, voice):
-                logits = classifier(embedding)
+            for modality in ("face", "voice"):
+                target = batch.classes(modality, attribute)
+                logits = classifier(getattr(batch, modality))
                 losses = cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
                 loss = loss + losses / len(target)
                 if attribute == "identity":

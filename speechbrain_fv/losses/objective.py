@@ -1,6 +1,10 @@
 """What a method trains: its losses side by side, and the weights of their terms."""
 
+import math
+
 import torch
+
+from speechbrain_fv.losses.base import Loss
 
 
 class Objective(torch.nn.ModuleDict):
@@ -8,46 +12,112 @@ class Objective(torch.nn.ModuleDict):
 
     Arguments
     ---------
-    losses : dict of str to torch.nn.Module
+    losses : dict of str to Loss
         The losses, by any name.
+
+    Raises
+    ------
+    ValueError
+        If one is no `Loss`, or two have a term of one name.
 
     Example
     -------
-    >>> from speechbrain_fv.losses import IdentityLoss
+    >>> from speechbrain_fv.losses import Batch, IdentityLoss, TrainingSet
     >>> objective = Objective({"identity": IdentityLoss(embedding_dim=4)})
-    >>> objective.set_classes({"identity": 2})
-    >>> targets = {"identity": torch.tensor([0, 1])}
-    >>> terms, monitors = objective(torch.randn(2, 4), torch.randn(2, 4), targets, None)
+    >>> objective.build(TrainingSet({"identity": 2}))
+    >>> label = {"identity": torch.tensor([0, 1])}
+    >>> terms, monitors = objective(Batch(torch.randn(2, 4), torch.randn(2, 4), label, label))
     >>> list(terms)
     ['L_id']
     """
 
     def __init__(self, losses):
+        owner = {}
+        for name, loss in losses.items():
+            if not isinstance(loss, Loss):
+                raise ValueError(
+                    f"losses: {name}: expected a subclass of speechbrain_fv.losses.Loss, got "
+                    f"{type(loss).__name__}"
+                )
+            for term in loss.terms:
+                if term in owner:
+                    raise ValueError(
+                        f"losses: {owner[term]} and {name} have both a term {term}; rename one "
+                        "with speechbrain_fv.losses.Renamed"
+                    )
+                owner[term] = name
         super().__init__(losses)
 
-    def set_classes(self, num_classes):
-        """Passes the number of classes per attribute to every loss that classifies."""
+    @property
+    def terms(self):
+        """The names of all terms, in the order of the losses."""
+        return [term for loss in self.values() for term in loss.terms]
+
+    @property
+    def needs_inputs(self):
+        """Whether a loss needs what the encoders are fed."""
+        return any(loss.needs.inputs for loss in self.values())
+
+    @property
+    def needs_pairs(self):
+        """The names of the losses that take only pairs of one identity."""
+        return [name for name, loss in self.items() if loss.needs.pairs]
+
+    def attributes(self, modality=None):
+        """Returns the attributes that are needed or may be used, each once.
+
+        Arguments
+        ---------
+        modality : str, optional
+            "face" or "voice"; by default of either.
+        """
+        names = []
         for loss in self.values():
-            if hasattr(loss, "set_classes"):
-                loss.set_classes(num_classes)
+            for side in (modality,) if modality else ("face", "voice"):
+                names += (*getattr(loss.needs, side), *loss.needs.optional)
+        return list(dict.fromkeys(names))
+
+    def needing(self, attribute):
+        """Returns the names of the losses that cannot do without an attribute."""
+        return [
+            name
+            for name, loss in self.items()
+            if attribute in (*loss.needs.face, *loss.needs.voice)
+        ]
 
     def check_batch_size(self, batch_size):
         """Raises ValueError, before anything is read, if a loss cannot use batches of this size."""
         for loss in self.values():
-            if hasattr(loss, "check_batch_size"):
-                loss.check_batch_size(batch_size)
+            loss.check_batch_size(batch_size)
 
-    def forward(self, face, voice, targets, generator):
-        """Returns all terms and all monitors of a batch of pairs.
+    def build(self, training_set):
+        """Lets every loss make what depends on the corpus, a `TrainingSet`."""
+        for loss in self.values():
+            loss.build(training_set)
+
+    def on_training_start(self, embed):
+        """Tells every loss that the training begins; see `Loss.on_training_start`."""
+        for loss in self.values():
+            loss.on_training_start(embed)
+
+    def on_epoch_start(self, epoch, embed):
+        """Tells every loss that an epoch begins; see `Loss.on_epoch_start`."""
+        for loss in self.values():
+            loss.on_epoch_start(epoch, embed)
+
+    def validate(self, embeddings, batch_size, seed):
+        """Returns what the losses log at a validation, by name; see `Loss.validate`."""
+        values = {}
+        for loss in self.values():
+            values |= loss.validate(embeddings, batch_size, seed)
+        return values
+
+    def forward(self, batch):
+        """Returns all terms and all monitors of a batch.
 
         Arguments
         ---------
-        face, voice : torch.Tensor, shape (B, K)
-            f* and v*, pair by pair.
-        targets : dict of str to torch.Tensor of int64, shape (B,)
-            Class index per attribute, -1 where unknown.
-        generator : torch.Generator
-            Source of randomness, on the CPU.
+        batch : Batch
 
         Returns
         -------
@@ -55,11 +125,27 @@ class Objective(torch.nn.ModuleDict):
             Unweighted terms, with gradient.
         monitors : dict of str to torch.Tensor, scalar
             Quantities to log, without gradient.
+
+        Raises
+        ------
+        ValueError
+            If a loss returns other terms than it declares, or a name is used twice.
         """
         terms, monitors = {}, {}
-        for loss in self.values():
-            new_terms, new_monitors = loss(face, voice, targets, generator)
+        for name, loss in self.items():
+            new_terms, new_monitors = loss(batch)
+            if set(new_terms) != set(loss.terms):
+                raise ValueError(
+                    f"losses: {name}: expected the terms {list(loss.terms)} that it declares, got "
+                    f"{list(new_terms)}"
+                )
             terms.update(new_terms)
+            twice = sorted(set(new_monitors) & (set(monitors) | set(self.terms)))
+            if twice:
+                raise ValueError(
+                    f"losses: {name}: its monitor {twice[0]} has the name of another value; rename "
+                    "it with speechbrain_fv.losses.Renamed"
+                )
             monitors.update(new_monitors)
         return terms, monitors
 
@@ -74,12 +160,17 @@ class LossWeights:
     Arguments
     ---------
     weights : dict of str to float
-        Full weight of every term, by its name.
+        Full weight of every term, by its name; finite.
     ramped : sequence of str
         The terms that start late.
     warmup_steps, ramp_steps : int
         Optimiser steps at weight zero, and steps from there to the full weight; 0 and 0 is the
         paper's.
+
+    Raises
+    ------
+    ValueError
+        If a weight is no finite number, or a ramped term has none.
 
     Example
     -------
@@ -89,6 +180,10 @@ class LossWeights:
     """
 
     def __init__(self, weights, ramped=(), warmup_steps=0, ramp_steps=0):
+        for name, weight in weights.items():
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not number or not math.isfinite(weight):
+                raise ValueError(f"weights: {name}: expected a finite number, got {weight!r}")
         unknown = [name for name in ramped if name not in weights]
         if unknown:
             raise ValueError(f"ramped: no weight is given for {unknown}; got {list(weights)}")
@@ -96,6 +191,26 @@ class LossWeights:
         self.ramped = tuple(ramped)
         self.warmup_steps = warmup_steps
         self.ramp_steps = ramp_steps
+
+    def check(self, terms):
+        """Raises ValueError for a term without a weight or a weight without a term.
+
+        A misspelt name would train another method.
+
+        Arguments
+        ---------
+        terms : iterable of str
+            Names of the objective's terms.
+        """
+        if set(terms) != set(self.weights):
+            without_weight = sorted(set(terms) - set(self.weights))
+            without_term = sorted(set(self.weights) - set(terms))
+            raise ValueError(
+                f"loss weights: expected one per term, terms are {sorted(terms)}, weights are for "
+                f"{sorted(self.weights)}"
+                + (f"; give {without_weight[0]} a weight" if without_weight else "")
+                + (f"; no loss has a term {without_term[0]}" if without_term else "")
+            )
 
     def at(self, step):
         """Returns every term's weight at an optimiser step counted from 0."""
@@ -127,13 +242,9 @@ class LossWeights:
         Raises
         ------
         ValueError
-            If a term has no weight or a weight no term: a misspelt name would train another method.
+            If a term has no weight or a weight no term.
         """
-        if set(terms) != set(self.weights):
-            raise ValueError(
-                f"loss weights: expected one per term, terms are {sorted(terms)}, "
-                f"weights are for {sorted(self.weights)}; name the same ones in the YAML"
-            )
+        self.check(terms)
         weights = self.at(step)
         # A term of weight zero is left out: its gradient, finite or not, plays no part.
         return sum(weights[name] * term for name, term in terms.items() if weights[name])

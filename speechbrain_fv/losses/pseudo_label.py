@@ -5,7 +5,11 @@ import math
 import torch
 from torch.nn.functional import cross_entropy, normalize, one_hot, pad
 
+from speechbrain_fv.losses.base import Batch, Loss, Needs
 from speechbrain_fv.pseudo_labels import PseudoLabeler
+from speechbrain_fv.pseudo_labels.agreement import held_out_agreement
+
+LABEL_SPACES = ("refined", "input", "auto")
 
 
 def label_agreement(face_labels, voice_labels):
@@ -228,7 +232,7 @@ class BilinearAgreement(torch.nn.Module):
         return bilinear_score(a, b, self.x)
 
 
-class PseudoLabelLoss(torch.nn.Module):
+class PseudoLabelLoss(Loss):
     """L_cma, L_Bi-P and L_KL, each summed over the set of q.
 
     Arguments
@@ -240,13 +244,14 @@ class PseudoLabelLoss(torch.nn.Module):
     agreement : torch.nn.Module
         The trained score of L_cma, a `PredictedAgreement` or a `BilinearAgreement`.
     label_space : str
-        What is clustered: "refined", f* and v* as in the paper, or "input", the precomputed vectors
-        that the encoders are fed. The latter do not move while the model trains.
+        What is clustered: "refined", f* and v* as in the paper; "input", the precomputed vectors
+        that the encoders are fed, which do not move while the model trains; or "auto", the latter
+        where both modalities are precomputed vectors, else the former.
 
     Raises
     ------
     ValueError
-        If `label_space` is neither of the two.
+        If `label_space` is none of the three.
 
     Example
     -------
@@ -254,19 +259,28 @@ class PseudoLabelLoss(torch.nn.Module):
     ...     PseudoLabeler((2, 4), embedding_dim=8), PrototypeDiscriminator(), PredictedAgreement()
     ... )
     >>> face, voice = torch.randn(6, 8), torch.randn(6, 8)
-    >>> terms, monitors = loss(face, voice, {}, torch.Generator().manual_seed(0))
+    >>> terms, monitors = loss(Batch(face, voice, generator=torch.Generator().manual_seed(0)))
     >>> list(terms), list(monitors)
     (['L_cma', 'L_BiP', 'L_KL'], ['agreement_q2', 'agreement_q4'])
     """
 
+    terms = ("L_cma", "L_BiP", "L_KL")
+
     def __init__(self, labeler: PseudoLabeler, discriminator, agreement, label_space="refined"):
         super().__init__()
-        if label_space not in ("refined", "input"):
-            raise ValueError(f"label_space: expected 'refined' or 'input', got {label_space!r}")
+        if label_space not in LABEL_SPACES:
+            raise ValueError(
+                f"label_space: expected one of {', '.join(LABEL_SPACES)}, got {label_space!r}"
+            )
         self.label_space = label_space
         self.labeler = labeler
         self.discriminator = discriminator
         self.agreement = agreement
+
+    @property
+    def needs(self):
+        """The inputs, where they are clustered; always pairs."""
+        return Needs(inputs=self.label_space != "refined")
 
     def check_batch_size(self, batch_size):
         """Raises ValueError if a batch is too small for the largest q."""
@@ -277,34 +291,53 @@ class PseudoLabelLoss(torch.nn.Module):
                 "lower num_clusters or raise batch_size"
             )
 
-    def forward(self, face, voice, targets, generator):
+    def build(self, training_set):
+        """Decides what "auto" means for this corpus, and gives the labeler room for its vectors.
+
+        Raises
+        ------
+        ValueError
+            If inputs are to be clustered that are no vectors.
+        """
+        widths = training_set.input_dims
+        if self.label_space == "auto":
+            self.label_space = "input" if all(widths) else "refined"
+        if self.label_space == "refined":
+            return
+        if not all(widths):
+            raise ValueError(
+                "label_space 'input': expected precomputed vectors of both modalities, got images "
+                "or speech; set label_space to 'refined' or 'auto'"
+            )
+        width = max(self.labeler.past_prototypes.shape[1], *widths)
+        self.labeler.past_prototypes = self.labeler.past_prototypes.new_zeros(2, width)
+
+    def validate(self, embeddings, batch_size, seed):
+        """Returns the label agreement of held-out pairs, per q, where f* and v* are clustered."""
+        if self.label_space == "input":
+            return {}
+        return held_out_agreement(self, embeddings, batch_size, seed)
+
+    def forward(self, batch: Batch):
         """Returns the terms ``L_cma``, ``L_BiP``, ``L_KL`` and the monitors ``agreement_q<q>``.
 
         Arguments
         ---------
-        face, voice : torch.Tensor, shape (B, K)
-            f* and v*, pair by pair.
-        targets : dict
-            With label_space "input": ``face_input`` and ``voice_input``, shape (B, D), D at most
-            the labeler's width and free to differ between the two. Else not used.
-        generator : torch.Generator
-            Source of the k-means++ seeding, on the CPU.
+        batch : Batch
+            Of pairs. With label_space "input" its inputs are vectors (B, D), whose widths may
+            differ between the two modalities. The generator seeds k-means++.
 
         Returns
         -------
         terms : dict of str to torch.Tensor, scalar
         monitors : dict of str to torch.Tensor, scalar
             Per q the share of pairs whose two hard labels agree, the mean of Eq. 5, in [0, 1].
-
-        Raises
-        ------
-        ValueError
-            If inputs are to be clustered and are no vectors, or too wide for the labeler.
         """
+        face, voice = batch.face, batch.voice
         clustered = (face, voice)
         if self.label_space == "input":
-            clustered = [self._padded(targets[f"{name}_input"]) for name in ("face", "voice")]
-        labels = self.labeler(*clustered, generator)  # (number of q, 2, B)
+            clustered = [self._padded(batch.face_input), self._padded(batch.voice_input)]
+        labels = self.labeler(*clustered, batch.generator)  # (number of q, 2, B)
         # Cosines divided by tau need more digits than half precision has.
         with torch.autocast(face.device.type, enabled=False):
             return self._terms(face.float(), voice.float(), labels)
@@ -312,12 +345,6 @@ class PseudoLabelLoss(torch.nn.Module):
     def _padded(self, vectors):
         """Vectors of unit length with zeros up to the labeler's width, which change no distance."""
         width = self.labeler.past_prototypes.shape[1]
-        if vectors.ndim != 2 or vectors.shape[1] > width:
-            raise ValueError(
-                f"label_space 'input': expected vectors at most {width} wide, got shape "
-                f"{tuple(vectors.shape)}; use precomputed embeddings, raise the labeler's "
-                "embedding_dim, or set label_space to 'refined'"
-            )
         return pad(normalize(vectors.float(), dim=1), (0, width - vectors.shape[1]))
 
     def _terms(self, face, voice, labels):

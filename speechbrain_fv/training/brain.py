@@ -11,33 +11,35 @@ from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on
 from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
-from speechbrain_fv.pseudo_labels.agreement import held_out_agreement
+from speechbrain_fv.evaluation.report import higher_is_better, value_at
+from speechbrain_fv.losses import Batch, TrainingEmbeddings
+
+MODALITIES = ("face", "voice")
+DEFAULT_MONITOR = "verification/U/auc"
 
 
 class FaceVoiceBrain(sb.Brain):
-    """Trains a face and a voice encoder with a shared block; validates by verification AUC.
+    """Trains a face and a voice encoder with a shared block, by the losses that the YAML names.
 
     Modules: ``face_encoder(images)``, ``voice_encoder(wavs, wav_lens)``, ``cmwr(embeddings)`` and
-    ``objective(face, voice, targets, generator)``. Hyperparameters: ``loss_weights(terms, step)``,
-    ``lr_schedule(optimizer)``, ``epoch_counter``, ``train_logger``, ``curves``, ``seed``, and
-    ``metadata``, the demographic labels that define the strata of the evaluation.
+    ``objective(batch)``. Hyperparameters: ``loss_weights(terms, step)``,
+    ``lr_schedule(optimizer)``, ``epoch_counter``, ``train_logger``, ``curves``, ``seed``, ``batch_size``, ``score``, how pairs
+    are scored, ``monitor``, the value of the report that chooses the checkpoint, ``metadata``, the
+    labels that define the strata of the evaluation, ``training``, a `TrainingClips`, and
+    ``num_steps``, the optimiser steps of the whole training.
 
     After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.hparams.score.to(self.device)
         # With --debug every process has a temporary folder of its own; the main one's is used.
         folder = ddp_broadcast(self.checkpointer.checkpoints_dir)
         self.checkpointer.checkpoints_dir = folder
 
-    @property
-    def label_space(self):
-        """What the pseudo-labels cluster: "refined", f* and v*, unless the YAML says "input"."""
-        return getattr(self.hparams, "label_space", "refined")
-
     def compute_forward(self, batch, stage):
-        """Returns (f*, v*) of the global batch of pairs, or of a batch of one modality's clips."""
+        """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
         batch = batch.to(self.device)
         encoded = []
         if hasattr(batch, "face"):
@@ -55,19 +57,31 @@ class FaceVoiceBrain(sb.Brain):
             self._keep(predictions[0], batch)
             return torch.zeros(())
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
-        face, voice = predictions
-        self._check_embeddings(face, voice)
-        targets = {
-            name: distributed.gather(getattr(batch, name)) for name in self.hparams.attributes
-        }
-        if self.label_space == "input":
-            targets["face_input"] = distributed.gather(batch.face)
-            targets["voice_input"] = distributed.gather(batch.voice.data)
-        generator = torch.Generator().manual_seed(self._step_seed())
+        self._check_embeddings(*predictions)
         with torch.autocast(torch.device(self.device).type, enabled=False):
-            terms, monitors = self.modules.objective(face, voice, targets, generator)
+            terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
         self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
         return self.hparams.loss_weights(terms, self.optimizer_step)
+
+    def _global_batch(self, face, voice, batch):
+        """Returns what the losses are given: embeddings, and what is gathered beside them."""
+        gathered = {"face_classes": {}, "voice_classes": {}}
+        for modality in MODALITIES:
+            for attribute in self.hparams.training.classes:
+                classes = distributed.gather(getattr(batch, f"{modality}_{attribute}_class"))
+                gathered[f"{modality}_classes"][attribute] = classes
+            gathered[f"{modality}_clip"] = distributed.gather(getattr(batch, f"{modality}_clip"))
+        if self.modules.objective.needs_inputs:
+            gathered["face_input"] = distributed.gather(batch.face)
+            gathered["voice_input"] = distributed.gather(batch.voice.data)
+        return Batch(
+            face,
+            voice,
+            step=self.optimizer_step,
+            num_steps=self.hparams.num_steps,
+            generator=torch.Generator().manual_seed(self._step_seed()),
+            **gathered,
+        )
 
     def _check_embeddings(self, face, voice):
         """Raises ValueError naming the pairs whose embeddings are NaN or infinite."""
@@ -149,13 +163,19 @@ class FaceVoiceBrain(sb.Brain):
         super().on_evaluate_start(max_key, min_key)
 
     def on_stage_start(self, stage, epoch=None):
-        """Empties the collection of embeddings."""
-        self.collected = {"face": [], "voice": []}
+        """Empties the collection of embeddings; tells the losses that an epoch begins."""
+        self.collected = {modality: [] for modality in MODALITIES}
+        if stage == sb.Stage.TRAIN and self.step == 0:  # else it is resumed
+            torch.manual_seed(self._step_seed())
+            with torch.no_grad():
+                if self.optimizer_step == 0:
+                    self.modules.objective.on_training_start(self.embed_training_clips)
+                self.modules.objective.on_epoch_start(epoch, self.embed_training_clips)
 
     def _keep(self, embeddings, batch):
         modality = "face" if hasattr(batch, "face") else "voice"
-        ids = getattr(batch, f"{modality}_id")
-        self.collected[modality].append((embeddings.cpu().numpy(), batch.spk_id, ids))
+        identities, ids = (getattr(batch, f"{modality}_{name}") for name in ("identity", "id"))
+        self.collected[modality].append((embeddings.cpu().numpy(), identities, ids))
 
     def _gather(self):
         """The embeddings of all processes, in the order of one process."""
@@ -176,23 +196,33 @@ class FaceVoiceBrain(sb.Brain):
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
             return
-        valid, train = run_on_main(self._validate, [epoch])
-        self.hparams.epoch_counter.update_metric(valid["auc_U"])
+        valid, train, monitored = run_on_main(self._validate, [epoch])
+        self.hparams.epoch_counter.update_metric(monitored)
         self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
         self.checkpointer.save_and_keep_only(
             meta={
-                "auc": float(valid["auc_U"]),
+                **({"auc": float(valid["auc_U"])} if "auc_U" in valid else {}),
+                "monitor": float(monitored),
                 "epoch": int(epoch),
                 "steps": int(self.optimizer_step),
             },
-            max_keys=["auc"],
+            max_keys=["monitor"],
             importance_keys=[],
         )
 
     def _validate(self, epoch):
-        """Logs the validation to the curves; returns its values and the means of the epoch."""
+        """Logs the validation to the curves.
+
+        Returns its values, the means of the epoch's training, and the monitored value with the sign
+        that makes higher better.
+        """
+        monitor = self.hparams.monitor
         report = evaluate(
-            self.embeddings, self.hparams.metadata, tasks=("verification",), num_replicates=0
+            self.embeddings,
+            self.hparams.metadata,
+            tasks=tuple(dict.fromkeys(("verification", monitor.split("/")[0]))),
+            num_replicates=0,
+            score=self.hparams.score,
         )
         strata = {name: value for name, value in report["verification"].items() if value}
         valid = {
@@ -200,20 +230,34 @@ class FaceVoiceBrain(sb.Brain):
             for name, value in strata.items()
             if value["auc"] is not None
         }
-        if "auc_U" not in valid:
+        try:
+            monitored = value_at(report, monitor)
+        except ValueError as error:
             raise ValueError(
-                "validation: no face meets the voice of somebody else in these clips; with --debug "
-                "raise batch_size"
-            )
-        if self.label_space == "refined":
-            batch_size = self.hparams.batch_size * distributed.world()[1]
-            valid |= held_out_agreement(
-                self.modules.objective, self.embeddings, batch_size, self.hparams.seed
-            )
+                f"validation: {error}; name another value of the report as monitor, or, with "
+                "--debug, raise batch_size"
+            ) from error
+        if not (monitor.startswith("verification/") and monitor.endswith("/auc")):
+            valid[monitor.replace("/", "_")] = monitored
+        batch_size = self.hparams.batch_size * distributed.world()[1]
+        valid |= self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
         curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
-        return valid, train
+        return valid, train, monitored if higher_is_better(monitor) else -monitored
+
+    def embed_training_clips(self):
+        """Returns the `TrainingEmbeddings` by the present weights, without augmentation."""
+        embeddings = self.embed(self.hparams.training.loader)
+        tensors = [
+            torch.as_tensor(getattr(embeddings, modality), device=self.device)
+            for modality in MODALITIES
+        ]
+        labels = [
+            {name: value.to(self.device) for name, value in self.hparams.training.labels[m].items()}
+            for m in MODALITIES
+        ]
+        return TrainingEmbeddings(*tensors, *labels)
 
     def embed(self, loader):
         """Returns the `Embeddings` of a split by the present weights."""
@@ -226,13 +270,18 @@ class FaceVoiceBrain(sb.Brain):
 
     def training_summary(self):
         """Returns what the report says of the training: its length and the checkpoint evaluated."""
-        best = self.checkpointer.find_checkpoint(max_key="auc").meta
+        best = self.checkpointer.find_checkpoint(max_key="monitor").meta
         last = self.checkpointer.find_checkpoint(
             importance_key=lambda checkpoint: checkpoint.meta.get("epoch", 0)
         ).meta
-        return {
+        summary = {
             "num_epochs": int(last["epoch"]),
             "num_steps": int(last["steps"]),
             "best_epoch": int(best["epoch"]),
-            "best_valid_auc": float(best["auc"]),
+            "best_valid_auc": best.get("auc"),
         }
+        monitor = self.hparams.monitor
+        if monitor != DEFAULT_MONITOR:
+            value = best["monitor"] if higher_is_better(monitor) else -best["monitor"]
+            summary |= {"monitor": monitor, "best_valid": value}
+        return summary

@@ -1,0 +1,50 @@
+"""What a training leaves when it is finished: embeddings, report, tables, figures."""
+
+from pathlib import Path
+
+from speechbrain.utils.distributed import run_on_main
+
+from speechbrain_fv.evaluation.embeddings import save_embeddings
+from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
+from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.files import write_table
+
+
+def save_untrained(brain, test, folder):
+    """Writes the test embeddings of the untrained model, which figures show beside the trained."""
+    embeddings = brain.embed(test)
+    run_on_main(save_embeddings, [Path(folder, "embeddings_untrained.npz"), embeddings])
+
+
+def write_results(brain, valid, hparams):
+    """Evaluates the test embeddings of the Brain and writes everything a reader may want.
+
+    Arguments
+    ---------
+    brain : FaceVoiceBrain
+        After its `evaluate`.
+    valid : Embeddings
+        Of the validation split, for the calibration of an export.
+    hparams : dict
+        The loaded YAML.
+
+    Returns
+    -------
+    report : str
+        Its tables, for the terminal.
+    """
+    folder = Path(hparams["output_folder"])
+    metadata = brain.hparams.metadata.drop(columns="split")
+    metadata = metadata[metadata.identity.isin(brain.embeddings.identities)]
+    save_embeddings(folder / "embeddings_test.npz", brain.embeddings)
+    save_embeddings(folder / "embeddings_valid.npz", valid)
+    write_table(metadata, folder / "metadata_test.csv")
+    score = hparams["score"]
+    report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True, score=score)
+    report["training"] = brain.training_summary()
+    if len(metadata.columns) > 1:
+        report["groups"] = evaluate_groups(
+            brain.embeddings, metadata, device=brain.device, score=score
+        )
+    save_report(folder / "report.json", report)
+    return format_report(report)

@@ -1,0 +1,275 @@
+"""From settings to a Brain that can train: checks, manifests, classes, loaders."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from speechbrain.utils.distributed import run_on_main
+
+from speechbrain_fv import distributed
+from speechbrain_fv.data.classes import missing_reason, training_classes
+from speechbrain_fv.data.manifests import load_manifests, without_training_identities
+from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
+from speechbrain_fv.data.readers import EmbeddingReader
+from speechbrain_fv.data.schema import SPLITS
+from speechbrain_fv.files import replacing
+from speechbrain_fv.losses import TrainingSet
+from speechbrain_fv.protocols.leakage import TrainIdentities
+from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
+
+logger = logging.getLogger(__name__)
+
+READS = (
+    *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
+    *("num_removed_identities", "number_of_epochs", "opt_class", "lr_schedule", "epoch_counter"),
+    *("face_encoder", "voice_encoder", "objective", "loss_weights", "score", "monitor"),
+    *("modules", "train_logger", "curves", "checkpointer", "draw_figures"),
+    *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]"),
+)
+"""The keys of a YAML that the training reads itself, beside those that other keys refer to."""
+
+
+@dataclass(frozen=True)
+class TrainingClips:
+    """The training clips as the Brain and the losses need them.
+
+    classes : dict of str to data.classes.Classes, by attribute that a loss needs and the corpus has
+    labels : dict of str to dict of str to torch.Tensor, by modality and attribute, of every clip
+    loader : torch.utils.data.DataLoader, of all training clips, without augmentation
+    """
+
+    classes: dict
+    labels: dict
+    loader: torch.utils.data.DataLoader
+
+
+def check_method(hparams):
+    """Raises ValueError, before anything is read, if the parts of a method do not fit together.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    """
+    objective, score = hparams["objective"], hparams["score"]
+    hparams["loss_weights"].check(objective.terms)
+    objective.check_batch_size(hparams["batch_size"] * distributed.world()[1])
+    sampler = hparams["sampler"].func
+    if objective.needs_pairs and not sampler.paired:
+        raise ValueError(
+            f"sampler: expected one that draws pairs of one identity, which the loss "
+            f"{objective.needs_pairs[0]} needs, got {sampler.__name__}"
+        )
+    trained = {id(parameter) for parameter in objective.parameters()}
+    for name, parameter in score.named_parameters():
+        if parameter.requires_grad and id(parameter) not in trained:
+            raise ValueError(
+                f"score: expected weights that a loss trains, got {name} of {type(score).__name__} "
+                "in no loss; hand the score to the loss with !ref <score>"
+            )
+
+
+def prepare(hparams, resolved_yaml):
+    """Writes the record of the settings and the manifests of the corpus."""
+    with replacing(Path(hparams["output_folder"], "hyperparams.yaml")) as file:
+        file.write(resolved_yaml.encode())
+    hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
+
+
+def training_manifests(hparams):
+    """Returns the manifests, less the training identities that the YAML leaves out.
+
+    Raises
+    ------
+    ValueError
+        If in a split no face meets the voice of somebody else.
+    """
+    manifests = without_training_identities(
+        load_manifests(hparams["manifest_folder"]),
+        hparams["num_removed_identities"],
+        hparams["seed"],
+    )
+    counts = manifests.identities.split.value_counts()
+    for split in SPLITS:
+        if counts.get(split, 0) < 2:
+            raise ValueError(
+                f"split {split!r}: expected at least 2 identities, got {counts.get(split, 0)}"
+            )
+    return manifests
+
+
+def check_same_run(checkpointer, corpus_key, global_batch=None):
+    """Raises ValueError if there are checkpoints and other data or batches were trained on.
+
+    A resumed run goes on with the pairs that its checkpoint has not seen, which takes batches of
+    the same size; None, for a run that does not train, allows any.
+    """
+    folder = checkpointer.checkpoints_dir
+    records = {
+        "corpus_key.txt": (corpus_key, "on other data than this run's"),
+    }
+    if global_batch is not None:
+        difference = f"with another batch than this run's {global_batch} pairs over all processes"
+        records["global_batch.txt"] = (str(global_batch), difference)
+    for name, (value, difference) in records.items():
+        record = folder / name
+        if checkpointer.list_checkpoints() and record.is_file() and record.read_text() != value:
+            raise ValueError(
+                f"{folder}: its checkpoints were trained {difference}, see {name}; choose another "
+                "--output_folder, or delete this folder to start again"
+            )
+    for name, (value, _) in records.items():
+        with replacing(folder / name) as file:
+            file.write(value.encode())
+
+
+def build_objective(hparams, manifests):
+    """Builds what of the losses depends on the corpus; returns the classes that they are given.
+
+    Returns
+    -------
+    classes : dict of str to data.classes.Classes
+        By attribute, those that the losses need, or may use and the corpus has.
+
+    Raises
+    ------
+    ValueError
+        If the corpus lacks an attribute that a loss needs, or does not suffice otherwise.
+    """
+    objective = hparams["objective"]
+    present = []
+    for attribute in objective.attributes():
+        reason = missing_reason(manifests, attribute)
+        if reason is None:
+            present.append(attribute)
+            continue
+        for loss in objective.needing(attribute):
+            raise ValueError(
+                f"losses: {loss} needs the attribute {attribute!r} of every training clip: "
+                f"{reason}; label the corpus, or take another loss"
+            )
+        logger.info("the losses do without %s: %s", attribute, reason)
+    classes = training_classes(manifests, present)
+    faces, voices = manifests.faces["train"], manifests.voices["train"]
+    objective.build(
+        TrainingSet(
+            num_classes={name: len(of.index) for name, of in classes.items()},
+            num_faces=len(faces),
+            num_voices=len(voices),
+            num_identities=len(set(voices.spk_id)),
+            batch_size=hparams["batch_size"] * distributed.world()[1],
+            input_dims=tuple(
+                _vector_width(hparams["corpus"][f"{modality}_reader"], table)
+                for modality, table in zip(MODALITIES, (faces, voices), strict=True)
+            ),
+        )
+    )
+    return classes
+
+
+def _vector_width(reader, table):
+    """Returns the width of the precomputed vectors that a reader reads; None for media."""
+    if isinstance(reader, EmbeddingReader):
+        return len(reader(table.ID.iloc[0], None))
+    return None
+
+
+def fit_networks(hparams, manifests):
+    """Gives networks on precomputed vectors the statistics of the training vectors."""
+    for modality, table in zip(MODALITIES, (manifests.faces, manifests.voices), strict=True):
+        network = hparams[f"{modality}_encoder"].network
+        if hasattr(network, "fit"):
+            reader = hparams["corpus"][f"{modality}_reader"]
+            network.fit(torch.stack([reader(clip, None) for clip in table["train"].ID]))
+
+
+def make_brain(hparams, run_opts, manifests, classes):
+    """Returns the Brain and the loaders of the three splits.
+
+    Arguments
+    ---------
+    hparams, run_opts : dict
+        From `settings.loading.load_hparams`.
+    manifests : data.manifests.Manifests
+    classes : dict
+        From `build_objective`.
+
+    Returns
+    -------
+    brain : FaceVoiceBrain
+    train, valid, test : torch.utils.data.DataLoader
+    """
+    tables = {"face": manifests.faces, "voice": manifests.voices}
+    datasets = {
+        split: [
+            clip_dataset(
+                tables[modality][split],
+                modality,
+                hparams["corpus"][f"{modality}_reader"],
+                classes if split == "train" else {},
+            )
+            for modality in MODALITIES
+        ]
+        for split in SPLITS
+    }
+    rank, num_processes = distributed.world()
+    sampler = hparams["sampler"](
+        *(tables[modality]["train"] for modality in MODALITIES),
+        rank=rank,
+        num_processes=num_processes,
+    )
+    workers = hparams["num_workers"]
+    train = training_loader(*datasets["train"], sampler, workers)
+    every_train_clip, valid, test = (
+        evaluation_loader(*datasets[split], hparams["batch_size"], workers, rank, num_processes)
+        for split in SPLITS
+    )
+    steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
+    hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
+    hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
+    hparams["metadata"] = manifests.identities
+    hparams["training"] = TrainingClips(
+        classes,
+        {
+            modality: {name: of.codes(tables[modality]["train"]) for name, of in classes.items()}
+            for modality in MODALITIES
+        },
+        every_train_clip,
+    )
+    clips = (manifests.faces["train"], manifests.voices["train"])
+    recoverables = {
+        "lr_schedule": hparams["lr_schedule"],
+        "dataloader-TRAIN": train,
+        "train_identities": TrainIdentities(name for table in clips for name in table.spk_id),
+    }
+    if hparams["score"].state_dict():
+        recoverables["score"] = hparams["score"]
+    hparams["checkpointer"].add_recoverables(recoverables)
+    brain = FaceVoiceBrain(
+        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"]
+    )
+    brain.train_sampler = sampler
+    return brain, train, valid, test
+
+
+def prepared(hparams, run_opts, resolved_yaml):
+    """Returns the manifests and the classes of a run whose settings and folder fit together.
+
+    The first of several processes prepares, the others wait.
+    """
+    check_method(hparams)
+    run_on_main(prepare, [hparams, resolved_yaml])
+    manifests = training_manifests(hparams)
+    global_batch = hparams["batch_size"] * distributed.world()[1]
+    run_on_main(
+        check_same_run,
+        [
+            hparams["checkpointer"],
+            manifests.preparation["key"],
+            None if run_opts["test_only"] else global_batch,
+        ],
+    )
+    classes = build_objective(hparams, manifests)
+    fit_networks(hparams, manifests)
+    return manifests, classes
