@@ -22,11 +22,13 @@ class FaceVoiceBrain(sb.Brain):
     """Trains a face and a voice encoder with a shared block, by the losses that the YAML names.
 
     Modules: ``face_encoder(images)``, ``voice_encoder(wavs, wav_lens)``, ``cmwr(embeddings)`` and
-    ``objective(batch)``. Hyperparameters: ``loss_weights(terms, step)``,
-    ``lr_schedule(optimizer)``, ``epoch_counter``, ``train_logger``, ``curves``, ``seed``, ``batch_size``, ``score``, how pairs
-    are scored, ``monitor``, the value of the report that chooses the checkpoint, ``metadata``, the
-    labels that define the strata of the evaluation, ``training``, a `TrainingClips`, and
-    ``num_steps``, the optimiser steps of the whole training.
+    ``objective(batch)``.
+
+    Hyperparameters: ``loss_weights(terms, step)``, ``lr_schedule(optimizer)``, ``epoch_counter``,
+    ``train_logger``, ``curves``, ``seed``, ``batch_size``; ``score``, how pairs are scored, and
+    ``monitor``, the value of the report that chooses the checkpoint; ``metadata``, the labels that
+    define the strata of the evaluation; ``training``, a `TrainingClips`; ``num_steps``, the
+    optimiser steps of the whole training.
 
     After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
     """
