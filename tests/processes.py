@@ -24,8 +24,9 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         *("torch._dynamo", "sklearn.manifold", "matplotlib.backends.backend_agg"),
-        *(f"speechbrain_fv.{name}" for name in ("brain", "encoders", "readers", "run_figures")),
-        *(f"speechbrain_fv.{name}" for name in ("group_evaluation", "leakage", "log_figures")),
+        *(f"speechbrain_fv.{name}" for name in ("training.setup", "encoders", "data.readers")),
+        *(f"speechbrain_fv.{name}" for name in ("figures.run_figures", "evaluation.groups")),
+        *(f"speechbrain_fv.{name}" for name in ("protocols.leakage", "figures.loggers")),
     ]
 )
 
