@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
@@ -17,6 +17,7 @@ from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.protocols.leakage import TrainIdentities
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
+from speechbrain_fv.training.record import check_record, settings_of, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +71,6 @@ def check_method(hparams):
             )
 
 
-def prepare(hparams, resolved_yaml):
-    """Writes the record of the settings and the manifests of the corpus."""
-    with replacing(Path(hparams["output_folder"], "hyperparams.yaml")) as file:
-        file.write(resolved_yaml.encode())
-    hparams["corpus"]["prepare"](manifest_folder=hparams["manifest_folder"])
-
-
 def training_manifests(hparams):
     """Returns the manifests, less the training identities that the YAML leaves out.
 
@@ -97,31 +91,6 @@ def training_manifests(hparams):
                 f"split {split!r}: expected at least 2 identities, got {counts.get(split, 0)}"
             )
     return manifests
-
-
-def check_same_run(checkpointer, corpus_key, global_batch=None):
-    """Raises ValueError if there are checkpoints and other data or batches were trained on.
-
-    A resumed run goes on with the pairs that its checkpoint has not seen, which takes batches of
-    the same size; None, for a run that does not train, allows any.
-    """
-    folder = checkpointer.checkpoints_dir
-    records = {
-        "corpus_key.txt": (corpus_key, "on other data than this run's"),
-    }
-    if global_batch is not None:
-        difference = f"with another batch than this run's {global_batch} pairs over all processes"
-        records["global_batch.txt"] = (str(global_batch), difference)
-    for name, (value, difference) in records.items():
-        record = folder / name
-        if checkpointer.list_checkpoints() and record.is_file() and record.read_text() != value:
-            raise ValueError(
-                f"{folder}: its checkpoints were trained {difference}, see {name}; choose another "
-                "--output_folder, or delete this folder to start again"
-            )
-    for name, (value, _) in records.items():
-        with replacing(folder / name) as file:
-            file.write(value.encode())
 
 
 def build_objective(hparams, manifests):
@@ -256,20 +225,45 @@ def make_brain(hparams, run_opts, manifests, classes):
 def prepared(hparams, run_opts, resolved_yaml):
     """Returns the manifests and the classes of a run whose settings and folder fit together.
 
-    The first of several processes prepares, the others wait.
+    Nothing of an earlier run in the folder is touched before all checks have passed. The first of
+    several processes prepares, the others wait.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML.
+    run_opts : mapping
+        SpeechBrain's run options.
+    resolved_yaml : str
+        The YAML's text with all overrides and includes in place, for the record.
+
+    Raises
+    ------
+    ValueError
+        If the parts of the method do not fit together or the corpus not to them, or the folder
+        holds checkpoints that were made with something else.
     """
     check_method(hparams)
-    run_on_main(prepare, [hparams, resolved_yaml])
-    manifests = training_manifests(hparams)
-    global_batch = hparams["batch_size"] * distributed.world()[1]
+    checkpointer = hparams["checkpointer"]
+    folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
+    record = {
+        "settings": settings_of(resolved_yaml, run_opts),
+        "corpus": None,
+        "global_batch": None,
+    }
+    if not run_opts["test_only"]:
+        record["global_batch"] = hparams["batch_size"] * distributed.world()[1]
+    check_record(folder, record, has_checkpoints)
     run_on_main(
-        check_same_run,
-        [
-            hparams["checkpointer"],
-            manifests.preparation["key"],
-            None if run_opts["test_only"] else global_batch,
-        ],
+        hparams["corpus"]["prepare"], kwargs={"manifest_folder": hparams["manifest_folder"]}
     )
+    manifests = training_manifests(hparams)
+    record["corpus"] = manifests.preparation["key"]
+    check_record(folder, record, has_checkpoints)
     classes = build_objective(hparams, manifests)
     fit_networks(hparams, manifests)
+    if if_main_process():
+        write_record(folder, record)
+        with replacing(Path(hparams["output_folder"], "hyperparams.yaml")) as file:
+            file.write(resolved_yaml.encode())
     return manifests, classes
