@@ -27,7 +27,7 @@ NO_PART_OF_THE_RESULT = (
 """Top-level keys of a YAML that may change from one start of a run to the next."""
 
 CORPUS_PARTS = ("face_reader", "voice_reader", "prepare")
-"""Of the corpus, which clips there are and how they are read; its budget stands at the top level."""
+"""Of the corpus, which clips there are and how they are read."""
 
 LOCATION = re.compile(
     r"(path|folder|file|csvs?|root|save_path|num_workers|embeddings)$|.*_(folder|file|csvs?|root)$"

@@ -17,7 +17,7 @@ from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.protocols.leakage import TrainIdentities
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
-from speechbrain_fv.training.record import check_record, settings_of, write_record
+from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def build_objective(hparams, manifests):
     faces, voices = manifests.faces["train"], manifests.voices["train"]
     objective.build(
         TrainingSet(
-            num_classes={name: len(of.index) for name, of in classes.items()},
+            num_classes={name: of.num_classes for name, of in classes.items()},
             num_faces=len(faces),
             num_voices=len(voices),
             num_identities=len(set(voices.spk_id)),
@@ -201,7 +201,10 @@ def make_brain(hparams, run_opts, manifests, classes):
     hparams["training"] = TrainingClips(
         classes,
         {
-            modality: {name: of.codes(tables[modality]["train"]) for name, of in classes.items()}
+            modality: {
+                name: torch.as_tensor(of.of(tables[modality]["train"]))
+                for name, of in classes.items()
+            }
             for modality in MODALITIES
         },
         every_train_clip,
@@ -254,12 +257,12 @@ def prepared(hparams, run_opts, resolved_yaml):
     if not run_opts["test_only"]:
         record["global_batch"] = hparams["batch_size"] * distributed.world()[1]
     check_record(folder, record, has_checkpoints)
-    run_on_main(
-        hparams["corpus"]["prepare"], kwargs={"manifest_folder": hparams["manifest_folder"]}
-    )
-    manifests = training_manifests(hparams)
-    record["corpus"] = manifests.preparation["key"]
-    check_record(folder, record, has_checkpoints)
+    manifest_folder = hparams["manifest_folder"]
+    with restoring(manifest_folder, has_checkpoints and if_main_process()):
+        run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
+        manifests = training_manifests(hparams)
+        record["corpus"] = manifests.preparation["key"]
+        check_record(folder, record, has_checkpoints)
     classes = build_objective(hparams, manifests)
     fit_networks(hparams, manifests)
     if if_main_process():
