@@ -15,10 +15,10 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from speechbrain.dataio.encoder import CategoricalEncoder
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from speechbrain_fv import distributed
+from speechbrain_fv.data.classes import training_classes
 from speechbrain_fv.data.manifests import load_manifests, without_training_identities
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.schema import SPLITS
@@ -74,23 +74,6 @@ def check_same_run(checkpointer, corpus_key, global_batch=None):
             file.write(value.encode())
 
 
-def class_indices(manifests, attributes):
-    """Returns attribute -> training identity -> class index; unknown labels are left out."""
-    identities = manifests.identities
-    identities = identities[identities.split == "train"]
-    classes = {}
-    for attribute in attributes:
-        known = identities[identities[attribute] != ""]
-        encoder = CategoricalEncoder()
-        encoder.ignore_len()  # the classes are whatever the corpus has
-        encoder.update_from_iterable(sorted(known[attribute].unique()))
-        classes[attribute] = {
-            identity: encoder.encode_label(label)
-            for identity, label in zip(known.identity, known[attribute], strict=True)
-        }
-    return classes
-
-
 def fit_networks(hparams, manifests):
     """Gives networks on precomputed vectors the statistics of the training vectors."""
     for modality, table in (("face", manifests.faces), ("voice", manifests.voices)):
@@ -110,18 +93,15 @@ def loaders(hparams, manifests, classes):
     """Returns the sampler of training pairs and the loaders of the three splits."""
     datasets = {
         split: [
-            clip_dataset(table[split], modality, hparams["corpus"][f"{modality}_reader"], targets)
-            for modality, table, targets in (
-                ("face", manifests.faces, {}),
-                ("voice", manifests.voices, classes),
-            )
+            clip_dataset(table[split], modality, hparams["corpus"][f"{modality}_reader"], classes)
+            for modality, table in (("face", manifests.faces), ("voice", manifests.voices))
         ]
         for split in SPLITS
     }
     rank, num_processes = distributed.world()
     sampler = hparams["sampler"](
-        manifests.faces["train"].spk_id.tolist(),
-        manifests.voices["train"].spk_id.tolist(),
+        manifests.faces["train"],
+        manifests.voices["train"],
         rank=rank,
         num_processes=num_processes,
     )
@@ -184,10 +164,8 @@ def main(argv):
             None if run_opts["test_only"] else global_batch,
         ],
     )
-    classes = class_indices(manifests, hparams["attributes"])
-    hparams["objective"].set_classes(
-        {name: len(set(class_of.values())) for name, class_of in classes.items()}
-    )
+    classes = training_classes(manifests, hparams["attributes"])
+    hparams["objective"].set_classes({name: each.num_classes for name, each in classes.items()})
     fit_networks(hparams, manifests)
     sampler, train, valid, test = loaders(hparams, manifests, classes)
     steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])

@@ -58,7 +58,8 @@ class FaceVoiceBrain(sb.Brain):
         face, voice = predictions
         self._check_embeddings(face, voice)
         targets = {
-            name: distributed.gather(getattr(batch, name)) for name in self.hparams.attributes
+            name: distributed.gather(getattr(batch, f"voice_{name}_class"))
+            for name in self.hparams.attributes
         }
         if self.label_space == "input":
             targets["face_input"] = distributed.gather(batch.face)
@@ -155,7 +156,8 @@ class FaceVoiceBrain(sb.Brain):
     def _keep(self, embeddings, batch):
         modality = "face" if hasattr(batch, "face") else "voice"
         ids = getattr(batch, f"{modality}_id")
-        self.collected[modality].append((embeddings.cpu().numpy(), batch.spk_id, ids))
+        identities = getattr(batch, f"{modality}_identity")
+        self.collected[modality].append((embeddings.cpu().numpy(), identities, ids))
 
     def _gather(self):
         """The embeddings of all processes, in the order of one process."""
