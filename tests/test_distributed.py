@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from speechbrain_fv.data.pairs import PairSampler, evaluation_loader
+from speechbrain_fv.data.pairs import evaluation_loader
 from tests import small_runs
 from tests.paths import ROOT
 from tests.processes import ENVIRONMENT, run, run_forked
@@ -168,20 +167,6 @@ def test_what_the_processes_exchange(num_processes):
     torchrun = [*TORCHRUN[:-1], f"--nproc_per_node={num_processes}"]
     result = run([*torchrun, "-m", "tests.distributed_checks", "all"], ROOT)
     assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.parametrize("sampling", ["identities", "clips"])
-def test_the_processes_see_the_slices_of_the_global_batch(sampling):
-    identities = [f"p{n // 3}" for n in range(60)]
-    whole = PairSampler(identities, identities, 12, None, sampling, seed=5)
-    ranks = [
-        PairSampler(identities, identities, 4, None, sampling, 5, rank, num_processes=3)
-        for rank in range(3)
-    ]
-    for sampler in (whole, *ranks):
-        sampler.set_epoch(7)
-    joined = [list(chain(*slices)) for slices in zip(*ranks, strict=True)]
-    assert joined == list(whole) and len(joined) == len(whole) == len(ranks[0]) == 5
 
 
 def test_the_processes_share_the_clips_of_an_evaluation():

@@ -90,6 +90,8 @@ def test_manifests_hold_five_of_each_and_disjoint_splits(cache):
         for rows in (manifests.faces[split], manifests.voices[split]):
             assert set(rows.spk_id) == people[split]
             assert set(rows.spk_id.value_counts()) == {5}
+            assert rows.video.tolist() == rows.ID.tolist()
+        assert set(manifests.faces[split].video) == set(manifests.voices[split].video)
     voice = manifests.voices["train"].iloc[0]
     assert voice.stop == round(voice.duration * SAMPLE_RATE)
 
@@ -142,6 +144,7 @@ def test_shuffled_voices_give_everyone_the_voice_of_one_other_person(cache, tmp_
         for name, rows in shuffled.voices[split].groupby("spk_id"):
             (giver,) = {Path(wav).stem.split("_")[0] for wav in rows.wav}
             assert giver != name and len(rows) == 5
+            assert sorted(rows.video) == [f"{name}_{clip}" for clip in range(5)]
             givers.add(giver)
     assert len(givers) == NUM_IDENTITIES
     assert shuffled.identities.equals(plain.identities)

@@ -57,6 +57,20 @@ def test_every_clip_is_a_face_and_a_voice(tmp_path):
     assert set(manifests.identities.gender) == {"f"}
 
 
+def test_a_clip_is_a_video_unless_the_csv_names_them(tmp_path):
+    manifests = prepare(tmp_path, clips(), vectors())
+    for tables in (manifests.faces, manifests.voices):
+        table = pd.concat(tables.values())
+        assert table.video.tolist() == table.ID.tolist()
+    named = clips(video=[f"v{number // 4}" if number < 16 else "" for number in range(20)])
+    expected = dict(zip(named["clip"], named.video, strict=True))
+    expected |= {f"clip{n}": f"p{n // 2}/v{n // 4}" for n in range(16)}  # of two people each
+    manifests = prepare(tmp_path, named, vectors())
+    for tables in (manifests.faces, manifests.voices):
+        table = pd.concat(tables.values())
+        assert dict(zip(table.ID, table.video, strict=True)) == expected
+
+
 def test_unusable_vectors_are_left_out(tmp_path):
     arrays = vectors()
     arrays["face"] = with_row(arrays["face"], 3, np.nan)

@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path):
         "num_voices": 4,
     }
     together = pd.concat(manifests.voices.values(), ignore_index=True)
-    pd.testing.assert_frame_equal(together, voices, check_dtype=False)
+    pd.testing.assert_frame_equal(together, voices.assign(video=""), check_dtype=False)
     assert together.start.dtype == np.int64
     assert manifests.identities.gender.tolist() == ["f"] * 4
     assert manifests.identities.age.tolist() == [""] * 4
@@ -70,6 +70,70 @@ def test_voices_of_speechbrain_are_accepted_without_speech(tmp_path):
         table = pd.read_csv(tmp_path / f"voices_{split}.csv").drop(columns="speech")
         table.to_csv(tmp_path / f"voices_{split}.csv", index=False)
     assert load_manifests(tmp_path).voices["test"].speech.tolist() == ["", ""]
+
+
+def test_videos_are_kept_and_speechbrain_reads_beside_them(tmp_path):
+    faces, voices, identities = corpus()
+    videos = [f"{name}-{video}" for name, video in zip(faces.spk_id, "xxxyxyxy", strict=True)]
+    write(tmp_path, faces.assign(video=videos), voices.assign(video=[*videos[:-1], ""]), identities)
+    manifests = load_manifests(tmp_path)
+    assert pd.concat(manifests.faces.values()).video.tolist() == videos
+    assert pd.concat(manifests.voices.values()).video.tolist() == [*videos[:-1], ""]
+    for kind in ("faces", "voices"):
+        dataset = DynamicItemDataset.from_csv(tmp_path / f"{kind}_train.csv")
+        dataset.set_output_keys(["id", "spk_id", "video"])
+        assert [item["video"] for item in dataset] == videos[:4]
+
+
+def test_a_name_for_videos_of_several_identities_is_told_apart(tmp_path):
+    """Corpora number the videos of each person from 0; a name of one person stays."""
+    faces, voices, identities = corpus()
+    write(
+        tmp_path,
+        faces.assign(video=["0", "own", "0", "", "1", "1", "2", "2"]),
+        voices.assign(video=["0", "0", "0", "own", "1", "2", "2", ""]),
+        identities,
+    )
+    manifests = load_manifests(tmp_path)
+    faces, voices = (
+        pd.concat(tables.values()).video.tolist() for tables in (manifests.faces, manifests.voices)
+    )
+    assert faces == ["ann/0", "ann/own", "bob/0", "", "1", "1", "dan/2", "dan/2"]
+    assert voices == ["ann/0", "ann/0", "bob/0", "bob/own", "1", "cat/2", "dan/2", ""]
+
+
+def test_a_video_of_two_identities_is_rejected(tmp_path):
+    write(tmp_path, *corpus())
+    for kind, video in (("faces", "v"), ("voices", "v")):
+        table = pd.read_csv(tmp_path / f"{kind}_train.csv", keep_default_na=False)
+        table.loc[table.spk_id == ("ann" if kind == "faces" else "bob"), "video"] = video
+        write_table(table, tmp_path / f"{kind}_train.csv")
+    with pytest.raises(ValueError, match="video v in rows of more than one identity; name it 'id"):
+        load_manifests(tmp_path)
+
+
+def test_manifests_without_videos_load_and_are_prepared_again(tmp_path):
+    """Earlier versions wrote no such column, under the same key."""
+    write(tmp_path, *corpus())
+    for kind in ("faces", "voices"):
+        for split in SPLITS:
+            table = pd.read_csv(tmp_path / f"{kind}_{split}.csv", keep_default_na=False)
+            assert is_prepared(tmp_path, "key") == (kind == "faces" and split == "train")
+            table.drop(columns="video").to_csv(tmp_path / f"{kind}_{split}.csv", index=False)
+    manifests = load_manifests(tmp_path)
+    for tables in (manifests.faces, manifests.voices):
+        assert (pd.concat(tables.values()).video == "").all()
+    write(tmp_path, *corpus())
+    assert is_prepared(tmp_path, "key")
+
+
+def test_further_labels_of_identities_are_kept(tmp_path):
+    faces, voices, identities = corpus()
+    write(tmp_path, faces, voices, identities.assign(language=["Urdu", "", "Urdu", "English"]))
+    identities = load_manifests(tmp_path).identities
+    names = ["identity", "split", "gender", "nationality", "age", "language"]
+    assert identities.columns.tolist() == names
+    assert identities.language.tolist() == ["Urdu", "", "Urdu", "English"]
 
 
 def test_identities_with_one_modality_are_left_out_and_counted(tmp_path):

@@ -85,6 +85,41 @@ def test_a_face_repeated_for_several_voices_is_one(folder):
     manifests = prepare(folder, table)
     assert len(manifests.faces["train"]) == 3
     assert len(manifests.voices["train"]) == 6
+    assert manifests.faces["valid"].video.tolist() == ["face/dan0.jpg"]
+    assert manifests.voices["valid"].video.tolist() == ["face/dan0.jpg"] * 2
+
+
+def videos(manifests):
+    """The videos of all faces and of all voices, by ID."""
+    return [
+        pd.concat(tables.values()).set_index("ID").video.to_dict()
+        for tables in (manifests.faces, manifests.voices)
+    ]
+
+
+def test_a_row_with_both_is_a_video_unless_the_csv_names_them(folder):
+    table = rows()
+    table.loc[0, "wav"] = table.loc[9, "face"] = ""
+    faces, voices = videos(prepare(folder, table))
+    assert faces["face/ann0.jpg"] == voices["voice/eve1.wav"] == ""
+    assert faces["face/ann1.jpg"] == voices["voice/ann1.wav"] == "face/ann1.jpg"
+    clips = [f"c{number}" for number in range(10)]
+    faces, voices = videos(prepare(folder, table.assign(clip=clips)))
+    assert list(faces) == clips[:9] and list(voices) == clips[1:]
+    assert faces == {clip: clip for clip in faces} | {"c0": ""}
+    assert voices == {clip: clip for clip in voices} | {"c9": ""}
+    named = table.assign(clip=clips, video=["", "v", "v", "", "x", "x", "y", "z", "", "w"])
+    faces, voices = videos(prepare(folder, named))
+    expected = ["", "ann/v", "bob/v", "", "x", "x", "y", "z", "", "w"]
+    assert list(faces.values()) == expected[:9] and list(voices.values()) == expected[1:]
+
+
+def test_a_file_keeps_the_video_that_any_of_its_rows_names(folder):
+    table = rows(video=["", "v"] * 5)
+    table["face"] = [f"face/{name}0.jpg" for name in table.identity]
+    faces, voices = videos(prepare(folder, table))
+    assert faces["face/ann0.jpg"] == voices["voice/ann1.wav"] == "ann/v"
+    assert voices["voice/ann0.wav"] == ""
 
 
 def test_random_splits_follow_the_seed_and_never_share_an_identity(folder):
@@ -168,6 +203,10 @@ def with_cell(column, row, value):
         ),
         (with_cell("gender", 3, "m"), r"'bob' has more than one gender: 'f' \(line 4\), 'm'"),
         (with_cell("face", 3, "./face/ann0.jpg"), r"face/ann0.jpg' belongs to .* \(line 2, 5\)"),
+        (
+            rows(video=list("abcdefghij"), face=[f"face/{name}0.jpg" for name in rows().identity]),
+            r"face/ann0.jpg' belongs to more than one video \(line 2, 3\); give it one",
+        ),
     ],
 )
 def test_mistakes_in_the_csv_are_named(folder, table, message):

@@ -1,17 +1,17 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
 from PIL import Image
+from speechbrain.utils.checkpoints import Checkpointer
 
-from speechbrain_fv.data.pairs import (
-    PairSampler,
-    clip_dataset,
-    evaluation_loader,
-    training_loader,
-)
+from speechbrain_fv.data.classes import Classes
+from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.readers import EmbeddingReader, ImageReader, SpeechReader
+from speechbrain_fv.data.samplers import ClipSampler, IdentitySampler, PairSampler, VideoSampler
 
 RATE = 16000
 
@@ -91,89 +91,118 @@ FACES = ["ann"] * 4 + ["bob"] * 2 + ["eve"]
 VOICES = ["ann"] * 2 + ["bob"] * 5 + ["eve"] * 3
 
 
-@pytest.mark.parametrize("sampling", ["identities", "clips"])
-def test_pairs_share_an_identity_and_change_with_the_epoch(sampling):
-    sampler = PairSampler(FACES, VOICES, 5, 20, sampling, seed=3)
-    epochs = []
-    for epoch in (1, 2, 1):
-        sampler.set_epoch(epoch)
-        epochs.append(list(sampler))
-    assert len(epochs[0]) == len(sampler) == 20 and {len(b) for b in epochs[0]} == {5}
-    pairs = [pair for batch in epochs[0] for pair in batch]
-    assert all(FACES[face] == VOICES[voice] for face, voice, _ in pairs)
-    assert {face for face, _, _ in pairs} == set(range(7))
-    assert {voice for _, voice, _ in pairs} == set(range(10))
-    assert epochs[0] == epochs[2] != epochs[1]
-    other = PairSampler(FACES, VOICES, 5, 20, sampling, seed=4)
-    other.set_epoch(1)
-    assert list(other) != epochs[0]
+TABLES = {
+    modality: pd.DataFrame({"ID": [f"{modality}{n}" for n in range(len(names))], "spk_id": names})
+    for modality, names in (("face", FACES), ("voice", VOICES))
+}
+VIDEOS = {"face": [*"xxyyxx", ""], "voice": [*"xy", "", *"xxyz", *"xyx"]}
+CLASSES = {
+    "identity": Classes("spk_id", {"ann": 0, "bob": 1}, ("ann", "bob")),
+    "video": Classes("video", {"x": 0, "y": 1}, ("x", "y")),
+}
+SAMPLERS = {
+    "pairs": PairSampler,
+    "identities": partial(IdentitySampler, clips_per_identity=2),
+    "videos": VideoSampler,
+    "clips": ClipSampler,
+}
 
 
-def test_sampling_modes_balance_what_they_say():
-    def counts(sampling, of):
-        sampler = PairSampler(FACES, VOICES, 30, 1, sampling)
-        values = [of(voice) for batch in sampler for _, voice, _ in batch]
-        return sorted(values.count(value) for value in set(values))
-
-    assert counts("identities", lambda voice: VOICES[voice]) == [10, 10, 10]
-    assert counts("clips", lambda voice: voice) == [3] * 10
-
-
-def test_a_batch_repeats_no_identity_when_there_are_enough():
-    names = [f"p{n}" for n in range(12)]
-    sampler = PairSampler(names, names, batch_size=4, steps_per_epoch=3)
-    for batch in sampler:
-        assert len({names[voice] for _, voice, _ in batch}) == 4
-
-
-def test_an_epoch_covers_every_voice_by_default():
-    assert len(PairSampler(FACES, VOICES, batch_size=4)) == 3
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"sampling": "random"}, "expected 'identities' or 'clips'"),
-        ({"steps_per_epoch": 0}, "got 4 and 0"),
-    ],
-)
-def test_sampler_mistakes_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        PairSampler(FACES, VOICES, 4, **options)
+def videos(tables):
+    return [tables[modality].assign(video=VIDEOS[modality]) for modality in ("face", "voice")]
 
 
 @pytest.fixture
 def datasets(tmp_path):
     """Vectors that carry their clip's number, for 7 faces and 10 voices."""
     sets = []
-    for modality, names in (("face", FACES), ("voice", VOICES)):
-        ids = [f"{modality}{n}" for n in range(len(names))]
+    for modality, table in zip(TABLES, videos(TABLES), strict=True):
         path = tmp_path / f"{modality}.npz"
-        np.savez(path, clip=ids, vectors=np.arange(len(names), dtype=float)[:, None])
+        np.savez(path, clip=table.ID.tolist(), vectors=np.arange(len(table), dtype=float)[:, None])
         reader = EmbeddingReader(str(path), "clip", "vectors")
-        table = pd.DataFrame({"ID": ids, "spk_id": names})
-        sets.append(clip_dataset(table, modality, reader, {"identity": {"ann": 0, "bob": 1}}))
+        sets.append(clip_dataset(table, modality, reader, CLASSES))
     return sets
 
 
+def assert_holds(batch, modality, clips):
+    """A batch says of one modality what the table says of these clips."""
+    data = getattr(batch, modality)
+    data = data.data if modality == "voice" else data
+    owners, shown = TABLES[modality].spk_id, VIDEOS[modality]
+    assert data.flatten().tolist() == clips
+    assert getattr(batch, f"{modality}_clip").tolist() == clips
+    assert getattr(batch, f"{modality}_id") == [f"{modality}{clip}" for clip in clips]
+    assert getattr(batch, f"{modality}_identity") == [owners[clip] for clip in clips]
+    found = getattr(batch, f"{modality}_identity_class")
+    assert found.tolist() == [{"ann": 0, "bob": 1}.get(owners[clip], -1) for clip in clips]
+    found = getattr(batch, f"{modality}_video_class")
+    assert found.tolist() == [{"x": 0, "y": 1}.get(shown[clip], -1) for clip in clips]
+    assert found.dtype == getattr(batch, f"{modality}_clip").dtype == torch.int64
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_training_batches_hold_what_the_sampler_drew(datasets, num_workers):
-    sampler = PairSampler(FACES, VOICES, 4, 3)
+def test_training_batches_hold_what_the_sampler_drew(datasets, num_workers, name):
+    sampler = SAMPLERS[name](*videos(TABLES), 4, 3)
     loader = training_loader(*datasets, sampler, num_workers)
     for drawn, batch in zip(sampler, loader, strict=True):
-        assert batch.face.flatten().tolist() == [face for face, _, _ in drawn]
-        assert batch.voice.data.flatten().tolist() == [voice for _, voice, _ in drawn]
+        assert_holds(batch, "face", [face for face, _, _ in drawn])
+        assert_holds(batch, "voice", [voice for _, voice, _ in drawn])
         assert batch.voice.lengths.tolist() == [1] * 4
-        assert batch.face_id == [f"face{face}" for face, _, _ in drawn]
-        expected = [{"ann": 0, "bob": 1, "eve": -1}[FACES[face]] for face, _, _ in drawn]
-        assert batch.identity.tolist() == expected
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_an_epoch_goes_on_where_a_checkpoint_was_written(datasets, tmp_path, name):
+    def loader():
+        sampler = SAMPLERS[name](*videos(TABLES), 4, 6, seed=8)
+        sampler.set_epoch(3)
+        return training_loader(*datasets, sampler)
+
+    whole = [(batch.face_clip.tolist(), batch.voice_clip.tolist()) for batch in loader()]
+    stopped = loader()
+    batches = iter(stopped)
+    for _ in range(2):
+        next(batches)
+    Checkpointer(tmp_path, {"train": stopped}).save_checkpoint(end_of_epoch=False)
+    resumed = loader()
+    Checkpointer(tmp_path, {"train": resumed}).recover_if_possible()
+    rest = [(batch.face_clip.tolist(), batch.voice_clip.tolist()) for batch in resumed]
+    assert len(whole) == 6 and rest == whole[2:]
+
+
+class Recorder:
+    """A reader that returns the draw it was given; -1 for none."""
+
+    takes = ("ID",)
+
+    def __call__(self, clip, draw):
+        return torch.tensor([-1.0 if draw is None else 1.0])
+
+
+def test_the_training_clips_can_be_embedded_without_augmentation():
+    sets = [
+        clip_dataset(table, modality, Recorder(), CLASSES)
+        for modality, table in zip(TABLES, videos(TABLES), strict=True)
+    ]
+    sampler = PairSampler(*videos(TABLES), 4, 1)
+    (batch,) = training_loader(*sets, sampler)
+    assert (batch.face == 1).all() and (batch.voice.data == 1).all()
+    seen = {"face": [], "voice": []}
+    for batch in evaluation_loader(*sets, batch_size=4):
+        (modality,) = [name for name in seen if hasattr(batch, name)]
+        data = getattr(batch, modality)
+        assert ((data.data if modality == "voice" else data) == -1).all()
+        seen[modality] += getattr(batch, f"{modality}_clip").tolist()
+    assert seen == {"face": list(range(7)), "voice": list(range(10))}
 
 
 def test_evaluation_batches_hold_every_clip_once_and_one_modality(datasets):
     seen, order = {"face": [], "voice": []}, []
     for batch in evaluation_loader(*datasets, batch_size=4):
         (modality,) = [name for name in seen if hasattr(batch, name)]
+        start = len(seen[modality])
         seen[modality] += getattr(batch, f"{modality}_id")
+        assert_holds(batch, modality, list(range(start, len(seen[modality]))))
         order.append(modality)
     assert seen["face"] == [f"face{n}" for n in range(7)]
     assert seen["voice"] == [f"voice{n}" for n in range(10)]

@@ -83,6 +83,7 @@ def test_broken_files_are_left_out_with_the_reason(tmp_path):
             "stop": 32000,
             "spk_id": "ann",
             "speech": "",
+            "video": "",
         }
     ]
     assert len(excluded) == len(faults)

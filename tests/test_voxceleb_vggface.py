@@ -91,6 +91,8 @@ def test_splits_labels_stills_and_frames(corpus, tmp_path):
         "id10270--1.6--vid_A-1--1.jpg",
     ]
     assert faces.image[0] == str(corpus / "faces" / "Eartha_Kitt" / "00000.jpg")
+    assert faces.video[:4].tolist() == ["", "", "id10270/vid_A-1", "id10270/vid_A-1"]
+    assert "name" not in manifests.identities.columns
     voices = manifests.voices["test"]
     assert voices.ID[:3].tolist() == [
         "id10270--vid--B--00002",
@@ -98,6 +100,8 @@ def test_splits_labels_stills_and_frames(corpus, tmp_path):
         "id10270--vid_A-1--00001",
     ]
     assert voices.stop.tolist() == [24000] * 6
+    videos = ["id10270/vid--B", "id10270/vid_A-1", "id10270/vid_A-1"]  # names of several people
+    assert voices.video[:3].tolist() == videos
 
 
 def test_what_is_missing_and_how_counts_differ_is_said(corpus, tmp_path, caplog):
@@ -177,6 +181,7 @@ def test_segments_of_speechbrain_are_kept(corpus, tmp_path):
     folders = (tmp_path / "manifests", corpus / "vox1", corpus / "faces", corpus / "vox1_meta.csv")
     prepare_voxceleb_vggface(*folders, scanner, voice_csvs=[tmp_path / "voices.csv"])
     voices = load_manifests(tmp_path / "manifests").voices["valid"]
+    assert voices.video.tolist() == [f"{name}/vid_A-1" for name in voices.spk_id]
     assert voices.start.tolist() == [0, 11200] * 2
     assert voices.stop.tolist() == [11200, 22400] * 2
 

@@ -20,9 +20,10 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
 
     The CSV has a column `identity` and at least one of `face` and `wav` (also called `voice`):
     paths, absolute or relative to the folder of the CSV; one of the two cells of a row may be
-    empty. Optional columns: `clip` (the ID of the row; else the path is the ID), `split` (train,
-    valid or test in every row; else identities are split at random) and `gender`, `nationality`,
-    `age`, where an empty cell is unknown. Other columns are ignored.
+    empty. Optional columns: `clip` (the ID of the row; else the path is the ID), `video` (where
+    face and voice were taken from; an empty cell is unknown; else every row with both is a video of
+    its own), `split` (train, valid or test in every row; else identities are split at random) and
+    `gender`, `nationality`, `age`, where an empty cell is unknown. Other columns are ignored.
 
     Arguments
     ---------
@@ -41,8 +42,8 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
     ------
     ValueError
         If the CSV is absent, empty or lacks columns, if rows of an identity contradict each
-        other, if a file belongs to two identities, if a clip is listed twice, or if too many
-        files are unusable (`Scanner`).
+        other, if a file belongs to two identities or two videos, if a clip is listed twice, or if
+        too many files are unusable (`Scanner`).
     """
     clips_csv = Path(os.path.abspath(clips_csv))
     clips = read_clips(clips_csv)
@@ -151,7 +152,7 @@ def _check_agreement(clips, column, clips_csv):
 
 
 def _media_rows(clips, clips_csv):
-    """Face rows (ID, image, spk_id) and voice rows (ID, wav, spk_id) with absolute paths."""
+    """Face rows (ID, image, spk_id, video) and voice rows (ID, wav, ...) with absolute paths."""
     if {"wav", "voice"} <= set(clips.columns):
         raise ValueError(f"{clips_csv}: columns wav and voice mean the same; keep one of them.")
     clips = clips.rename(columns={"voice": "wav"})
@@ -160,27 +161,44 @@ def _media_rows(clips, clips_csv):
             f"{clips_csv}: expected a column face, wav or both, got {', '.join(clips.columns)}."
         )
     clips = clips.assign(**{name: "" for name in ("face", "wav") if name not in clips.columns})
-    return _rows_of(clips, "face", "image", clips_csv), _rows_of(clips, "wav", "wav", clips_csv)
+    owners = ["identity"]
+    if "video" not in clips.columns:
+        has_both = (clips.face != "") & (clips.wav != "")
+        clips["video"] = clips.get("clip", clips.face).where(has_both, "")
+    elif "clip" not in clips.columns:
+        owners.append("video")
+    return [
+        _rows_of(clips, source, column, owners, clips_csv)
+        for source, column in (("face", "image"), ("wav", "wav"))
+    ]
 
 
-def _rows_of(clips, source, column, clips_csv):
+def _rows_of(clips, source, column, owners, clips_csv):
     clips = clips[clips[source] != ""]
     files = clips[source].map(lambda file: os.path.abspath(clips_csv.parent / file))
-    num_owners = clips.identity.groupby(files).nunique()
-    for file in num_owners.index[num_owners > 1]:
-        raise ValueError(
-            f"{clips_csv}: file {file!r} belongs to more than one identity "
-            f"({_lines(clips, files == file)}); give it one."
-        )
+    for owner in owners:
+        _check_one(clips[clips[owner] != ""], owner, files, clips_csv)
     rows = pd.DataFrame(
         {
             "ID": clips["clip"] if "clip" in clips.columns else clips[source],
             column: files,
             "spk_id": clips.identity,
+            "video": clips.video,
         }
     )
     # Without clip names the path is the ID: a face repeated for several voices is one row.
+    rows["video"] = rows.groupby("ID").video.transform("max")
     return rows.drop_duplicates("ID", ignore_index=True)
+
+
+def _check_one(clips, owner, files, clips_csv):
+    files = files[clips.index]
+    num_owners = clips[owner].groupby(files).nunique()
+    for file in num_owners.index[num_owners > 1]:
+        raise ValueError(
+            f"{clips_csv}: file {file!r} belongs to more than one {owner} "
+            f"({_lines(clips, files == file)}); give it one."
+        )
 
 
 def _lines(clips, rows):

@@ -35,8 +35,8 @@ def prepare_embeddings(
     manifest_folder : path
         Where to write; nothing is done when it is up to date.
     clips_csv : path
-        CSV with the columns `clip` and `identity`, and optionally `split`, `gender`,
-        `nationality`, `age`, as in `prepare_own_data`.
+        CSV with the columns `clip` and `identity`, and optionally `video`, `split`, `gender`,
+        `nationality`, `age`, as in `prepare_own_data`. Without `video` every clip is one.
     embeddings : path
         The .npz: `ids_key` names the clips (num_clips,), `face_key` holds (num_clips, face_dim)
         and `voice_key` (num_clips, voice_dim) numbers.
@@ -68,6 +68,8 @@ def prepare_embeddings(
     if is_prepared(manifest_folder, key):
         return
     clips = check_columns(read_clips(clips_csv), ["clip", "identity"], clips_csv)
+    if "video" not in clips.columns:
+        clips["video"] = clips["clip"]
     identities = identity_table(clips, clips_csv, shares, seed)
     ids, vectors = load_vectors(embeddings, ids_key, (face_key, voice_key))
     faults = {
@@ -80,7 +82,12 @@ def prepare_embeddings(
     usable = {modality: clips[reasons == ""] for modality, reasons in faults.items()}
     source = str(embeddings)
     faces = pd.DataFrame(
-        {"ID": usable["face"]["clip"], "image": source, "spk_id": usable["face"].identity}
+        {
+            "ID": usable["face"]["clip"],
+            "image": source,
+            "spk_id": usable["face"].identity,
+            "video": usable["face"].video,
+        }
     )
     voices = pd.DataFrame(
         {
@@ -90,6 +97,7 @@ def prepare_embeddings(
             "start": 0,
             "stop": 1,
             "spk_id": usable["voice"].identity,
+            "video": usable["voice"].video,
         }
     )
     write_manifests(

@@ -26,6 +26,7 @@ from speechbrain_fv.data.schema import (
     NUM_NAMED,
     VOICE_COLUMNS,
     format_speech,
+    with_optional,
 )
 from speechbrain_fv.files import file_stamp, write_table
 
@@ -95,10 +96,10 @@ class Scanner:
         Arguments
         ---------
         faces : pandas.DataFrame
-            Columns ID, image, spk_id.
+            Columns ID, image, spk_id and optionally video.
         voices : pandas.DataFrame
-            Columns ID, wav, spk_id and optionally start and stop in samples (default: all of
-            the file).
+            Columns ID, wav, spk_id and optionally video, start and stop in samples (default: all
+            of the file).
         manifest_folder : path
             Folder for `excluded.csv`, which is written in every case.
 
@@ -116,7 +117,7 @@ class Scanner:
         face_facts = self.scan(faces.image, "face")
         voice_facts = self.scan(voices.wav, "voice")
         reasons = [face_fault(face_facts[path], self.min_face_pixels) for path in faces.image]
-        voices = _clip_voices(voices, voice_facts)
+        faces, voices = with_optional(faces), _clip_voices(with_optional(voices), voice_facts)
         voice_reasons = [
             voice_fault(voice_facts[row.wav], row.seconds, self.min_seconds, self.min_level_db)
             for row in voices.itertuples()

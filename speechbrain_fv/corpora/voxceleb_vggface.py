@@ -99,9 +99,8 @@ def prepare_voxceleb_vggface(
     if is_prepared(manifest_folder, key):
         return
     _log_coverage(notes, split)
-    identities = meta[meta.identity.isin(split_of.keys())].assign(
-        split=lambda rows: rows.identity.map(split_of)
-    )
+    identities = meta[meta.identity.isin(split_of.keys())].drop(columns="name")
+    identities = identities.assign(split=identities.identity.map(split_of))
     if age_csv:
         identities["age"] = identities.identity.map(read_ages(age_csv, meta)).fillna("")
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
@@ -129,7 +128,7 @@ def list_voices(voxceleb_folder):
     Returns
     -------
     pandas.DataFrame
-        Columns ID (as in SpeechBrain: idNNNNN--video--number), wav and spk_id.
+        Columns ID (as in SpeechBrain: idNNNNN--video--number), wav, spk_id and video.
 
     Raises
     ------
@@ -148,6 +147,7 @@ def list_voices(voxceleb_folder):
             "ID": ["--".join(part) for part in parts],
             "wav": [str(file) for file in files],
             "spk_id": [part[0] for part in parts],
+            "video": [part[1] for part in parts],
         }
     )
 
@@ -165,7 +165,8 @@ def list_faces(vggface_folder, meta):
     Returns
     -------
     tuple of (pandas.DataFrame, list of str)
-        Columns ID, image and spk_id, in order of name and path; then the unknown folders.
+        Columns ID, image, spk_id and video, empty for stills, in order of name and path; then the
+        unknown folders.
 
     Raises
     ------
@@ -181,7 +182,10 @@ def list_faces(vggface_folder, meta):
             for file in sorted([*folder.glob("*"), *folder.glob("1.6/*/*")]):
                 if file.suffix.lower() in IMAGE_SUFFIXES:
                     name = "--".join((identity, *file.relative_to(folder).parts))
-                    rows.append({"ID": name, "image": str(file), "spk_id": identity})
+                    video = "" if file.parent == folder else file.parent.name
+                    rows.append(
+                        {"ID": name, "image": str(file), "spk_id": identity, "video": video}
+                    )
     if not rows:
         raise ValueError(
             f"vggface_folder {vggface_folder}: no image <name>/*.jpg or <name>/1.6/<video>/*.jpg "
@@ -202,14 +206,16 @@ def read_voice_csv(file):
     Returns
     -------
     pandas.DataFrame
-        Those columns, in order of ID.
+        Those columns and video, the folder of a file `<spk_id>/<video>/<name>`; in order of ID.
 
     Raises
     ------
     ValueError
         If the file is absent, lacks a column or has values of another kind.
     """
-    return check_voices(read_table(file), file).sort_values("ID", ignore_index=True)
+    voices = check_voices(read_table(file), file).sort_values("ID", ignore_index=True)
+    folders = voices.wav.str.extract(r"([^/\\]+)[/\\]([^/\\]+)[/\\][^/\\]+$").fillna("")
+    return voices.assign(video=folders[1].where(folders[0] == voices.spk_id, voices.video))
 
 
 def speechbrain_voices(speechbrain_root, voxceleb_folder, save_folder):

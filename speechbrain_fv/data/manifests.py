@@ -3,13 +3,16 @@
 A manifest folder holds, for each split, one row per face and one row per voice clip, then the
 identities with their labels, the files left out, and `preparation.json`, written last::
 
-    faces_{train,valid,test}.csv    ID,image,spk_id
-    voices_{train,valid,test}.csv   ID,duration,wav,start,stop,spk_id,speech
-    identities.csv                  identity,split,gender,nationality,age
+    faces_{train,valid,test}.csv    ID,image,spk_id,video
+    voices_{train,valid,test}.csv   ID,duration,wav,start,stop,spk_id,speech,video
+    identities.csv                  identity,split,gender,nationality,age and any further label
     excluded.csv                    path,modality,identity,reason
     preparation.json                corpus, key, options, counts
 
-The voices are SpeechBrain's VoxCeleb CSV plus `speech`. Splits never share an identity.
+The voices are SpeechBrain's VoxCeleb CSV plus `speech` and `video`. Splits never share an identity.
+A face and a voice of the same `video` were taken from one recording of one identity; it is empty
+where that is not known, and absent from manifests of earlier versions, which are read all the same.
+A name that a corpus gives to videos of several identities is written "identity/name".
 """
 
 import hashlib
@@ -29,7 +32,9 @@ from speechbrain_fv.data.schema import (
     check_faces,
     check_identities,
     check_known,
+    check_videos,
     check_voices,
+    distinct_videos,
     named,
 )
 from speechbrain_fv.files import file_stamp, read_table, replacing, write_table
@@ -50,7 +55,8 @@ class Manifests:
     faces, voices : dict of str to pandas.DataFrame
         Split name to the rows of that split, with the columns of `FACE_COLUMNS`/`VOICE_COLUMNS`.
     identities : pandas.DataFrame
-        One row per identity, columns `IDENTITY_COLUMNS`; an unknown label is an empty string.
+        One row per identity, columns `IDENTITY_COLUMNS` and further labels; an unknown label is an
+        empty string.
     preparation : dict
         Corpus, key, options and counts.
     """
@@ -90,7 +96,7 @@ def cache_key(options, files=()):
 
 
 def is_prepared(manifest_folder, key):
-    """Whether the folder holds complete manifests made under this key.
+    """Whether the folder holds complete manifests made under this key, with all their columns.
 
     Arguments
     ---------
@@ -109,8 +115,18 @@ def is_prepared(manifest_folder, key):
     except (OSError, ValueError):
         return False
     names = ["identities.csv", REPORT_FILE]
-    names += [f"{kind}_{split}.csv" for kind in ("faces", "voices") for split in SPLITS]
-    return preparation.get("key") == key and all((folder / name).is_file() for name in names)
+    tables = [f"{kind}_{split}.csv" for kind in ("faces", "voices") for split in SPLITS]
+    return (
+        preparation.get("key") == key
+        and all((folder / name).is_file() for name in [*names, *tables])
+        and all(_has_videos(folder / name) for name in tables)
+    )
+
+
+def _has_videos(table):
+    """Whether a CSV has the column that those of earlier versions lack."""
+    with open(table, encoding="utf-8") as file:
+        return "video" in file.readline().strip().split(",")
 
 
 def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
@@ -176,9 +192,10 @@ def write_manifests(
         Where to write; made when absent, earlier manifests are replaced.
     faces, voices : pandas.DataFrame
         All clips of all splits, columns `FACE_COLUMNS` and `VOICE_COLUMNS`, paths absolute.
-        `start` and `stop` are samples of the file, `duration` its seconds.
+        `start` and `stop` are samples of the file, `duration` its seconds; `speech` and `video`
+        may be absent.
     identities : pandas.DataFrame
-        Columns `IDENTITY_COLUMNS`; missing label columns count as unknown.
+        Columns `IDENTITY_COLUMNS`; missing label columns count as unknown, further ones are kept.
     corpus : str
         Name of the corpus.
     key : str
@@ -205,6 +222,7 @@ def write_manifests(
     identities = check_identities(identities, folder / "identities.csv")
     faces = check_faces(faces, folder / "faces")
     voices = check_voices(voices, folder / "voices")
+    faces, voices = distinct_videos(faces, voices)
     for frame, name in ((faces, "faces"), (voices, "voices")):
         check_duplicates([frame], name)
         check_known(frame, identities, folder / name)
@@ -267,7 +285,7 @@ def load_manifests(manifest_folder):
     """The validated manifests of a folder.
 
     Voice CSVs without a `speech` column, as SpeechBrain's VoxCeleb preparation writes them, are
-    accepted: the whole clip then counts as speech.
+    accepted: the whole clip then counts as speech. Without a `video` column no video is known.
 
     Arguments
     ---------
@@ -299,6 +317,7 @@ def load_manifests(manifest_folder):
             tables[kind][split] = frame
         check_duplicates(tables[kind].values(), f"{folder / kind}_*.csv")
     check_disjoint(tables, identities, folder)
+    check_videos(tables, folder)
     preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
     return Manifests(tables["faces"], tables["voices"], identities, preparation)
 

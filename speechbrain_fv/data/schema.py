@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 SPLITS = ("train", "valid", "test")
-FACE_COLUMNS = ["ID", "image", "spk_id"]
-VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech"]
+FACE_COLUMNS = ["ID", "image", "spk_id", "video"]
+VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech", "video"]
+OPTIONAL_COLUMNS = ("speech", "video")  # empty where a table lacks them
 LABEL_COLUMNS = ["gender", "nationality", "age"]
 IDENTITY_COLUMNS = ["identity", "split", *LABEL_COLUMNS]
 EXCLUDED_COLUMNS = ["path", "modality", "identity", "reason"]
@@ -89,11 +90,20 @@ def check_columns(frame, columns, file):
     return frame
 
 
+def with_optional(frame):
+    """The frame with an empty column for each of `OPTIONAL_COLUMNS` that it lacks."""
+    return frame.assign(**{name: "" for name in OPTIONAL_COLUMNS if name not in frame.columns})
+
+
 def check_identities(identities, file):
-    """The identities sorted by name, one row and one split each, unknown labels empty."""
+    """The identities sorted by name, one row and one split each, unknown labels empty.
+
+    Further columns are kept, as further labels.
+    """
     check_columns(identities, ["identity", "split"], file)
     absent = {column: "" for column in LABEL_COLUMNS if column not in identities.columns}
-    identities = identities.assign(**absent)[IDENTITY_COLUMNS].fillna("").astype(str)
+    further = [column for column in identities.columns if column not in IDENTITY_COLUMNS]
+    identities = identities.assign(**absent)[[*IDENTITY_COLUMNS, *further]].fillna("").astype(str)
     wrong = ~identities.split.isin(SPLITS)
     if wrong.any():
         raise ValueError(
@@ -112,16 +122,15 @@ def check_identities(identities, file):
 
 
 def check_faces(faces, file):
-    """The rows of faces with `FACE_COLUMNS`."""
-    return check_columns(faces, FACE_COLUMNS, file)[FACE_COLUMNS].astype(str)
+    """The rows of faces with `FACE_COLUMNS`, `video` added when absent."""
+    check_columns(faces, _required(FACE_COLUMNS), file)
+    return with_optional(faces)[FACE_COLUMNS].astype(str)
 
 
 def check_voices(voices, file):
-    """The rows of voices with `VOICE_COLUMNS`, numbers as numbers, `speech` added when absent."""
-    check_columns(voices, VOICE_COLUMNS[:-1], file)
-    if "speech" not in voices.columns:
-        voices = voices.assign(speech="")
-    voices = voices[VOICE_COLUMNS].copy()
+    """The rows of voices, numbers as numbers, `speech` and `video` added when absent."""
+    check_columns(voices, _required(VOICE_COLUMNS), file)
+    voices = with_optional(voices)[VOICE_COLUMNS].copy()
     for column in ("duration", "start", "stop"):
         numbers = pd.to_numeric(voices[column], errors="coerce").to_numpy(float)
         wrong = ~np.isfinite(numbers)
@@ -145,7 +154,11 @@ def check_voices(voices, file):
         zip(voices.start, voices.stop, voices.speech, strict=True), start=2
     ):
         _check_speech(text, start, stop, f"{file}, line {line}")
-    return voices.astype({"ID": str, "wav": str, "spk_id": str, "speech": str})
+    return voices.astype({name: str for name in ("ID", "wav", "spk_id", "speech", "video")})
+
+
+def _required(columns):
+    return [column for column in columns if column not in OPTIONAL_COLUMNS]
 
 
 def _check_speech(text, start, stop, where):
@@ -196,4 +209,53 @@ def check_disjoint(tables, identities, folder):
         raise ValueError(
             f"{folder}: identities in two splits: {named(leaking)}; splits must not share an "
             f"identity: prepare the corpus again."
+        )
+
+
+def shared_videos(frames):
+    """The names of videos under which rows of more than one identity stand.
+
+    Arguments
+    ---------
+    frames : iterable of pandas.DataFrame
+        Tables of faces and of voices, with the columns spk_id and video.
+
+    Returns
+    -------
+    pandas.Index of str
+        Sorted; a row without a video does not count.
+
+    Example
+    -------
+    >>> faces = pd.DataFrame({"spk_id": ["a", "b"], "video": ["1", "2"]})
+    >>> voices = pd.DataFrame({"spk_id": ["b", "b", "a"], "video": ["1", "2", ""]})
+    >>> shared_videos([faces, voices]).tolist()
+    ['1']
+    """
+    clips = pd.concat([frame[["spk_id", "video"]] for frame in frames]).drop_duplicates()
+    num_identities = clips[clips.video != ""].groupby("video").size()
+    return num_identities.index[num_identities > 1]
+
+
+def distinct_videos(faces, voices):
+    """Faces and voices in which a name of a video belongs to one identity.
+
+    A name that a corpus uses for several identities becomes "identity/name"; others stay.
+    """
+    shared = shared_videos([faces, voices])
+    return [
+        frame.assign(
+            video=frame.video.where(~frame.video.isin(shared), frame.spk_id + "/" + frame.video)
+        )
+        for frame in (faces, voices)
+    ]
+
+
+def check_videos(tables, folder):
+    """No name of a video may stand in rows of two identities."""
+    shared = shared_videos([frame for frames in tables.values() for frame in frames.values()])
+    if len(shared):
+        raise ValueError(
+            f"{folder}: video {named(shared)} in rows of more than one identity; name it "
+            "'identity/video', or prepare the corpus again."
         )

@@ -187,7 +187,8 @@ def _face_rows(media_folder, people):
         for person in people
         for clip in range(CLIPS_PER_IDENTITY)
     ]
-    return pd.DataFrame(rows, columns=["ID", "image", "spk_id"])
+    faces = pd.DataFrame(rows, columns=["ID", "image", "spk_id"])
+    return faces.assign(video=faces.ID)  # of the voice clip of the same number
 
 
 def _voice_rows(media_folder, people, shuffle_seed):
@@ -199,6 +200,7 @@ def _voice_rows(media_folder, people, shuffle_seed):
         # A cycle through a random order: nobody keeps the own voice.
         order = np.random.default_rng(shuffle_seed).permutation(names)
         owner = dict(zip(order, np.roll(order, 1), strict=True))
+    owners = table.identity.map(owner)
     return pd.DataFrame(
         {
             "ID": table.identity + "_" + table["clip"].astype(str),
@@ -209,7 +211,8 @@ def _voice_rows(media_folder, people, shuffle_seed):
             ],
             "start": 0,
             "stop": table.num_samples,
-            "spk_id": table.identity.map(owner),
+            "spk_id": owners,
             "speech": "",
+            "video": owners + "_" + table["clip"].astype(str),
         }
     )
