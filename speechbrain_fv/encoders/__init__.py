@@ -4,8 +4,17 @@ The contracts: ``face_encoder(images) -> (B, K)``, ``voice_encoder(wavs, wav_len
 The network inside is swapped through YAML.
 """
 
+from speechbrain_fv.encoders.canonical import CanonicalNetwork
 from speechbrain_fv.encoders.face import FaceEncoder, timm_network
 from speechbrain_fv.encoders.vectors import VectorNetwork
 from speechbrain_fv.encoders.voice import DimnetVoice, VoiceEncoder, Xvector
 
-__all__ = ["DimnetVoice", "FaceEncoder", "VectorNetwork", "VoiceEncoder", "Xvector", "timm_network"]
+__all__ = [
+    "CanonicalNetwork",
+    "DimnetVoice",
+    "FaceEncoder",
+    "VectorNetwork",
+    "VoiceEncoder",
+    "Xvector",
+    "timm_network",
+]

@@ -13,6 +13,7 @@ from speechbrain_fv.data.manifests import load_manifests, without_training_ident
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.schema import SPLITS
+from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.protocols.leakage import TrainIdentities
@@ -146,11 +147,26 @@ def _vector_width(reader, table):
 
 def fit_networks(hparams, manifests):
     """Gives networks on precomputed vectors the statistics of the training vectors."""
-    for modality, table in zip(MODALITIES, (manifests.faces, manifests.voices), strict=True):
-        network = hparams[f"{modality}_encoder"].network
-        if hasattr(network, "fit"):
-            reader = hparams["corpus"][f"{modality}_reader"]
-            network.fit(torch.stack([reader(clip, None) for clip in table["train"].ID]))
+    networks, vectors, identities = [], [], []
+    for modality, clips in zip(MODALITIES, (manifests.faces, manifests.voices), strict=True):
+        network, table = hparams[f"{modality}_encoder"].network, clips["train"]
+        if not isinstance(network, VectorNetwork | CanonicalNetwork):
+            continue
+        reader = hparams["corpus"][f"{modality}_reader"]
+        networks.append(network)
+        vectors.append(torch.stack([reader(clip, None) for clip in table.ID]))
+        identities.append(table.spk_id.tolist())
+        if isinstance(network, VectorNetwork):
+            network.fit(vectors[-1])
+    canonical = [isinstance(network, CanonicalNetwork) for network in networks]
+    if canonical == [True, True]:
+        face, voice = networks
+        face.fit_pair(voice, vectors[0], identities[0], vectors[1], identities[1])
+    elif any(canonical):
+        raise ValueError(
+            "canonical coordinates: expected them for both modalities; take face/canonical.yaml "
+            "and voice/canonical.yaml together"
+        )
 
 
 def make_brain(hparams, run_opts, manifests, classes):

@@ -1,0 +1,218 @@
+"""Ridge CCA: the coordinates in which precomputed face and voice vectors of one person agree.
+
+Canonical correlation analysis (Hotelling, 1936), regularised as in ridge regression (Vinod, 1976).
+It has a closed form: by itself it is the baseline that a trained head has to beat, and it is a
+front end of trained heads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from speechbrain_fv.distributed import Dropout
+from speechbrain_fv.encoders.common import fix_bias
+
+
+class Canonical(NamedTuple):
+    """The result of `ridge_cca`; arrays of float64.
+
+    face_mean, voice_mean : shape (D_face,), (D_voice,)
+    face, voice : shape (D_face, k), (D_voice, k)
+        Directions; centred vectors times them are coordinates of variance about 1.
+    correlations : shape (k,), falling, in [0, 1)
+    """
+
+    face_mean: np.ndarray
+    voice_mean: np.ndarray
+    face: np.ndarray
+    voice: np.ndarray
+    correlations: np.ndarray
+
+
+def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge):
+    """Returns the `Canonical` coordinates of the faces and voices of the same people.
+
+    Variances are those of all clips, covariances those of the means of each person, every person
+    weighing the same: with one pair each, this is CCA of the pairs.
+
+    Arguments
+    ---------
+    face : array of shape (num_faces, D_face)
+    face_identity : sequence of num_faces str
+    voice : array of shape (num_voices, D_voice)
+    voice_identity : sequence of num_voices str
+    num_coordinates : int
+        k, at most the smaller width.
+    ridge : float
+        Added to each variance, as a multiple of the mean variance; above 0.
+
+    Raises
+    ------
+    ValueError
+        If k is out of range, the ridge not positive, or fewer than two people have both.
+
+    Example
+    -------
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> names = [f"p{row}" for row in range(50)]
+    >>> ridge_cca(x, names, -x, names, num_coordinates=2, ridge=1e-9).correlations.round(3)
+    array([1., 1.])
+    """
+    face, voice = np.asarray(face, np.float64), np.asarray(voice, np.float64)
+    most = min(face.shape[1], voice.shape[1])
+    if not 1 <= num_coordinates <= most:
+        raise ValueError(f"num_coordinates: expected 1 to {most}, got {num_coordinates}")
+    if not ridge > 0:
+        raise ValueError(f"ridge: expected a number above 0, got {ridge}")
+    people = sorted(set(face_identity) & set(voice_identity))
+    if len(people) < 2:
+        raise ValueError(
+            f"ridge CCA: expected at least 2 identities with a face and a voice, got {len(people)}"
+        )
+    sides = []
+    for vectors, identity in ((face, face_identity), (voice, voice_identity)):
+        mean = vectors.mean(axis=0)
+        centred = vectors - mean
+        covariance = centred.T @ centred / len(centred)
+        values, directions = np.linalg.eigh(
+            covariance + ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        )
+        whitening = directions / np.sqrt(values) @ directions.T
+        sides.append((mean, whitening, _means(centred, identity, people)))
+    (face_mean, face_white, faces), (voice_mean, voice_white, voices) = sides
+    shared = face_white @ (faces.T @ voices / len(people)) @ voice_white
+    left, correlations, right = np.linalg.svd(shared, full_matrices=False)
+    return Canonical(
+        face_mean,
+        voice_mean,
+        face_white @ left[:, :num_coordinates],
+        voice_white @ right[:num_coordinates].T,
+        correlations[:num_coordinates],
+    )
+
+
+def _means(vectors, identity, people):
+    """Returns the mean vector of each of the people, shape (num_people, D)."""
+    number = {name: row for row, name in enumerate(people)}
+    rows = np.array([number.get(name, -1) for name in identity])
+    sums = np.zeros((len(people), vectors.shape[1]))
+    np.add.at(sums, rows[rows >= 0], vectors[rows >= 0])
+    return sums / np.bincount(rows[rows >= 0], minlength=len(people))[:, None]
+
+
+class CanonicalNetwork(torch.nn.Module):
+    """A network on precomputed vectors that begins with their canonical coordinates.
+
+    Vectors are scaled to unit length, centred, and projected to k coordinates, which `fit_pair`
+    takes from the training clips of both modalities. With `hidden_dim` 0 these are the output: ridge
+    CCA. Else two layers follow, as in `VectorNetwork`.
+
+    Arguments
+    ---------
+    input_dim : int
+        D, the width of the vectors.
+    num_coordinates : int
+        k.
+    hidden_dim : int
+        Width of the hidden layer; 0 for none.
+    output_dim : int
+        Width of the output where there is a hidden layer.
+    dropout : float
+        Share of hidden units that is dropped in training, in [0, 1).
+    ridge : float
+        See `ridge_cca`.
+    correlation_power : float
+        Every coordinate is multiplied by its correlation to this power: 0 treats them alike, 0.5
+        lets the cosine of a face and a voice weigh each by its correlation.
+
+    Example
+    -------
+    >>> network = CanonicalNetwork(input_dim=4, num_coordinates=2, output_dim=8)
+    >>> network(torch.randn(3, 4)).shape
+    torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        input_dim,
+        num_coordinates=20,
+        hidden_dim=512,
+        output_dim=256,
+        dropout=0.5,
+        ridge=10.0,
+        correlation_power=0.0,
+    ):
+        super().__init__()
+        if not 1 <= num_coordinates <= input_dim:
+            raise ValueError(
+                f"num_coordinates: expected 1 to input_dim = {input_dim}, got {num_coordinates}"
+            )
+        self.input_dim, self.num_coordinates = input_dim, num_coordinates
+        self.ridge, self.correlation_power = ridge, correlation_power
+        self.register_buffer("mean", torch.zeros(input_dim))
+        self.register_buffer("directions", torch.eye(input_dim)[:, :num_coordinates].clone())
+        self.num_features = output_dim if hidden_dim else num_coordinates
+        self.layers = torch.nn.Sequential()
+        if hidden_dim:
+            self.layers.extend(
+                [
+                    torch.nn.Linear(num_coordinates, hidden_dim),
+                    torch.nn.BatchNorm1d(hidden_dim),
+                    torch.nn.ReLU(),
+                    Dropout(dropout),
+                    torch.nn.Linear(hidden_dim, output_dim),
+                ]
+            )
+            fix_bias(self.layers[0])
+            self.last_layer = self.layers[-1]
+
+    def fit_pair(self, other, face, face_identity, voice, voice_identity):
+        """Takes the coordinates of both modalities' networks from the training vectors.
+
+        Arguments
+        ---------
+        other : CanonicalNetwork
+            The voice's network; this one is the face's.
+        face : torch.Tensor, shape (num_faces, D_face)
+        face_identity : sequence of num_faces str
+        voice : torch.Tensor, shape (num_voices, D_voice)
+        voice_identity : sequence of num_voices str
+
+        Raises
+        ------
+        ValueError
+            If the two networks differ in k or ridge, or vectors have another width.
+        """
+        mine, theirs = ((n.num_coordinates, n.ridge, n.correlation_power) for n in (self, other))
+        if mine != theirs:
+            raise ValueError(
+                "canonical coordinates: expected equal num_coordinates, ridge and "
+                f"correlation_power for face and voice, got {mine} and {theirs}"
+            )
+        face, voice = self._unit(face).double(), other._unit(voice).double()
+        found = ridge_cca(
+            face.numpy(),
+            face_identity,
+            voice.numpy(),
+            voice_identity,
+            self.num_coordinates,
+            self.ridge,
+        )
+        weights = found.correlations**self.correlation_power
+        self.mean.copy_(torch.as_tensor(found.face_mean))
+        self.directions.copy_(torch.as_tensor(found.face * weights))
+        other.mean.copy_(torch.as_tensor(found.voice_mean))
+        other.directions.copy_(torch.as_tensor(found.voice * weights))
+
+    def _unit(self, vectors):
+        if vectors.shape[-1] != self.input_dim:
+            raise ValueError(
+                f"precomputed vectors: expected width {self.input_dim}, got {vectors.shape[-1]}; "
+                "set input_dim in the face or voice include"
+            )
+        return torch.nn.functional.normalize(vectors, dim=1)
+
+    def forward(self, vectors, wav_lens=None):
+        """Returns features, shape (B, num_features), of vectors, shape (B, D)."""
+        return self.layers((self._unit(vectors) - self.mean) @ self.directions)
