@@ -29,6 +29,7 @@ from speechbrain_fv.figures.loggers import log_figures
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.files import replacing, write_table
 from speechbrain_fv.protocols.leakage import TrainIdentities
+from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 from speechbrain_fv.training.brain import FaceVoiceBrain
 
@@ -165,7 +166,7 @@ def write_results(brain, valid, hparams):
 
 def main(argv):
     """Prepares, trains, evaluates and reports."""
-    run_opts, hparams, resolved_yaml = load_hparams(argv)
+    run_opts, hparams, resolved_yaml = load_hparams(argv, reads.TRAIN)
     global_batch = hparams["batch_size"] * distributed.world()[1]
     hparams["objective"].check_batch_size(global_batch)
     sb.create_experiment_directory(hparams["output_folder"])
