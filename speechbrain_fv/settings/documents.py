@@ -93,7 +93,7 @@ def read_document(path, chain=()):
         if not isinstance(base.tree, dict):
             raise ValueError(f"{base_path}: expected a mapping of keys, as the base of {path}")
         if not isinstance(tree, dict):
-            if tree.value:
+            if getattr(tree, "value", tree):
                 raise ValueError(f"{path}: expected a mapping of keys on its base")
             tree = CommentedMap()
         folders += [folder for folder in base.folders if folder not in folders]

@@ -94,6 +94,7 @@ def _flatten(document, overrides, reads):
         entry = ruamel.yaml.comments.CommentedMap({name: override.value})
         locate_includes(entry, document.folders)
         written += keys.set_entries(entry)
+        findings.texts[(name,)] = override.text
         merge(document.tree, entry)
     tree = put_in_place(document, findings)
     if reads is not None:
@@ -150,7 +151,7 @@ def _entry_at(text, mark):
         return ""
     waiting = [((), YAML().compose(resolve_references(text).getvalue()))]
     while waiting:
-        path, node = waiting.pop()
+        path, node = waiting.pop(0)  # level by level: the entry itself before what refers to it
         start = node.start_mark
         if path and (start.line, start.column) == (mark.line, mark.column):
             return f"{keys.format_path(path)}: "
@@ -163,4 +164,4 @@ def _entry_at(text, mark):
 
 def _told(error):
     """Returns an error in one line, without the quotes and brackets of its arguments."""
-    return " ".join(" ".join(map(str, error.args)).split()) or type(error).__name__
+    return " ".join(": ".join(map(str, error.args)).split()) or type(error).__name__

@@ -34,12 +34,15 @@ class Findings:
         The file of the include at a path.
     placeholders : list of tuple of str
         Paths of values that are to be given.
+    texts : dict of tuple of str to str
+        How values of the command line were written.
     """
 
     reads: set = field(default_factory=set)
     entries: list = field(default_factory=list)
     files: dict = field(default_factory=dict)
     placeholders: list = field(default_factory=list)
+    texts: dict = field(default_factory=dict)
 
 
 def put_in_place(document, findings, place=(), chain=()):
@@ -86,7 +89,8 @@ class _Scope:
         if key not in self.begun:
             self.begun.add(key)
             path = (*self.place, str(key))
-            self.tree[key] = check_value(path, self.walk(self.tree[key], path))
+            value = self.walk(self.tree[key], path)
+            self.tree[key] = check_value(path, value, self.findings.texts.get(path))
 
     def walk(self, node, path):
         """Returns what takes the place of a node."""

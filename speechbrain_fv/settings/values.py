@@ -149,7 +149,7 @@ RULES = {
 """Key -> rule, at the top of the YAML and of every include."""
 
 
-def check_value(place, value):
+def check_value(place, value, text=None):
     """Returns a value, as a float where a known key takes one and it was written as a text.
 
     Arguments
@@ -158,6 +158,8 @@ def check_value(place, value):
         Path of the entry, as ``("corpus", "lr")``.
     value : object
         As it stands in the tree, references in place.
+    text : str, optional
+        How it was written, for the message.
 
     Raises
     ------
@@ -175,10 +177,11 @@ def check_value(place, value):
         return value
     if isinstance(value, str) and rule.accepts(_number_in(value)):
         return _number_in(value)
-    got = repr(value) if isinstance(value, str) or value is not None else "null"
-    if rule.expected.startswith("a path") and isinstance(value, Real):
-        got = f"the number {got}; write it as a text: ./{value}, or in quotes, '\"{value}\"'"
-    raise ValueError(f"{format_path(place)}: expected {rule.expected}, got {_plain(got)}")
+    got = "null" if value is None else _shortened(repr(value))
+    if rule.accepts("text") and not isinstance(value, str | dict | list | None):
+        text = text or str(value)
+        got = f"{text}, which YAML takes for {got}; write ./{text}, or in quotes '\"{text}\"'"
+    raise ValueError(f"{format_path(place)}: expected {rule.expected}, got {got}")
 
 
 def _number_in(text):
@@ -189,5 +192,5 @@ def _number_in(text):
         return text
 
 
-def _plain(text):
+def _shortened(text):
     return text if len(text) <= 200 else f"{text[:200]} ..."

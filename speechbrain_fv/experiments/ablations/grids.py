@@ -81,8 +81,7 @@ def merge_arguments(base, own):
     Arguments
     ---------
     base, own : sequence of str
-        "--name=value" or "--flag". SpeechBrain turns the "=" inside a value that comes from the
-        command line into a space, so "--name value" is read as well.
+        "--name=value", "--name value" or "--flag".
 
     Returns
     -------
