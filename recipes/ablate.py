@@ -17,6 +17,7 @@ from tqdm import tqdm
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
 from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
@@ -59,7 +60,7 @@ def write_results(hparams, plan, selected):
 
 def main(argv):
     """Plans, runs, tabulates."""
-    _, hparams, _ = load_hparams(argv)
+    _, hparams, _ = load_hparams(argv, reads.ABLATE)
     names = grids.select_grids(hparams["ablations"], hparams["grids"])
     slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
     for device in slots:

@@ -17,12 +17,13 @@ from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_l
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
 from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
+from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 
 
 def main(argv):
     """Loads, evaluates and reports."""
-    run_opts, hparams, _ = load_hparams(argv)
+    run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE)
     embeddings = load_embeddings(hparams["embeddings"])
     metadata = hparams["metadata"] and evaluation.load_metadata(hparams["metadata"])
     lists = resolve_lists(hparams["lists"], embeddings, metadata) if hparams["lists"] else []

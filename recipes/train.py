@@ -17,13 +17,15 @@ from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_fv.figures.loggers import log_figures
 from speechbrain_fv.figures.run_figures import report_run
-from speechbrain_fv.settings.script import load_hparams, run_script
+from speechbrain_fv.settings import reads
+from speechbrain_fv.settings.loading import load_hparams
+from speechbrain_fv.settings.script import run_script
 from speechbrain_fv.training import results, setup
 
 
 def main(argv):
     """Prepares, trains, evaluates and reports."""
-    run_opts, hparams, resolved_yaml = load_hparams(argv)
+    run_opts, hparams, resolved_yaml = load_hparams(argv, reads.TRAIN)
     folder = hparams["output_folder"]
     sb.create_experiment_directory(folder)
     manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)

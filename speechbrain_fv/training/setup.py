@@ -22,16 +22,6 @@ from speechbrain_fv.training.record import check_record, restoring, settings_of,
 
 logger = logging.getLogger(__name__)
 
-READS = (
-    *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
-    *("num_removed_identities", "number_of_epochs", "opt_class", "lr_schedule", "epoch_counter"),
-    *("face_encoder", "voice_encoder", "objective", "loss_weights", "score", "monitor"),
-    *("modules", "train_logger", "curves", "checkpointer", "draw_figures"),
-    *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]"),
-)
-"""The keys of a YAML that the training reads itself, beside those that other keys refer to."""
-
-
 @dataclass(frozen=True)
 class TrainingClips:
     """The training clips as the Brain and the losses need them.

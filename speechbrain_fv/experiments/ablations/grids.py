@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from speechbrain_fv.experiments.ablations.figures import FIGURES
 from speechbrain_fv.files import replacing
+from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import resolve_hparams
 
 RECORD_FILE = "ablation.json"  # in a run's folder: what it was started with
@@ -80,8 +81,7 @@ def merge_arguments(base, own):
     Arguments
     ---------
     base, own : sequence of str
-        "--name=value" or "--flag". SpeechBrain turns the "=" inside a value that comes from the
-        command line into a space, so "--name value" is read as well.
+        "--name=value", "--name value" or "--flag".
 
     Returns
     -------
@@ -131,7 +131,7 @@ def settings_key(arguments):
     ValueError
         If an override matches no key of the YAML, or the YAML cannot be read.
     """
-    run_opts, text = resolve_hparams([*arguments, "--seed=0", "--output_folder=run"])
+    run_opts, text = resolve_hparams([*arguments, "--seed=0", "--output_folder=run"], reads.TRAIN)
     options = {name: run_opts[name] for name in run_opts.overridden_args}
     options.pop("param_file", None)
     content = [_plain(YAML().compose(text)), options]

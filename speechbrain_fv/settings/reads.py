@@ -1,0 +1,22 @@
+"""What the scripts in recipes/ read of their YAML, beside what the YAML refers to itself."""
+
+TRAIN = (
+    *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
+    *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
+    *("face_encoder", "voice_encoder", "modules", "objective", "loss_weights"),
+    *("embedding_dim", "score", "monitor", "number_of_epochs", "opt_class", "lr_schedule"),
+    *("epoch_counter", "checkpointer", "train_logger", "curves", "draw_figures"),
+)
+"""Of recipes/train.py, its Brain, and the export of what it trained."""
+
+EVALUATE = (
+    *("embeddings", "metadata", "lists[trials]", "train_identities", "allow_leakage", "meta_csv"),
+    *("output_folder", "max_candidates", "num_replicates", "bootstrap_seed", "chunk_size"),
+)
+"""Of recipes/evaluate.py."""
+
+ABLATE = (
+    *("hparams_file", "base", "seeds", "grids", "output_folder", "devices", "jobs", "dry_run"),
+    "ablations",
+)
+"""Of recipes/ablate.py."""
