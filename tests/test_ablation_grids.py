@@ -6,7 +6,7 @@ from ruamel.yaml import YAML
 
 from speechbrain_fv.experiments.ablations import grids
 from speechbrain_fv.losses import Batch, TrainingSet
-from speechbrain_fv.settings.script import load_hparams
+from speechbrain_fv.settings.loading import load_hparams
 from tests.paths import HPARAMS
 
 BIPCM = str(HPARAMS / "bipcm_fst.yaml")

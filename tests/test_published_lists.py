@@ -11,7 +11,7 @@ from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
 from speechbrain_fv.protocols import FAMILIES, PublishedLists, resolve_lists
 from speechbrain_fv.protocols.leakage import check_leakage
-from speechbrain_fv.settings.script import load_hparams
+from speechbrain_fv.settings.loading import load_hparams
 from tests.paths import HPARAMS, ROOT
 from tests.voxceleb import FRAMES, PEOPLE, PINS_FACES, PINS_VOICES, STILLS, VOICES
 

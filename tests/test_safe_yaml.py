@@ -23,7 +23,7 @@ from speechbrain_fv.bundles.safe_yaml import (
 )
 from speechbrain_fv.bundles.sketch import sketching
 from speechbrain_fv.publish.export import _selection
-from speechbrain_fv.settings.script import resolve_hparams
+from speechbrain_fv.settings.loading import resolve_hparams
 from tests.paths import HPARAMS
 
 

@@ -116,6 +116,14 @@ class FaceVoiceBrain(sb.Brain):
         super().on_fit_start()
         run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
 
+    def fit(self, epoch_counter, train_set, valid_set=None, **kwargs):
+        """Trains as SpeechBrain does; a method without terms, in closed form, is validated once."""
+        if self.modules.objective.terms:
+            super().fit(epoch_counter, train_set, valid_set, **kwargs)
+        elif not self.test_only and not self.checkpointer.list_checkpoints():
+            self.on_fit_start()
+            self._fit_valid(valid_set, next(iter(epoch_counter)), enable=False)
+
     def _wrap_distributed(self):
         """Prepares the modules for several processes, in the place of SpeechBrain's DDP."""
         if self.distributed_launch:

@@ -51,5 +51,7 @@ class CurveLog:
 
     def epoch_means(self, epoch):
         """Returns the mean of every scalar over the steps of an epoch, as a dict by name."""
+        if not self.path.exists():
+            return {}
         table = pd.read_csv(self.path)
         return table[table.epoch == epoch].groupby("name").value.mean().to_dict()

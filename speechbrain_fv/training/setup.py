@@ -224,8 +224,13 @@ def make_brain(hparams, run_opts, manifests, classes):
     if hparams["score"].state_dict():
         recoverables["score"] = hparams["score"]
     hparams["checkpointer"].add_recoverables(recoverables)
+    trains = bool(hparams["objective"].terms)
     brain = FaceVoiceBrain(
-        hparams["modules"], hparams["opt_class"], hparams, run_opts, hparams["checkpointer"]
+        hparams["modules"],
+        hparams["opt_class"] if trains else None,
+        hparams,
+        run_opts,
+        hparams["checkpointer"],
     )
     brain.train_sampler = sampler
     return brain, train, valid, test

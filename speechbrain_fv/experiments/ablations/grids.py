@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from speechbrain_fv.experiments.ablations.figures import FIGURES
 from speechbrain_fv.files import replacing
 from speechbrain_fv.settings import reads
-from speechbrain_fv.settings.script import resolve_hparams
+from speechbrain_fv.settings.loading import resolve_hparams
 
 RECORD_FILE = "ablation.json"  # in a run's folder: what it was started with
 GRID_KEYS = ("title", "variants", "reference", "metrics", "figures", "xlabel")
