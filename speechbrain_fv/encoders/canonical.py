@@ -105,8 +105,8 @@ class CanonicalNetwork(torch.nn.Module):
     """A network on precomputed vectors that begins with their canonical coordinates.
 
     Vectors are scaled to unit length, centred, and projected to k coordinates, which `fit_pair`
-    takes from the training clips of both modalities. With `hidden_dim` 0 these are the output, which
-    is ridge CCA. Else two layers follow, as in `VectorNetwork`.
+    takes from the training clips of both modalities. With `hidden_dim` 0 these are the output:
+    ridge CCA. Else two layers follow, as in `VectorNetwork`.
 
     Arguments
     ---------
