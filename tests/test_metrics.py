@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from speechbrain.utils.metric_stats import EER
 
 from speechbrain_fv import metrics
+from speechbrain_fv.scores import unit
 from tests.references import metrics as reference
 
 
@@ -202,7 +203,7 @@ def test_a_query_without_positives_has_no_value():
 def test_equal_embeddings_tie_wherever_they_stand():
     """A matrix product may round a row differently by its place and by the size of the block."""
     rng = torch.Generator().manual_seed(0)
-    row, other = metrics.unit_rows(torch.randn(2, 257, generator=rng))
+    row, other = unit(torch.randn(2, 257, generator=rng))
     copies = row.expand(101, -1)
     scores = [metrics.integer_scores(copies[:n], other.expand(n, -1)) for n in (1, 2, 17, 101)]
     assert torch.cat([values.flatten() for values in scores]).unique().numel() == 1
@@ -210,7 +211,7 @@ def test_equal_embeddings_tie_wherever_they_stand():
 
 def test_integer_scores_are_rounded_cosines():
     rng = np.random.default_rng(0)
-    one, other = (metrics.unit_rows(torch.as_tensor(rng.normal(size=(9, 4)))) for _ in range(2))
+    one, other = (unit(torch.as_tensor(rng.normal(size=(9, 4)))) for _ in range(2))
     expected = np.rint(one.numpy() @ other.numpy().T * 2**36)
     assert np.abs(metrics.integer_scores(one, other).numpy() - expected).max() <= 1
     assert metrics.integer_scores(one, one).diagonal().tolist() == [2**36] * 9

@@ -10,8 +10,8 @@ import pytest
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.lists import evaluate_lists, save_list_files
+from speechbrain_fv.metrics.candidates import draw_distinct
 from speechbrain_fv.protocols import ListFile, SampledTrials, resolve_lists
-from speechbrain_fv.protocols.sampled import _draw_distinct
 from tests.clips import with_faces_shuffled
 
 
@@ -71,7 +71,7 @@ def test_a_draw_depends_on_its_seed_alone_and_others_can_score_it(tmp_path):
 
 
 def test_distinct_draws_are_uniform_over_subsets():
-    drawn = _draw_distinct(np.full(60_000, 5), 3, np.random.default_rng(0))
+    drawn = draw_distinct(np.full(60_000, 5), 3, np.random.default_rng(0))
     counts = Counter(tuple(sorted(row)) for row in drawn.tolist())
     assert counts.keys() == set(combinations(range(5), 3))
     assert max(abs(count - 6000) for count in counts.values()) < 5 * np.sqrt(6000)

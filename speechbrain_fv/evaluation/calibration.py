@@ -1,6 +1,6 @@
 """From scores to probabilities and decisions: fitted on the validation split, checked on the test.
 
-A score is the cosine of f* and v*. The probability is that of one person when as many pairs show
+A score compares f* and v*, by their cosine unless another is given. The probability is that of one person when as many pairs show
 one person as two: with another share of true pairs it must be weighed anew.
 """
 
@@ -11,9 +11,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from speechbrain_fv import metrics, protocols
+from speechbrain_fv.evaluation.scoring import Comparison
+from speechbrain_fv.scores import is_cosine
 
 NUM_BINS = 2**16
-"""Of the histogram of scores over [-1, 1]; one is 3e-5 wide."""
+"""Of the histogram of scores. Cosines' is over [-1, 1], where a bin is 3e-5 wide; that of other
+scores reaches from the least to the largest."""
 
 
 class Calibration(NamedTuple):
@@ -21,7 +24,7 @@ class Calibration(NamedTuple):
 
     slope : float, at least 0
     intercept : float
-    threshold : float, in [-1, 1]
+    threshold : float; of cosines in [-1, 1]
         Scores from here on are taken for one person.
     """
 
@@ -34,7 +37,7 @@ class Calibration(NamedTuple):
         return torch.sigmoid(self.slope * scores + self.intercept)
 
 
-def fit_calibration(embeddings):
+def fit_calibration(embeddings, score=None):
     """Returns the `Calibration` of all pairs of a set, positives and negatives weighing the same.
 
     Probabilities by logistic regression (Platt scaling, with the L2 penalty of scikit-learn's
@@ -45,6 +48,8 @@ def fit_calibration(embeddings):
     ---------
     embeddings : Embeddings
         Of the validation identities.
+    score : Score, optional
+        How a face and a voice are compared; `scores.Cosine` by default.
 
     Returns
     -------
@@ -53,7 +58,7 @@ def fit_calibration(embeddings):
     Raises
     ------
     ValueError
-        If no face meets the voice of somebody else.
+        If no face meets the voice of somebody else, or the score gives a pair none.
 
     Example
     -------
@@ -63,10 +68,12 @@ def fit_calibration(embeddings):
     >>> 0 < calibration.threshold <= 1
     True
     """
-    positives, negatives = _histograms(embeddings)
+    comparison = _comparison(embeddings, score)
+    ends = _range(comparison)
+    positives, negatives = _histograms(comparison, *ends)
     if not negatives.sum():
         raise ValueError("calibration: expected at least two identities in the validation split")
-    scores = np.linspace(-1, 1, NUM_BINS)
+    scores = np.linspace(*ends, NUM_BINS)
     bins = np.concatenate([positives.nonzero()[0], negatives.nonzero()[0]])
     same = np.arange(len(bins)) < np.count_nonzero(positives)
     weights = np.where(same, positives[bins], negatives[bins] * (positives.sum() / negatives.sum()))
@@ -79,7 +86,7 @@ def fit_calibration(embeddings):
     return Calibration(float(slope), float(intercept), threshold)
 
 
-def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0):
+def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0, score=None):
     """Returns the error rates at a threshold per stratum, with 95 % intervals over identities.
 
     Arguments
@@ -93,6 +100,8 @@ def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0):
     num_replicates : int
         Bootstrap replicates, at least 2; the draws are those of `evaluation.evaluate`.
     seed : int
+    score : Score, optional
+        That of the threshold; `scores.Cosine` by default.
 
     Returns
     -------
@@ -104,7 +113,7 @@ def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0):
     identities = embeddings.identities
     if metadata is not None:
         metadata = protocols.check_metadata(metadata, identities)
-    accepted, total = _accepted_pairs(embeddings, threshold)
+    accepted, total = _accepted_pairs(_comparison(embeddings, score), threshold)
     draws = metrics.draw_weights(len(identities), num_replicates, seed)
     weights = np.concatenate([np.ones((1, len(identities))), draws])  # the first: the set itself
     rejected = _shares(weights @ np.diag(total - accepted), weights @ np.diag(total))
@@ -130,30 +139,30 @@ def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0):
     return rates
 
 
-def _score_blocks(embeddings):
-    """Yields the scores of some faces with all voices, with the identities of both, as numbers."""
-    identities = embeddings.identities
-    clips = [
-        metrics.sort_clips(
-            torch.as_tensor(getattr(embeddings, modality)),
-            torch.as_tensor(
-                np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
-            ),
-            len(identities),
-        )
-        for modality in ("face", "voice")
-    ]
-    faces, voices = clips
-    sizes = len(faces.vectors), len(voices.vectors)
-    for rows in metrics.row_blocks(*sizes, metrics.CHUNK_SIZE, "cpu"):
-        yield faces.vectors[rows] @ voices.vectors.T, faces.identity[rows], voices.identity
+def _comparison(embeddings, score):
+    """Returns a `Comparison`; ValueError where the score gives a pair none."""
+    comparison = Comparison(embeddings, score)
+    reason = comparison.score.unable("verification")
+    if reason:
+        raise ValueError(f"calibration: {reason}")
+    return comparison
 
 
-def _histograms(embeddings):
+def _range(comparison):
+    """Returns the ends of the histogram of scores."""
+    if is_cosine(comparison.score):
+        return -1.0, 1.0
+    ends = [(scores.min(), scores.max()) for scores, _, _ in comparison.blocks() if scores.numel()]
+    low, high = float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+    return (low, high) if low < high else (low - 1.0, high + 1.0)
+
+
+def _histograms(comparison, low, high):
     """Returns how many positives and how many negatives score in each bin, shape (NUM_BINS,)."""
     counts = torch.zeros(2, NUM_BINS, dtype=torch.int64)
-    for scores, face, voice in _score_blocks(embeddings):
-        bins = ((scores.clamp(-1, 1) + 1) / 2 * (NUM_BINS - 1)).round().long()
+    for scores, face, voice in comparison.blocks():
+        shares = (scores.clamp(low, high) - low) / (high - low)
+        bins = (shares * (NUM_BINS - 1)).round().long()
         keys = bins + NUM_BINS * (face[:, None] != voice)
         counts += torch.bincount(keys.flatten(), minlength=2 * NUM_BINS).view(2, NUM_BINS)
     return counts.numpy()
@@ -164,18 +173,19 @@ def _equal_error_threshold(scores, positives, negatives):
     missed = np.cumsum(positives) / positives.sum()
     passed = 1 - np.cumsum(negatives) / negatives.sum()
     first = int((missed >= passed).argmax())  # after this bin the errors have crossed
-    return float(scores[min(first + 1, NUM_BINS - 1)] - 1 / (NUM_BINS - 1))
+    half_a_bin = (scores[-1] - scores[0]) / 2 / (NUM_BINS - 1)
+    return float(scores[min(first + 1, NUM_BINS - 1)] - half_a_bin)
 
 
-def _accepted_pairs(embeddings, threshold):
+def _accepted_pairs(comparison, threshold):
     """Returns how many pairs of each two identities pass, and how many there are.
 
     Both have the shape (num_identities, num_identities): faces of the first, voices of the second.
     """
-    num_identities = len(embeddings.identities)
+    num_identities = len(comparison.embeddings.identities)
     tables = torch.zeros(2, num_identities, num_identities, dtype=torch.float64)
-    for scores, face, voice in _score_blocks(embeddings):
-        for table, passed in zip(tables, (scores >= threshold, scores >= -2), strict=True):
+    for scores, face, voice in comparison.blocks():
+        for table, passed in zip(tables, (scores >= threshold, scores == scores), strict=True):
             by_voice = passed.new_zeros(len(face), num_identities, dtype=torch.float64)
             table.index_add_(0, face, by_voice.index_add_(1, voice, passed.double()))
     return tables.numpy()

@@ -1,7 +1,8 @@
 """Embeddings and a protocol -> a report: verification, 1:N matching and retrieval.
 
 The report holds plain numbers, fractions in [0, 1]. A value without trials is None with its count
-beside it; a stratum that the metadata cannot define is None, with the reason under "reasons".
+beside it; what the metadata cannot define, or the score cannot do, is None, with the reason under
+"reasons" by its path.
 Beside each value stands its 95 % interval over identities (see `metrics.bootstrap`).
 """
 
@@ -10,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
+from speechbrain_fv.evaluation.candidates import matching_by_candidates
 from speechbrain_fv.evaluation.report import (
     Report,
     format_report,
@@ -17,11 +19,10 @@ from speechbrain_fv.evaluation.report import (
     number_or_none,
     save_report,
 )
+from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
+from speechbrain_fv.scores import DIRECTIONS, TASKS, is_cosine
 
 __all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
-
-TASKS = ("verification", "matching", "retrieval")
-DIRECTIONS = ("F-V", "V-F")
 
 
 def evaluate(
@@ -34,6 +35,7 @@ def evaluate(
     chunk_size=metrics.CHUNK_SIZE,
     device="cpu",
     progress=False,
+    score=None,
 ):
     """Returns the report of a set of embeddings: exact values by enumeration, with intervals.
 
@@ -60,19 +62,22 @@ def evaluate(
         Where to compute ("cpu", "cuda").
     progress : bool
         Whether to show a progress bar on stderr.
+    score : Score, optional
+        How a face and a voice are compared; `scores.Cosine` by default.
 
     Returns
     -------
     Report
         A dict: ``num_identities`` (with a face or a voice), ``num_faces``, ``num_voices``, one
-        entry per task, ``bootstrap``, and ``reasons`` by the path of each stratum that is None,
-        such as "verification/G". Its attribute ``replicates`` holds those of each value.
+        entry per task, ``bootstrap``, and ``reasons`` by the path of each stratum, direction or N
+        that is None, such as "verification/G". Of a score that is not the cosine ``score`` is the
+        name. Its attribute ``replicates`` holds those of each value.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, the device cannot be used, or the metadata lacks an
-        identity or repeats one.
+        If an argument is out of range, the device cannot be used, the metadata lacks an identity
+        or repeats one, or the score does not take the embeddings.
 
     Example
     -------
@@ -94,7 +99,8 @@ def evaluate(
         chunk_size=(chunk_size, 1),
     )
     check_device(device)
-    trials = _Trials(embeddings, metadata, num_replicates, bootstrap_seed, chunk_size, device)
+    comparison = Comparison(embeddings, score, device)
+    trials = _Trials(comparison, metadata, num_replicates, bootstrap_seed, chunk_size)
     directions = DIRECTIONS if {"matching", "retrieval"} & set(tasks) else ()
     num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
     total = sum(num_rows[direction] for direction in directions)
@@ -125,10 +131,12 @@ def _check_integers(**limits):
 
 
 class _Trials:
-    """The embeddings as tensors, the draws of the bootstrap, and the report while it grows."""
+    """The clips to compare, the draws of the bootstrap, and the report while it grows."""
 
-    def __init__(self, embeddings, metadata, num_replicates, seed, chunk_size, device):
-        identities = embeddings.identities
+    def __init__(self, comparison, metadata, num_replicates, seed, chunk_size):
+        embeddings, self.comparison = comparison.embeddings, comparison
+        self.score = comparison.score
+        identities, device = embeddings.identities, comparison.given["face"].device
         if metadata is not None:
             metadata = protocols.check_metadata(metadata, identities)
         self.metadata, self.chunk_size = metadata, chunk_size
@@ -138,12 +146,7 @@ class _Trials:
                 self.bits[letter] = 2 ** len(self.bits)
                 labels.append(protocols.stratum_groups(metadata, letter)[:, None])
         self.labels = torch.as_tensor(np.hstack(labels), device=device)
-        self.clips = {}
-        for key, modality in (("F", "face"), ("V", "voice")):
-            vectors = torch.as_tensor(getattr(embeddings, modality), device=device)
-            who = np.searchsorted(identities, getattr(embeddings, f"{modality}_identity"))
-            who = torch.as_tensor(who, device=device)
-            self.clips[key] = metrics.sort_clips(vectors, who, len(identities))
+        self.clips = {key: comparison.clips(modality) for key, modality in MODALITIES.items()}
         draws = metrics.draw_weights(len(identities), num_replicates, seed)
         # With one identity all replicates are the same and would show no spread.
         bootstrapped = num_replicates and len(identities) > 1
@@ -153,6 +156,8 @@ class _Trials:
             num_faces=len(embeddings.face),
             num_voices=len(embeddings.voice),
         )
+        if not is_cosine(self.score):
+            self.report["score"] = self.score.name
         self.bootstrap = {
             "num_replicates": num_replicates,
             "seed": seed,
@@ -165,19 +170,23 @@ class _Trials:
     def verify(self, tick):
         """Adds AUC, EER, their counts and the ROC curve of each stratum."""
         faces, voices = self.clips["F"], self.clips["V"]
+        reason = self.score.unable("verification")
+        defined = list(self._defined("verification", protocols.VERIFICATION_STRATA, reason))
+        if not defined:
+            return tick(len(faces.vectors))
         pairs = None
         if self.weights is not None:
             pairs = metrics.PairReplicates(self.weights, faces, voices, self.labels)
         counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, pairs, tick)
-        for stratum, bits in self._defined("verification", protocols.VERIFICATION_STRATA):
+        for stratum, bits in defined:
             inside = counts.within(bits)
             auc, eer = metrics.area_under_curve(inside), metrics.equal_error_rate(inside)
             replicates = pairs.rates(bits, auc, eer) if pairs else (None, None)
             path = ("verification", stratum)
-            self._add(path, "auc", auc, replicates[0])
-            self._add(path, "eer", eer, replicates[1])
+            self.add(path, "auc", auc, replicates[0])
+            self.add(path, "eer", eer, replicates[1])
             false_accept, true_accept = metrics.roc_points(inside)
-            self._node(path).update(
+            self.node(path).update(
                 num_positives=int(inside.num_positives.sum()),
                 num_negatives=inside.num_negatives,
                 roc={"false_accept": false_accept.tolist(), "true_accept": true_accept.tolist()},
@@ -186,9 +195,18 @@ class _Trials:
     def rank(self, direction, tasks, max_candidates, tick):
         """Adds matching in each stratum and retrieval, of one direction."""
         queries, gallery = (self.clips[key] for key in direction.split("-"))
-        matching = ()
+        matching, path = (), f"matching/{direction}"
         if "matching" in tasks:
-            matching = list(self._defined(f"matching/{direction}", protocols.MATCHING_STRATA))
+            reason = self.score.unable("matching", direction)
+            matching = list(self._defined(path, protocols.MATCHING_STRATA, reason))
+        unable = self.score.unable("retrieval", direction)
+        if "retrieval" in tasks and unable:
+            self.leave_out(("retrieval", direction), unable)
+        retrieval = "retrieval" in tasks and not unable
+        if self.comparison.ranks:
+            matching_by_candidates(self, direction, matching, max_candidates)
+        if self.comparison.ranks or not (matching or retrieval):
+            return tick(len(queries.vectors))
         masks = [bits for _, bits in matching] or [0]
         strata = metrics.Strata(self.labels, masks)
         replicates, values = None, (np.full(len(masks), None), None, None)
@@ -205,7 +223,7 @@ class _Trials:
             matching, scores.accuracy, values[0], strict=False
         ):
             self._add_matching(("matching", direction, stratum), accuracy, of_stratum)
-        if "retrieval" in tasks:
+        if retrieval:
             self._add_retrieval(direction, scores, values[1:])
 
     def finished(self):
@@ -218,45 +236,56 @@ class _Trials:
     def _add_matching(self, path, accuracy, replicates):
         """Adds accuracy and number of probes by N, from (max_candidates - 1, num_queries)."""
         for index, values in enumerate(accuracy):
+            reason = self.score.unable("matching", path[1], index + 2)
+            if reason:
+                self.leave_out((*path, str(index + 2)), reason)
+                continue
             of_candidates = None if replicates is None else replicates[index]
             place = (*path, str(index + 2))
-            self._add(place, "accuracy", values.nanmean(), of_candidates)
-            self._node(place)["num_probes"] = int((~values.isnan()).sum())
+            self.add(place, "accuracy", values.nanmean(), of_candidates)
+            self.node(place)["num_probes"] = int((~values.isnan()).sum())
 
     def _add_retrieval(self, direction, scores, replicates):
         """Adds mAP by query and by identity with chance, of queries that have a positive."""
         queries, gallery = (self.clips[key] for key in direction.split("-"))
         means = metrics.mean_precisions(scores, queries, gallery)
         path = ("retrieval", direction)
-        self._add(path, "map", means.by_query, replicates[0])
-        self._add(path, "map_per_identity", means.by_identity, replicates[1])
-        self._node(path).update(
+        self.add(path, "map", means.by_query, replicates[0])
+        self.add(path, "map_per_identity", means.by_identity, replicates[1])
+        self.node(path).update(
             chance_map=number_or_none(means.chance),
             num_queries=means.num_queries,
             gallery_size=len(gallery.vectors),
         )
 
-    def _defined(self, path, strata):
-        """Yields (stratum, its attributes as bits); notes the reason where it is undefined."""
+    def leave_out(self, path, reason):
+        """Puts None at a path of the report, and the reason beside."""
+        self.node(path[:-1])[path[-1]] = None
+        self.reasons["/".join(path)] = reason
+
+    def _defined(self, path, strata, unable=None):
+        """Yields (stratum, its attributes as bits); notes the reason where it is undefined.
+
+        That is one of the metadata, or for all strata that the score is unable.
+        """
         for stratum in strata:
-            reason = protocols.undefined_reason(self.metadata, stratum)
+            reason = unable or protocols.undefined_reason(self.metadata, stratum)
             if reason:
-                self._node(tuple(path.split("/")))[stratum] = None
-                self.reasons[f"{path}/{stratum}"] = reason
+                self.leave_out((*path.split("/"), stratum), reason)
             else:
-                self._node((*path.split("/"), stratum))
+                self.node((*path.split("/"), stratum))
                 yield stratum, sum(self.bits[letter] for letter in stratum if letter != "U")
 
-    def _node(self, path):
+    def node(self, path):
         """Returns the dict at a path of the report, made when absent."""
         node = self.report
         for name in path:
             node = node.setdefault(name, {})
         return node
 
-    def _add(self, path, name, value, replicates):
+    def add(self, path, name, value, replicates):
         """Adds a value and, when there is a bootstrap, its interval and its replicates."""
-        node = self._node(path)
+        node = self.node(path)
         node[name] = number_or_none(value)
         if not self.bootstrap["num_replicates"]:
             return

@@ -25,7 +25,7 @@ def evaluate_groups(embeddings, metadata, min_identities=MIN_IDENTITIES, **optio
     min_identities : int
         Of a group that is scored, >= 2.
     options
-        Of `evaluation.evaluate`, such as ``device``.
+        Of `evaluation.evaluate`, such as ``device`` and ``score``.
 
     Returns
     -------
@@ -33,8 +33,8 @@ def evaluate_groups(embeddings, metadata, min_identities=MIN_IDENTITIES, **optio
         By attribute, its groups by falling size, then the pooled, then the unknown: ``group``
         (its name), ``kind`` ("group", "pooled" or "unknown"), ``num_identities``, ``num_faces``,
         ``num_voices``, and as in a stratum ``auc``, ``eer``, their intervals if there is a
-        bootstrap, and counts. ``auc`` is None where nothing is scored. Attributes that the
-        metadata lacks are left out.
+        bootstrap, and counts. ``auc`` is None where nothing is scored; ``reason`` tells why where
+        the score cannot. Attributes that the metadata lacks are left out.
 
     Raises
     ------
@@ -98,4 +98,6 @@ def _scored(embeddings, name, kind, people, min_identities, options):
         return entry | {"auc": None}
     report = evaluate(type(embeddings)(**parts), tasks=("verification",), **options)
     values = report["verification"]["U"]
+    if values is None:
+        return entry | {"auc": None, "reason": report["reasons"]["verification/U"]}
     return entry | {key: values[key] for key in VALUES if key in values}

@@ -2,7 +2,7 @@
 
 Verification: AUC and EER of the listed trials. Matching: the share of trials won, where a positive
 that ties with k negatives wins 1 / (k + 1). Retrieval: mAP over the listed gallery, beside its
-chance.
+chance. What a score cannot do is None, with the reason.
 """
 
 from pathlib import Path
@@ -13,15 +13,20 @@ import torch
 
 from speechbrain_fv import metrics
 from speechbrain_fv.evaluation.report import number_or_none
+from speechbrain_fv.evaluation.scoring import Comparison
 from speechbrain_fv.files import write_table
+from speechbrain_fv.metrics.candidates import candidate_wins
 from speechbrain_fv.metrics.listed import listed_counts, pair_scores, wins
 from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, write_list
 
+ROWS_AT_ONCE = 2**14
 NUM_EXAMPLES = 5
 """Unresolvable clips that the report names; the CSV has them all."""
 
 
-def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SIZE, device="cpu"):
+def evaluate_lists(
+    embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SIZE, device="cpu", score=None
+):
     """Returns the section `lists` of a report: the values of each list over its resolvable trials.
 
     Arguments
@@ -35,6 +40,8 @@ def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SI
         Numbers held at once, 8 bytes each, >= 1. It bounds the memory and changes no result.
     device : str
         Where to compute ("cpu", "cuda").
+    score : Score, optional
+        How a face and a voice are compared; `scores.Cosine` by default.
 
     Returns
     -------
@@ -50,7 +57,8 @@ def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SI
         - retrieval: ``map``, ``map_per_identity``, ``chance_map``, ``num_queries`` (those with
           a positive), ``num_queries_without_positive``, ``gallery_size``.
 
-        A value without trials is None.
+        A value without trials is None. Where the score cannot do a list, or a number of candidates,
+        its values are None and ``reason`` tells why.
 
     Example
     -------
@@ -62,16 +70,11 @@ def evaluate_lists(embeddings, lists, metadata=None, chunk_size=metrics.CHUNK_SI
     >>> evaluate_lists(people, lists)["sampled/matching_F-V_U"]["accuracy"]
     {'2': {'accuracy': 1.0, 'chance': 0.5, 'num_trials': 6}}
     """
-    vectors = {
-        modality: metrics.unit_rows(
-            torch.as_tensor(np.ascontiguousarray(getattr(embeddings, modality)), device=device)
-        )
-        for modality in ("face", "voice")
-    }
+    comparison = Comparison(embeddings, score, device)
     attributes = _attribute_codes(embeddings, metadata)
     section = {}
     for resolved in lists:
-        values = _KINDS[resolved.trials.kind](resolved, vectors, chunk_size)
+        values = _values(resolved, comparison, chunk_size)
         section[resolved.trials.name] = {
             **_facts(resolved),
             "negatives_agree": _agreement(resolved, attributes),
@@ -121,7 +124,14 @@ def format_lists(section):
             if entry["as_published"] is False:
                 line += f" (published: {' x '.join(map(str, entry['published_num_rows']))})"
             lines.append(line)
+        lines += [f"{'':<{width}}  {reason}" for reason in _reasons(entry)]
     return "\n".join(lines)
+
+
+def _reasons(entry):
+    """Returns why values of a list are None, each reason once."""
+    nodes = [entry, *entry.get("accuracy", {}).values()]
+    return list(dict.fromkeys(node["reason"] for node in nodes if "reason" in node))
 
 
 def _shown(entry):
@@ -152,38 +162,69 @@ def _facts(resolved):
     }
 
 
-def _verification(resolved, vectors, chunk_size):
+def _values(resolved, comparison, chunk_size):
+    """Returns the values of a list."""
+    kind = resolved.trials.kind
+    reason = comparison.score.unable(kind, resolved.direction)
+    values = _KINDS[kind](resolved, comparison, chunk_size, reason)
+    return {**values, "reason": reason} if reason else values
+
+
+def _verification(resolved, comparison, chunk_size, reason):
     """Returns AUC, EER and the numbers of trials."""
-    scores = _scores(resolved, vectors, chunk_size)[:, 0]
-    labels = torch.as_tensor(resolved.labels, device=scores.device)
-    counts = listed_counts(scores[labels], scores[~labels])
+    labels, auc, eer = torch.as_tensor(resolved.labels), None, None
+    if not reason:
+        scores = _scores(resolved, comparison, chunk_size)[:, 0]
+        labels = labels.to(scores.device)
+        counts = listed_counts(scores[labels], scores[~labels])
+        auc, eer = metrics.area_under_curve(counts), metrics.equal_error_rate(counts)
+        auc, eer = number_or_none(auc), number_or_none(eer)
     return {
-        "auc": number_or_none(metrics.area_under_curve(counts)),
-        "eer": number_or_none(metrics.equal_error_rate(counts)),
+        "auc": auc,
+        "eer": eer,
         "chance_auc": 0.5,
         "num_positives": int(labels.sum()),
         "num_negatives": int((~labels).sum()),
     }
 
 
-def _matching(resolved, vectors, chunk_size):
+def _matching(resolved, comparison, chunk_size, reason):
     """Returns the accuracy by the number of candidates."""
-    won = wins(_scores(resolved, vectors, chunk_size)).cpu().numpy()
     num_candidates = (resolved.candidates >= 0).sum(axis=1)
-    accuracy = {}
+    won, accuracy = None, {}
+    if not reason and not comparison.ranks:
+        won = wins(_scores(resolved, comparison, chunk_size)).cpu().numpy()
     # Of all rows: a size of which no row is left is reported with no trials.
     for size in np.unique((resolved.trials.targets != "").sum(axis=1)).tolist():
-        of_size = won[num_candidates == size]
-        accuracy[str(size)] = {
-            "accuracy": float(of_size.mean()) if len(of_size) else None,
-            "chance": 1 / size,
-            "num_trials": len(of_size),
-        }
+        rows = np.flatnonzero(num_candidates == size)
+        unable = comparison.score.unable("matching", resolved.direction, size)
+        value = None
+        if len(rows) and not unable:
+            of_size = _won(resolved, comparison, rows, size) if won is None else won[rows]
+            value = float(of_size.mean())
+        accuracy[str(size)] = {"accuracy": value, "chance": 1 / size, "num_trials": len(rows)}
+        if unable:
+            accuracy[str(size)]["reason"] = unable
     return {"accuracy": accuracy}
 
 
-def _retrieval(resolved, vectors, chunk_size):
+def _won(resolved, comparison, rows, size):
+    """Returns the shares of a win of rows of so many candidates, by a score that ranks them."""
+    probes, targets = (comparison.prepared(m) for m in (resolved.probe, resolved.target))
+    rank, won = comparison.rank(resolved.direction), []
+    for part in np.array_split(rows, -(-len(rows) // ROWS_AT_ONCE)):
+        chosen = torch.as_tensor(resolved.candidates[part, :size], device=targets.device)
+        probe = torch.as_tensor(resolved.probes[part], device=probes.device)
+        won.append(candidate_wins(rank, probes[probe], targets[chosen]))
+    return torch.cat(won).cpu().numpy()
+
+
+def _retrieval(resolved, comparison, chunk_size, reason):
     """Returns mAP by query and by identity, beside chance."""
+    if reason:
+        names = ("map", "map_per_identity", "chance_map", "num_queries")
+        nothing = dict.fromkeys((*names, "num_queries_without_positive"))
+        return {**nothing, "gallery_size": len(resolved.targets)}
     sides = []
     num_identities = 1 + max(
         people.max(initial=0) for people in (resolved.probe_identity, resolved.target_identity)
@@ -192,10 +233,10 @@ def _retrieval(resolved, vectors, chunk_size):
         (resolved.probe, resolved.probes, resolved.probe_identity),
         (resolved.target, resolved.targets, resolved.target_identity),
     ):
-        of_side = vectors[modality]
+        of_side = comparison.given[modality]
         identity = torch.as_tensor(identity, device=of_side.device)
         clips = of_side[torch.as_tensor(rows, device=of_side.device)]
-        sides.append(metrics.sort_clips(clips, identity, num_identities))
+        sides.append(comparison.grouped(modality, clips, identity, num_identities))
     everyone = metrics.Strata(sides[0].identity.new_empty(num_identities, 0), [0])
     scores = metrics.score_queries(*sides, everyone, max_candidates=2, chunk_size=chunk_size)
     means = metrics.mean_precisions(scores, *sides)
@@ -209,14 +250,15 @@ def _retrieval(resolved, vectors, chunk_size):
     }
 
 
-def _scores(resolved, vectors, chunk_size):
+def _scores(resolved, comparison, chunk_size):
     """Returns the scores (num_left, max_candidates) of verification or matching trials."""
-    probes, targets = vectors[resolved.probe], vectors[resolved.target]
+    probes, targets = (comparison.prepared(m) for m in (resolved.probe, resolved.target))
     rows, columns = (
         torch.as_tensor(part, device=probes.device)
         for part in (resolved.probes, resolved.candidates)
     )
-    return pair_scores(probes, targets, rows, columns, chunk_size)
+    compare = comparison.listed(resolved.probe)
+    return pair_scores(probes, targets, rows, columns, chunk_size, compare)
 
 
 _KINDS = {"verification": _verification, "matching": _matching, "retrieval": _retrieval}

@@ -2,7 +2,8 @@
 
 Nothing is sampled: each metric follows from how many negatives score below a positive and how
 many tie with it. The counts are taken in chunks: no more than ``chunk_size`` scores exist at once.
-A score is the cosine of two embeddings, in [-1, 1]; higher means the same person.
+A score tells of a face and a voice, higher meaning the same person; here it is a whole number of
+steps within [-1, 1], of the cosine unless the `Clips` bring another comparison.
 
 A *stratum* is a set of attributes: a negative is allowed when the labels of both identities are
 known and equal in each of them. Positives are the pairs of one identity, whatever its labels.
@@ -26,7 +27,7 @@ from speechbrain_fv.metrics.scores import (
     integer_scores,
     row_blocks,
     sort_clips,
-    unit_rows,
+    to_integers,
 )
 from speechbrain_fv.metrics.verification import (
     PairCounts,
@@ -60,6 +61,6 @@ __all__ = [
     "row_blocks",
     "score_queries",
     "sort_clips",
-    "unit_rows",
+    "to_integers",
     "win_probabilities",
 ]

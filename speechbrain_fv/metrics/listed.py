@@ -5,21 +5,28 @@ import torch
 from speechbrain_fv.metrics import SCORE_STEP, PooledCounts
 
 
-def pair_scores(probes, targets, rows, columns, chunk_size):
-    """Returns the cosines of each probe with its own targets.
+def inner_products(probes, candidates):
+    """Returns (num_rows, num_candidates), of probes (num_rows, dim) with candidates each."""
+    return (candidates @ probes[:, :, None]).squeeze(2)
+
+
+def pair_scores(probes, targets, rows, columns, chunk_size, compare=inner_products):
+    """Returns the scores of each probe with its own targets: for unit rows, their cosines.
 
     Rounded to multiples of `SCORE_STEP`, as all scores are, so that equal embeddings tie.
 
     Arguments
     ---------
-    probes : torch.Tensor of shape (num_probes, dim), float64, unit rows
-    targets : torch.Tensor of shape (num_targets, dim), float64, unit rows
+    probes : torch.Tensor of shape (num_probes, dim), float64, as `compare` takes them
+    targets : torch.Tensor of shape (num_targets, dim), float64
     rows : torch.Tensor of shape (num_rows,), int64
         Rows of `probes`.
     columns : torch.Tensor of shape (num_rows, max_candidates), int64
         Rows of `targets`; -1 is padding.
     chunk_size : int
         Numbers held at once beside the result, >= 1 (those of one row are the least).
+    compare : function of probes (num_rows, dim) and candidates (num_rows, max_candidates, dim)
+        Returns scores (num_rows, max_candidates) in [-1, 1].
 
     Returns
     -------
@@ -36,7 +43,7 @@ def pair_scores(probes, targets, rows, columns, chunk_size):
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         candidates = targets[columns[part].clamp(min=0)]
-        scores[part] = (candidates @ probes[rows[part], :, None]).squeeze(2)
+        scores[part] = compare(probes[rows[part]], candidates)
     scores = scores.div_(SCORE_STEP).round_().mul_(SCORE_STEP)
     return scores.masked_fill_(columns < 0, -torch.inf)
 

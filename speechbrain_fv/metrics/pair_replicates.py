@@ -2,7 +2,7 @@
 
 import torch
 
-from speechbrain_fv.metrics.scores import add_ones_, agreement, integer_scores
+from speechbrain_fv.metrics.scores import add_ones_, agreement
 from speechbrain_fv.metrics.verification import crossing, positive_scores
 
 NUM_BINS = 1024
@@ -100,7 +100,7 @@ class PairReplicates:
         num_faces, num_voices = len(self.faces.vectors), len(self.voices.vectors)
         sampled = min(max(_SAMPLE_SIZE // num_voices, 1), num_faces)
         rows = torch.linspace(0, num_faces - 1, sampled, device=positives.device).long()
-        sample = integer_scores(self.faces.vectors[rows], self.voices.vectors).flatten()
+        sample = self.faces.compare(self.faces.vectors[rows], self.voices.vectors).flatten()
         shares = positives.new_zeros(2**_CELL_BITS + 1, dtype=torch.float64)
         for values in (positives, sample):
             counts = torch.bincount(self._cell(values), minlength=2**_CELL_BITS + 1).double()

@@ -9,7 +9,6 @@ from speechbrain_fv.metrics.scores import (
     CHUNK_SIZE,
     add_ones_,
     agreement,
-    integer_scores,
     row_blocks,
     sort_,
 )
@@ -105,6 +104,10 @@ class Strata:
         rows = torch.arange(len(identities), device=identities.device)
         result[rows, :, identities] = False
         return result
+
+    def everyone(self):
+        """Returns bool (num_identities, num_identities) of the first stratum."""
+        return self.allowed(torch.arange(len(self.labels), device=self.labels.device))[:, 0]
 
 
 def score_queries(
@@ -235,7 +238,8 @@ def _rank(queries, gallery, rows, most):
     columns = torch.where(valid, gallery.first[identity, None] + place, len(gallery.vectors))
     last = len(gallery.num_clips) + 1  # label of the mark after a positive; 0 is before it
     bits = last.bit_length()
-    keys, positives = _marked_keys(queries.vectors[rows], gallery, columns, valid, bits, last)
+    scores = queries.compare(queries.vectors[rows], gallery.vectors)
+    keys, positives = _marked_keys(scores, gallery, columns, valid, bits, last)
     num_spaces = 2 * most + 2  # a last one holds padding
     negatives = _count_spaces(sort_(keys), bits, last, num_spaces)
     positives = positives.sort(dim=1).values
@@ -248,7 +252,7 @@ def _rank(queries, gallery, rows, most):
     )
 
 
-def _marked_keys(vectors, gallery, columns, valid, bits, last):
+def _marked_keys(scores, gallery, columns, valid, bits, last):
     """Returns unsorted keys of scores and labels, and the positive ones, padded at the end.
 
     The label of a negative is its identity plus 1. Each positive becomes two marks, one before
@@ -256,7 +260,6 @@ def _marked_keys(vectors, gallery, columns, valid, bits, last):
     """
     size = len(gallery.vectors)
     padding = (2**37 << bits) + last
-    scores = integer_scores(vectors, gallery.vectors)
     keys = scores.new_full((len(scores), size + 1 + columns.shape[1]), padding)
     torch.add(gallery.identity + 1, scores, alpha=2**bits, out=keys[:, :size])
     positives = (keys.gather(1, columns) >> bits) << bits

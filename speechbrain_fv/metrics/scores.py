@@ -1,13 +1,16 @@
 """Scores as exact integers, and the clips, blocks and counts in which the metrics take them."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from speechbrain_fv.scores import unit
+
 SCORE_STEP = 2.0**-36
-"""Cosines are rounded to multiples of this (1.5e-11)."""
+"""Scores, in [-1, 1], are rounded to multiples of this (1.5e-11)."""
 
 CHUNK_SIZE = 2**24
 """Scores held at once unless the caller says otherwise: 128 MiB of int64."""
@@ -17,68 +20,10 @@ _ROUND = 1.5 * 2.0**52  # a float64 plus this holds the rounded value in its low
 _ROUND_BITS = int(np.float64(_ROUND).view(np.int64))
 
 
-class Clips(NamedTuple):
-    """The clips of one modality, ordered by identity; made by `sort_clips`.
-
-    vectors : torch.Tensor of shape (num_clips, dim), float64, unit rows
-    identity : torch.Tensor of shape (num_clips,), int64, ascending, in [0, num_identities)
-    num_clips : torch.Tensor of shape (num_identities,), int64
-    first : torch.Tensor of shape (num_identities,), int64, row of each identity's first clip
-    """
-
-    vectors: torch.Tensor
-    identity: torch.Tensor
-    num_clips: torch.Tensor
-    first: torch.Tensor
-
-
-def sort_clips(vectors, identity, num_identities):
-    """Returns `Clips` from embeddings in any order.
-
-    Arguments
-    ---------
-    vectors : torch.Tensor of shape (num_clips, dim)
-        Finite, no row of zeros.
-    identity : torch.Tensor of shape (num_clips,), int64, in [0, num_identities)
-    num_identities : int
-
-    Returns
-    -------
-    Clips
-
-    Example
-    -------
-    >>> sort_clips(torch.eye(2), torch.tensor([1, 0]), num_identities=3).first
-    tensor([0, 1, 2])
-    """
-    order = identity.argsort(stable=True)
-    num_clips = torch.bincount(identity, minlength=num_identities)
-    first = num_clips.cumsum(0) - num_clips
-    return Clips(unit_rows(vectors[order]), identity[order], num_clips, first)
-
-
-def unit_rows(embeddings):
-    """Returns the embeddings as float64 with rows of length 1.
-
-    Arguments
-    ---------
-    embeddings : torch.Tensor of shape (num_clips, dim)
-        Finite, no row of zeros (`embeddings.Embeddings` checks it).
-
-    Returns
-    -------
-    torch.Tensor of shape (num_clips, dim), float64
-
-    Example
-    -------
-    >>> unit_rows(torch.tensor([[3.0, 4.0]]))
-    tensor([[0.6000, 0.8000]], dtype=torch.float64)
-    """
-    return torch.nn.functional.normalize(embeddings.double(), dim=1, eps=0.0)
-
-
 def integer_scores(queries, gallery):
-    """Returns all cosines between two sets of unit rows in whole steps of `SCORE_STEP`.
+    """Returns all inner products of two sets of rows in whole steps of `SCORE_STEP`.
+
+    They must lie in [-1, 1], as those of unit rows do: their cosines.
 
     The last bits of a matrix product depend on the shape of the matrices and on the place of a row
     within them. Rounding removes them, so that equal embeddings tie in every chunking and on every
@@ -103,6 +48,76 @@ def integer_scores(queries, gallery):
     scores = (queries / SCORE_STEP) @ gallery.T
     # Adding the constant rounds to the nearest integer, in place, and faster than a conversion.
     return scores.add_(_ROUND).view(torch.int64).sub_(_ROUND_BITS)
+
+
+def to_integers(scores):
+    """Returns scores of any range in whole steps of `SCORE_STEP`, their order kept.
+
+    They are squashed by x / (1 + |x|) first.
+
+    Arguments
+    ---------
+    scores : torch.Tensor of any shape, float64
+        Finite.
+
+    Returns
+    -------
+    torch.Tensor of the same shape, int64, in [-2^36, 2^36]
+
+    Example
+    -------
+    >>> to_integers(torch.tensor([-1.0, 0.0, 3.0]).double()) * SCORE_STEP
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
+    return (scores / (1 + scores.abs()) / SCORE_STEP).round().long()
+
+
+class Clips(NamedTuple):
+    """The clips of one modality, ordered by identity; made by `sort_clips`.
+
+    vectors : torch.Tensor of shape (num_clips, dim), float64, as `compare` takes them
+    identity : torch.Tensor of shape (num_clips,), int64, ascending, in [0, num_identities)
+    num_clips : torch.Tensor of shape (num_identities,), int64
+    first : torch.Tensor of shape (num_identities,), int64, row of each identity's first clip
+    compare : function of rows of these vectors and of rows of the other modality's
+        Returns scores (num_rows, num_other_rows), int64, in [-2^36, 2^36]; for an inner product in
+        [-1, 1] it is `integer_scores`.
+    """
+
+    vectors: torch.Tensor
+    identity: torch.Tensor
+    num_clips: torch.Tensor
+    first: torch.Tensor
+    compare: Callable = integer_scores
+
+
+def sort_clips(vectors, identity, num_identities, prepare=unit, compare=integer_scores):
+    """Returns `Clips` from embeddings in any order.
+
+    Arguments
+    ---------
+    vectors : torch.Tensor of shape (num_clips, dim)
+        Finite; for `unit` no row of zeros.
+    identity : torch.Tensor of shape (num_clips,), int64, in [0, num_identities)
+    num_identities : int
+    prepare : function of vectors
+        Returns what `compare` takes, row by row; for cosines the rows at length 1.
+    compare : function
+        See `Clips`.
+
+    Returns
+    -------
+    Clips
+
+    Example
+    -------
+    >>> sort_clips(torch.eye(2), torch.tensor([1, 0]), num_identities=3).first
+    tensor([0, 1, 2])
+    """
+    order = identity.argsort(stable=True)
+    num_clips = torch.bincount(identity, minlength=num_identities)
+    first = num_clips.cumsum(0) - num_clips
+    return Clips(prepare(vectors[order]), identity[order], num_clips, first, compare)
 
 
 def agreement(labels, identities):

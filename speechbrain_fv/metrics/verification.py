@@ -9,7 +9,6 @@ from speechbrain_fv.metrics.scores import (
     SCORE_STEP,
     add_ones_,
     agreement,
-    integer_scores,
     row_blocks,
     sort_,
 )
@@ -118,7 +117,7 @@ def positive_scores(faces, voices):
     """
     sizes = faces.num_clips.tolist(), voices.num_clips.tolist()
     blocks = zip(faces.vectors.split(sizes[0]), voices.vectors.split(sizes[1]), strict=True)
-    scores = [integer_scores(*block).flatten() for block in blocks if all(map(len, block))]
+    scores = [faces.compare(*block).flatten() for block in blocks if all(map(len, block))]
     return torch.cat([faces.identity.new_empty(0), *scores])
 
 
@@ -261,7 +260,7 @@ def _labelled(faces, voices, labels, rows, histogram, tick):
     keys = codes.new_empty(rows.stop - rows.start, len(voices.vectors))
     for block in row_blocks(*keys.shape, keys.numel(), keys.device):
         inside = slice(rows.start + block.start, rows.start + block.stop)
-        scores = integer_scores(faces.vectors[inside], voices.vectors)
+        scores = faces.compare(faces.vectors[inside], voices.vectors)
         if histogram:
             histogram(scores, inside)
         torch.add(codes[index[block]], scores, alpha=2**bits, out=keys[block])

@@ -6,6 +6,7 @@ the exact ones. Trials may repeat.
 
 import numpy as np
 
+from speechbrain_fv.metrics.candidates import draw_distinct
 from speechbrain_fv.protocols.lists import TrialList
 from speechbrain_fv.protocols.strata import check_metadata, stratum_groups, undefined_reason
 
@@ -182,7 +183,7 @@ class _Clips:
         probes = generator.choice(eligible, num_trials)
         first, end, begin, allowed = (span[probes] for span in (first, end, begin, allowed))
         positive = first + generator.integers(end - first)
-        offsets = _draw_distinct(allowed, num_candidates - 1, generator)
+        offsets = draw_distinct(allowed, num_candidates - 1, generator)
         negatives = _skip(offsets, begin[:, None], first[:, None], end[:, None])
         return probes, np.column_stack([positive, negatives])
 
@@ -191,17 +192,3 @@ def _skip(offset, begin, first, end):
     """Returns the row at an offset into the group's rows less those of [first, end)."""
     rows = begin + offset
     return np.where(rows < first, rows, rows + (end - first))
-
-
-def _draw_distinct(sizes, num_drawn, generator):
-    """Returns (num_rows, num_drawn) integers, per row distinct and uniform in [0, size).
-
-    Floyd's algorithm, for all rows at once; size >= num_drawn.
-    """
-    drawn = np.empty((len(sizes), num_drawn), dtype=np.int64)
-    for place in range(num_drawn):
-        last = sizes - num_drawn + place
-        value = generator.integers(last + 1)
-        taken = (drawn[:, :place] == value[:, None]).any(axis=1)
-        drawn[:, place] = np.where(taken, last, value)
-    return drawn
