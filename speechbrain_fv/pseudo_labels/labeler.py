@@ -64,8 +64,9 @@ class PseudoLabeler(torch.nn.Module):
       different partitions, and so different labels for most pairs.
 
     Under ``shared`` and ``paired`` identical views have identical labels, and exchanging faces and
-    voices exchanges their labels (for ``paired`` unless the batch holds a pair and its mirror
-    image, see `canonical_pair_order`).
+    voices exchanges their labels. For ``paired`` the latter does not hold where the batch has a
+    pair and its mirror image (see `canonical_pair_order`), or where rounding decides between two
+    centres.
 
     Arguments
     ---------
@@ -176,7 +177,7 @@ class PseudoLabeler(torch.nn.Module):
 
 
 def equal_labels_of_equals(labels, points):
-    """Returns the labels with equal points, or two equal sets of points, given the same ones.
+    """Returns the labels with equal rows, and two equal sets of points, given the same ones.
 
     They have the same nearest centre, but where two centres are equally near, rounding decides, and
     products of equal rows may round differently in different places of a matrix.
@@ -186,8 +187,8 @@ def equal_labels_of_equals(labels, points):
     labels : torch.Tensor of int64, shape (n, P, B)
         Clusters of the points, for n clusterings.
     points : torch.Tensor, shape (P, B, K)
-        One set, with equal points side by side: each gets the label of the first of its equals. Or
-        two sets: if they are equal, the second gets the labels of the first.
+        One set of points or two, with equal rows side by side. A row gets the labels of the first
+        of its equals; the second set, if it equals the first, those of the first.
 
     Returns
     -------
@@ -199,10 +200,11 @@ def equal_labels_of_equals(labels, points):
     >>> equal_labels_of_equals(torch.tensor([[[1, 0, 2]]]), points)
     tensor([[[1, 1, 2]]])
     """
-    if len(points) == 2:
-        second = torch.where((points[0] == points[1]).all(), labels[:, 0], labels[:, 1])
-        return torch.stack([labels[:, 0], second], dim=1)
-    is_first = (points[:, 1:] != points[:, :-1]).any(dim=2)  # (1, B - 1)
+    is_first = (points[:, 1:] != points[:, :-1]).any(dim=2).any(dim=0)  # (B - 1,)
     places = torch.arange(1, points.shape[1], device=points.device) * is_first
-    firsts = torch.nn.functional.pad(places, (1, 0)).cummax(dim=1).values  # (1, B)
-    return labels.gather(2, firsts.expand_as(labels))
+    firsts = torch.nn.functional.pad(places, (1, 0)).cummax(dim=0).values  # (B,)
+    labels = labels.index_select(2, firsts)
+    if len(points) == 2:
+        same = (points[0] == points[1]).all()
+        labels[:, 1] = torch.where(same, labels[:, 0], labels[:, 1])
+    return labels
