@@ -34,9 +34,9 @@ def main(argv):
         results.save_untrained(brain, test, folder)
     brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="monitor")
-    valid_embeddings = brain.embed(valid)
+    held_out = [brain.embed(clips) for clips in (hparams["training"].sample, valid)]
     if if_main_process():
-        report = results.write_results(brain, valid_embeddings, hparams)
+        report = results.write_results(brain, *held_out, hparams)
         if hparams["draw_figures"]:
             figures, _ = report_run(folder)
             log_figures(hparams["train_logger"], figures)

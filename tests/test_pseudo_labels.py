@@ -1,31 +1,20 @@
+"""The pure functions of pseudo-labels, against slow references."""
+
 import numpy as np
 import pytest
 import torch
 from sklearn.cluster import kmeans_plusplus
 
 from speechbrain_fv.pseudo_labels import (
-    PseudoLabeler,
-    canonical_order,
+    canonical_pair_order,
     geometric_median,
     kmeans,
     rank_clusters,
     scale_columns,
     seed_centres,
 )
-from speechbrain_fv.pseudo_labels.labeler import full_float32
+from tests.label_batches import batch, generator
 from tests.references import pseudo_labels as reference
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def batch(seed=0, size=32, dim=6):
-    """Faces and voices of a batch, in a few loose groups."""
-    rng = generator(seed)
-    centres = 3 * torch.randn(5, dim, generator=rng)
-    groups = torch.randint(5, (2, size), generator=rng)
-    return centres[groups] + torch.randn(2, size, dim, generator=rng)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,6 +105,18 @@ def test_seeds_are_drawn_in_proportion_to_squared_distances():
         assert (seeds == value).float().mean().item() == pytest.approx(1 / 3, abs=0.03)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_seeds_of_pairs_are_those_of_long_points_and_equal_the_reference(seed):
+    points = batch(seed, size=20)
+    seeds = seed_centres(points, 12, generator(seed), same_rows=True)
+    uniforms = torch.rand(12, 1, 20, generator=generator(seed)).squeeze(1)
+    long_points = torch.cat(list(points), dim=1)
+    rows = reference.greedy_seed_rows(long_points.double().numpy(), uniforms.double().numpy())
+    assert torch.equal(seeds, points[:, rows])
+    assert torch.equal(seed_centres(long_points.unsqueeze(0), 12, generator(seed))[0],
+                       long_points[rows])  # fmt: skip
+
+
 def test_kmeans_finds_well_separated_groups():
     centres = 100 * torch.eye(4)
     points = centres.repeat_interleave(8, dim=0) + torch.randn(32, 4, generator=generator())
@@ -172,123 +173,28 @@ def test_ranks_equal_the_reference_and_ties_break_by_index():
     assert rank_clusters(torch.tensor([[0, 1, 2]]), tied, torch.zeros(1, 1)).tolist() == [[1, 2, 0]]
 
 
-def test_prototypes_run_as_equation_7():
-    labeler = PseudoLabeler((2,), embedding_dim=3, momentum=0.9)
-    history = []
-    for step in range(4):
-        current = torch.randn(2, 3, generator=generator(step))
-        expected = reference.running_prototype(history, current.numpy(), 0.9)
-        result = labeler.update_prototypes(current)
-        np.testing.assert_allclose(result, expected, atol=1e-6)
-        history.append(expected)
-
-
 def test_a_cluster_without_points_has_the_last_rank():
     centres = torch.tensor([[[float("nan")], [2.0], [1.0]]])
     ranked = rank_clusters(torch.tensor([[1, 2, 1]]), centres, torch.zeros(1, 1))
     assert ranked.tolist() == [[1, 0, 1]]
 
 
-@pytest.mark.parametrize("size", [27, 32])  # 27 is no multiple of either q
-def test_labels_of_two_steps_equal_the_reference_from_the_same_seeds(size):
-    labeler = PseudoLabeler((4, 9), 6)
-    history = [[], []]
-    for step in range(2):
-        pairs = batch(step, size)
-        pairs[0, :, 2] = 7.0  # a constant column
-        pairs[1, 5] = pairs[1, 6]  # two equal rows
-        labels = labeler(*pairs, generator(step))
-        scaled = scale_columns(pairs)
-        order = canonical_order(scaled).unsqueeze(2).expand_as(scaled)
-        seeds = seed_centres(scaled.gather(1, order), 9, generator(step)).double().numpy()
-        for modality, points in enumerate(pairs.double().numpy()):
-            for index, q in enumerate((4, 9)):
-                expected, prototype = reference.labels_of_a_batch(
-                    points, seeds[modality, :q], history[modality], 0.9
-                )
-                assert labels[index, modality].tolist() == expected.tolist()
-            history[modality].append(prototype)
+def test_ranked_together_clusters_of_one_index_share_the_rank_of_their_mean_distance():
+    """Distances 0.5 and 4, 1 and 1, 3 alone, none: the means decide, an empty one is last."""
+    nan = float("nan")
+    centres = torch.tensor([[[0.5], [1.0], [nan], [nan]], [[4.0], [1.0], [3.0], [nan]]])
+    labels = torch.tensor([[0, 1, 1, 0], [0, 1, 2, 0]])
+    ranked = rank_clusters(labels, centres, torch.zeros(2, 1), together=True)
+    assert ranked.tolist() == [[1, 0, 0, 1], [1, 0, 2, 1]]
 
 
-def permuted_batches():
-    plain = batch()
-    repeated = plain[:, torch.arange(32) % 9]
-    corners = torch.cat([torch.eye(6), -torch.eye(6)]).expand(2, -1, -1)  # all as far from eta
-    grid = torch.cartesian_prod(*[torch.arange(2.0)] * 5).expand(2, -1, -1)
-    return {"plain": plain, "repeated": repeated, "corners": corners, "grid": grid}
-
-
-@pytest.mark.parametrize("kind", ["plain", "repeated", "corners", "grid"])
-def test_labels_follow_a_permutation_of_the_batch(kind):
-    """Sorted by distance to the prototype alone, equally far points kept the batch's order."""
-    face, voice = permuted_batches()[kind]
-    for seed in range(5):
-        order = torch.randperm(len(face), generator=generator(seed))
-        labels = PseudoLabeler((4, 8), face.shape[1])(face, voice, generator(1))
-        permuted = PseudoLabeler((4, 8), face.shape[1])(face[order], voice[order], generator(1))
-        assert torch.equal(labels[:, :, order], permuted)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_labels_ignore_shift_and_scale_of_the_columns(seed):
-    face, voice = batch(seed)
-    face[:, 0] = 2.0
-    scale = torch.rand(6, generator=generator(5)) * 4 + 0.5
-    moved = [points * scale + torch.arange(6.0) for points in (face, voice)]
-    labels = PseudoLabeler((4, 8), 6)(face, voice, generator(1))
-    assert torch.equal(labels, PseudoLabeler((4, 8), 6)(*moved, generator(1)))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_clustered_in_float32(dtype):
-    face, voice = batch().to(dtype)
-    labels = PseudoLabeler((4,), 6)(face, voice, generator(1))
-    assert torch.equal(labels, PseudoLabeler((4,), 6)(face.float(), voice.float(), generator(1)))
-
-
-def test_labels_are_the_same_under_autocast_and_reduced_matmul_precision():
-    """SpeechBrain switches TensorFloat-32 on for all products; K-means must not use it."""
-    face, voice = batch(size=64, dim=40)
-    labels = PseudoLabeler((4, 16), 40)(face, voice, generator(1))
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            again = PseudoLabeler((4, 16), 40)(face, voice, generator(1))
-        with full_float32("cpu"):
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    assert torch.equal(labels, again)
-
-
-def test_evaluation_leaves_the_running_prototype_alone():
-    labeler = PseudoLabeler((4,), 6).eval()
-    labeler(*batch(), generator())
-    assert labeler.num_batches == 0 and not labeler.past_prototypes.any()
-
-
-@pytest.mark.parametrize("momentum", [-0.1, 1.5])
-def test_momentum_must_be_a_weight(momentum):
-    with pytest.raises(ValueError, match="momentum: expected a weight in"):
-        PseudoLabeler((4,), 6, momentum=momentum)
-
-
-def test_collapsed_features_still_get_labels():
-    constant = torch.ones(8, 6)
-    labels = PseudoLabeler((2, 4), 6)(constant, constant, generator())
-    assert (labels >= 0).all() and (labels[0] < 2).all() and (labels[1] < 4).all()
-
-
-def test_running_prototype_survives_a_checkpoint_bit_for_bit(tmp_path):
-    first, second = batch(0), batch(1)
-    labeler = PseudoLabeler((4,), 6)
-    labeler(*first, generator())
-    torch.save(labeler.state_dict(), tmp_path / "labeler.ckpt")
-    labeler(*second, generator())
-    resumed = PseudoLabeler((4,), 6)
-    resumed.load_state_dict(torch.load(tmp_path / "labeler.ckpt"))
-    resumed(*second, generator())
-    assert torch.equal(labeler.past_prototypes, resumed.past_prototypes)
-    assert labeler.num_batches == resumed.num_batches == 2
+def test_the_order_of_pairs_ignores_the_roles_except_of_mirror_images():
+    pairs = torch.randn(2, 30, 4, generator=generator())
+    order = canonical_pair_order(pairs)
+    assert torch.equal(order, canonical_pair_order(pairs.flip(0)))
+    assert sorted(order[0].tolist()) == list(range(30)) and torch.equal(order[0], order[1])
+    mirrored = torch.cat([pairs, pairs.flip(0)], dim=1)
+    shuffle = torch.randperm(60, generator=generator(1))
+    ordered = [mirrored[:, canonical_pair_order(mirrored)[0]]]
+    ordered.append(mirrored[:, shuffle][:, canonical_pair_order(mirrored[:, shuffle])[0]])
+    assert torch.equal(*ordered)

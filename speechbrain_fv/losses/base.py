@@ -192,12 +192,12 @@ class Loss(torch.nn.Module):
         """
 
     def validate(self, embeddings, batch_size, seed):
-        """Returns further values to log at every validation, by name.
+        """Returns further values to log at every validation, and to report at the end, by name.
 
         Arguments
         ---------
         embeddings : evaluation.embeddings.Embeddings
-            Of the validation clips.
+            Of the validation clips; at the end also of training and of test clips.
         batch_size : int
             Rows of a training batch over all processes.
         seed : int

@@ -313,10 +313,13 @@ class PseudoLabelLoss(Loss):
         self.labeler.past_prototypes = self.labeler.past_prototypes.new_zeros(2, width)
 
     def validate(self, embeddings, batch_size, seed):
-        """Returns the label agreement of held-out pairs, per q, where f* and v* are clustered."""
+        """Returns the label agreement of pairs, per q, where f* and v* are clustered.
+
+        Hard, argmax and soft, each beside that of shuffled pairs: see `pseudo_labels.agreement`.
+        """
         if self.label_space == "input":
             return {}
-        return held_out_agreement(self, embeddings, batch_size, seed)
+        return held_out_agreement(self, embeddings, batch_size, seed, self.discriminator)
 
     def forward(self, batch: Batch):
         """Returns the terms ``L_cma``, ``L_BiP``, ``L_KL`` and the monitors ``agreement_q<q>``.

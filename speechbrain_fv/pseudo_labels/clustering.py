@@ -19,12 +19,16 @@ def _pairwise_distances(points):
     return products.mul_(-2).add_(norms.unsqueeze(1)).add_(norms.unsqueeze(2)).clamp_min_(0)
 
 
-def seed_centres(points, num_centres, generator):
+def seed_centres(points, num_centres, generator, same_rows=False):
     """Returns centres drawn from the points by greedy k-means++ (Arthur and Vassilvitskii, 2007).
 
     The first centre is any point. For each further one ``2 + log(num_centres)`` points are drawn
     with probabilities proportional to their squared distances to the nearest centre so far, and the
     one that leaves the least sum of these distances becomes a centre, as in scikit-learn.
+
+    With `same_rows` it is rows that are drawn: the distance between two rows is the sum over the
+    sets of the squared distances between their points, as if a row were one long point. Row b of
+    every set is then a seed, or of none.
 
     Arguments
     ---------
@@ -34,20 +38,25 @@ def seed_centres(points, num_centres, generator):
         Centres to draw per set, at most B.
     generator : torch.Generator
         Source of the draws, on the CPU: every device draws the same.
+    same_rows : bool
+        Whether the same rows seed every set; else every set has draws of its own.
 
     Returns
     -------
     centres : torch.Tensor, shape (P, num_centres, K)
         The first c of them are a seeding of c clusters, for every c.
     """
-    num_sets, num_points, _ = points.shape
+    table = _pairwise_distances(points)
+    if same_rows:
+        table = table.sum(dim=0, keepdim=True)
+    num_sets, num_points, _ = table.shape
     trials = min(num_points, 2 + int(math.log(num_centres)))
     # The least of exponential waits divided by weights falls on a point with a probability
     # proportional to its weight, the least few are such draws without repetition. Unlike a search
     # in cumulated weights, rounding all but never changes the winner.
     waits = torch.rand(num_centres, num_sets, num_points, generator=generator).log_().neg_()
     waits = waits.to(points)
-    table = _pairwise_distances(points).flatten(0, 1)  # (P B, B)
+    table = table.flatten(0, 1)  # (P B, B)
     first_rows = torch.arange(num_sets, device=points.device).unsqueeze(1) * num_points  # (P, 1)
     first_trials = torch.arange(num_sets, device=points.device) * trials  # (P,)
 
@@ -65,7 +74,8 @@ def seed_centres(points, num_centres, generator):
         best = least.byte().argmax(dim=1).add_(first_trials)  # (P,)
         nearest = distances.flatten(0, 1).index_select(0, best)
         chosen.append(candidates.index_select(0, best))
-    return points.flatten(0, 1)[torch.stack(chosen, dim=1)]
+    rows = torch.stack(chosen, dim=1)  # (P, num_centres), of the table; one set with same_rows
+    return points[:, rows[0]] if same_rows else points.flatten(0, 1)[rows]
 
 
 def _assign(points, centres, occupied, sizes):
@@ -109,7 +119,17 @@ def _reseed(points, columns, old_centres, centres, occupied, sizes):
         block_occupied |= take
 
 
-def kmeans(points, num_clusters, generator, max_iterations=300):
+def check_num_clusters(num_clusters, num_points):
+    """Raises ValueError if a q is below 1 or above the number of points."""
+    for q in num_clusters:
+        if not 1 <= q <= num_points:
+            raise ValueError(
+                f"num_clusters: expected between 1 and the batch's {num_points} points, got "
+                f"{q}; lower num_clusters or raise batch_size"
+            )
+
+
+def kmeans(points, num_clusters, generator, max_iterations=300, same_rows=False):
     """Returns labels and centres of K-means, iterated until no assignment changes.
 
     Every set of points is clustered once for every q, all side by side. A cluster found empty is
@@ -125,6 +145,8 @@ def kmeans(points, num_clusters, generator, max_iterations=300):
         Source of the k-means++ seeding, on the CPU.
     max_iterations : int
         Upper bound on the iterations.
+    same_rows : bool
+        Whether the same rows seed every set, so that clusters of one index belong together.
 
     Returns
     -------
@@ -147,14 +169,9 @@ def kmeans(points, num_clusters, generator, max_iterations=300):
     [0.05, 9.05]
     """
     sizes = list(num_clusters)
-    for q in sizes:
-        if not 1 <= q <= points.shape[1]:
-            raise ValueError(
-                f"num_clusters: expected between 1 and the batch's {points.shape[1]} points, got "
-                f"{q}; lower num_clusters or raise batch_size"
-            )
+    check_num_clusters(sizes, points.shape[1])
     origin = points.mean(dim=1, keepdim=True)  # from here squared distances lose the least
-    seeds = seed_centres(points, max(sizes), generator) - origin
+    seeds = seed_centres(points, max(sizes), generator, same_rows) - origin
     points = points - origin
     centres = torch.cat([seeds[:, :q] for q in sizes], dim=1)  # (P, C, K)
     occupied = centres.new_ones(centres.shape[:2], dtype=torch.bool)
@@ -178,8 +195,12 @@ def kmeans(points, num_clusters, generator, max_iterations=300):
     return labels, list(centres)
 
 
-def rank_clusters(labels, centres, prototype):
+def rank_clusters(labels, centres, prototype, together=False):
     """Returns the labels renumbered by how near each cluster's centre is to the prototype (Fig. 2).
+
+    Ranked together, clusters of one index get one rank: that of the mean of their distances, each
+    to the prototype of its own set. A set in which the cluster has no point is left out of the
+    mean.
 
     Arguments
     ---------
@@ -189,6 +210,8 @@ def rank_clusters(labels, centres, prototype):
         Cluster centres.
     prototype : torch.Tensor, shape (P, K)
         eta of every set of points.
+    together : bool
+        Whether the P clusters of one index share a rank; else every set has ranks of its own.
 
     Returns
     -------
@@ -204,5 +227,9 @@ def rank_clusters(labels, centres, prototype):
     """
     distances = torch.linalg.vector_norm(centres - prototype.unsqueeze(1), dim=2)  # (P, q)
     empty = torch.ones_like(distances, dtype=torch.bool).scatter_(1, labels, False)
+    if together:
+        sums = distances.masked_fill(empty, 0).sum(dim=0, keepdim=True)
+        distances = sums / (~empty).sum(dim=0, keepdim=True)  # (1, q)
+        empty = empty.all(dim=0, keepdim=True)
     order = distances.masked_fill(empty, torch.inf).argsort(dim=1, stable=True)
-    return order.argsort(dim=1).gather(1, labels)
+    return order.argsort(dim=1).expand(len(labels), -1).gather(1, labels)

@@ -54,8 +54,44 @@ def canonical_order(points):
     >>> canonical_order(torch.tensor([[[3.0, 0.0], [0.0, 0.0], [0.0, 1.0]]]))
     tensor([[1, 2, 0]])
     """
+    return _places(points).argsort(dim=1, stable=True)
+
+
+def canonical_pair_order(points):
+    """Returns one order of the pairs for both modalities, which their values decide.
+
+    Both points of a pair are placed along the direction of `canonical_order`. Pairs are sorted by
+    the lower of the two places, then by the higher, then by the first modality's place. So the
+    order is the same when the two modalities change roles, unless a batch holds a pair (a, b) and
+    its mirror image (b, a): the first modality decides between those two.
+
+    Arguments
+    ---------
+    points : torch.Tensor, shape (2, B, K)
+        B pairs of points, row by row.
+
+    Returns
+    -------
+    order : torch.Tensor of int64, shape (2, B)
+        Positions of the pairs, first to last, the same in both rows.
+
+    Example
+    -------
+    >>> canonical_pair_order(torch.tensor([[[3.0], [0.0], [2.0]], [[1.0], [4.0], [1.0]]]))
+    tensor([[1, 2, 0],
+            [1, 2, 0]])
+    """
+    places = _places(points)
+    order = torch.arange(points.shape[1], device=points.device)
+    for key in (places[0], places.amax(dim=0), places.amin(dim=0)):  # the weightiest key last
+        order = order[key[order].argsort(stable=True)]
+    return order.expand(2, -1)
+
+
+def _places(points):
+    """Returns where each point lies along the canonical direction, float64, shape (P, B)."""
     columns = torch.arange(points.shape[2], dtype=torch.float64, device=points.device)
-    return (points.double() * columns.cos()).sum(dim=2).argsort(dim=1, stable=True)
+    return (points.double() * columns.cos()).sum(dim=2)
 
 
 def geometric_median(points, tolerance=1e-6, max_iterations=200):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import run_on_main
 
+from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
@@ -16,13 +17,15 @@ def save_untrained(brain, test, folder):
     run_on_main(save_embeddings, [Path(folder, "embeddings_untrained.npz"), embeddings])
 
 
-def write_results(brain, valid, hparams):
+def write_results(brain, train, valid, hparams):
     """Evaluates the test embeddings of the Brain and writes everything a reader may want.
 
     Arguments
     ---------
     brain : FaceVoiceBrain
         After its `evaluate`.
+    train : Embeddings
+        Of some training pairs.
     valid : Embeddings
         Of the validation split, for the calibration of an export.
     hparams : dict
@@ -46,5 +49,12 @@ def write_results(brain, valid, hparams):
         report["groups"] = evaluate_groups(
             brain.embeddings, metadata, device=brain.device, score=score
         )
+    objective, num_rows = brain.modules.objective, hparams["batch_size"] * distributed.world()[1]
+    of_losses = {
+        split: objective.validate(embeddings, num_rows, hparams["seed"])
+        for split, embeddings in (("train", train), ("valid", valid), ("test", brain.embeddings))
+    }
+    if any(of_losses.values()):
+        report["losses"] = of_losses
     save_report(folder / "report.json", report)
     return format_report(report)

@@ -17,10 +17,12 @@ from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.protocols.leakage import TrainIdentities
+from speechbrain_fv.pseudo_labels.agreement import pair_clips
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
 logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class TrainingClips:
@@ -29,11 +31,17 @@ class TrainingClips:
     classes : dict of str to data.classes.Classes, by attribute that a loss needs and the corpus has
     labels : dict of str to dict of str to torch.Tensor, by modality and attribute, of every clip
     loader : torch.utils.data.DataLoader, of all training clips, without augmentation
+    sample : torch.utils.data.DataLoader, of a pair of each identity, `MAX_SAMPLE` at most
     """
 
     classes: dict
     labels: dict
     loader: torch.utils.data.DataLoader
+    sample: torch.utils.data.DataLoader
+
+
+MAX_SAMPLE = 1024
+"""Training pairs of which the report tells what it tells of all validation and test pairs."""
 
 
 def check_method(hparams):
@@ -196,9 +204,19 @@ def make_brain(hparams, run_opts, manifests, classes):
     )
     workers = hparams["num_workers"]
     train = training_loader(*datasets["train"], sampler, workers)
-    every_train_clip, valid, test = (
-        evaluation_loader(*datasets[split], hparams["batch_size"], workers, rank, num_processes)
-        for split in SPLITS
+    rows = pair_clips(*(tables[modality]["train"].spk_id for modality in MODALITIES))
+    sample = [
+        clip_dataset(
+            tables[modality]["train"].iloc[index[:MAX_SAMPLE]],
+            modality,
+            hparams["corpus"][f"{modality}_reader"],
+            {},
+        )
+        for modality, index in zip(MODALITIES, rows, strict=True)
+    ]
+    every_train_clip, valid, test, sample = (
+        evaluation_loader(*clips, hparams["batch_size"], workers, rank, num_processes)
+        for clips in (*(datasets[split] for split in SPLITS), sample)
     )
     steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
@@ -214,6 +232,7 @@ def make_brain(hparams, run_opts, manifests, classes):
             for modality in MODALITIES
         },
         every_train_clip,
+        sample,
     )
     clips = (manifests.faces["train"], manifests.voices["train"])
     recoverables = {

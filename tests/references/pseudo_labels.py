@@ -104,3 +104,46 @@ def labels_of_a_batch(points, seeds, history, momentum):
     labels, _ = lloyd(scaled, seeds)
     ranks = ranks_by_distance(scaled, labels, len(seeds), prototype)
     return np.array([ranks[label] for label in labels]), prototype
+
+
+def labels_of_a_shared_batch(face, voice, seeds, history, momentum):
+    """Both modalities' labels for one q of one K-means: all points, one prototype, one ranking."""
+    points = np.concatenate([scale_columns(face), scale_columns(voice)])
+    prototype = running_prototype(history, weiszfeld(points), momentum)
+    labels, _ = lloyd(points, seeds)
+    ranks = ranks_by_distance(points, labels, len(seeds), prototype)
+    ranked = [ranks[label] for label in labels]
+    return ranked[: len(face)], ranked[len(face) :], prototype
+
+
+def labels_of_a_paired_batch(face, voice, seeds, histories, momentum):
+    """Both modalities' labels for one q: a K-means each, from the seeds of the same pairs."""
+    distances, labels, prototypes = [], [], []
+    for points, own_seeds, history in zip((face, voice), seeds, histories, strict=True):
+        scaled = scale_columns(points)
+        prototypes.append(running_prototype(history, weiszfeld(scaled), momentum))
+        labels.append(lloyd(scaled, own_seeds)[0])
+        distances.append([])
+        for c in range(len(own_seeds)):
+            mean = scaled[labels[-1] == c].mean(axis=0)
+            distances[-1].append(math.dist(mean, prototypes[-1]))
+    order = sorted(range(len(seeds[0])), key=lambda c: distances[0][c] + distances[1][c])
+    ranked = [[order.index(c) for c in own_labels] for own_labels in labels]
+    return *ranked, prototypes
+
+
+def greedy_seed_rows(points, uniforms):
+    """Rows of greedy k-means++ from uniform draws, one for each centre and point."""
+    squared = [[sum((x - y) ** 2) for y in points] for x in points]
+    waits = [[-math.log(u) for u in row] for row in uniforms]
+    chosen = [int(np.argmin(waits[0]))]
+    nearest = list(squared[chosen[0]])
+    for row in waits[1:]:
+        hurried = [w / d if d > 0 else math.inf for w, d in zip(row, nearest, strict=True)]
+        trials = sorted(range(len(points)), key=hurried.__getitem__)
+        trials = trials[: 2 + int(math.log(len(uniforms)))]
+        left = {i: [min(pair) for pair in zip(squared[i], nearest, strict=True)] for i in trials}
+        best = min(trials, key=lambda i: sum(left[i]))
+        chosen.append(best)
+        nearest = left[best]
+    return chosen
