@@ -20,9 +20,9 @@ from speechbrain_fv.losses import (
     Renamed,
     TrainingSet,
 )
+from speechbrain_fv.losses.agreement_scores import bilinear_scores
 from speechbrain_fv.losses.pseudo_label import (
     bi_directional_loss,
-    bilinear_score,
     cross_modal_agreement,
     label_agreement,
     symmetric_kl,
@@ -107,9 +107,51 @@ def test_bilinear_score_has_the_gradient_that_algorithm_1_prints():
     rng = torch.Generator().manual_seed(2)
     a, b = torch.randn(2, 1, 5, generator=rng, dtype=torch.float64)
     x = (0.1 * torch.randn(5, 5, generator=rng, dtype=torch.float64)).requires_grad_()
-    bilinear_score(a, b, x).sum().backward()
+    bilinear_scores(a, b, x).sum().backward()
     printed = torch.outer(a[0] * torch.exp(x.detach() @ b[0]), b[0]) / 5
     assert torch.allclose(x.grad, printed)
+
+
+@pytest.mark.parametrize("literal", [False, True])
+def test_random_labels_of_unrelated_pairs_teach_the_bilinear_score_nothing(literal):
+    """As Algorithm 1 prints it, the score rises for any pair, and L_cma falls to 0."""
+    torch.manual_seed(0)
+    score = BilinearAgreement(embedding_dim=16, num_clusters=(8,), literal=literal)
+    optimizer = torch.optim.Adam(score.parameters(), lr=1e-2)
+    for _ in range(400):
+        face, voice = torch.randn(2, 64, 16).tanh()
+        labels = torch.randint(8, (2, 64))
+        loss = cross_modal_agreement(score(face, voice, None, None, *labels, q=8))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.01 if literal else loss > 0.9
+
+
+def test_bilinear_scores_equal_the_formula_pair_by_pair():
+    a, b = torch.randn(2, 3, 5, dtype=torch.float64)
+    x = torch.randn(5, 5, dtype=torch.float64)
+    for i in range(3):
+        for j in range(3):
+            expected = float(a[i] @ torch.exp(x @ b[j])) / 5
+            assert bilinear_scores(a, b, x)[i, j].item() == pytest.approx(expected)
+
+
+def test_kl_of_the_batch_compares_the_mean_distributions():
+    rng = torch.Generator().manual_seed(8)
+    face, voice = torch.randn(2, 16, 6, generator=rng)
+    loss = engine(num_clusters=(4,))
+    loss.kl_of = "batch"
+    labels = loss.labeler(face, voice, torch.Generator().manual_seed(0))[0]
+    logits = loss.discriminator(face, voice, *labels, 4)
+    p, r = (np.mean([reference.softmax(row) for row in x.numpy()], axis=0) for x in logits)
+    expected = 0.5 * (np.sum(p * np.log(p / r)) + np.sum(r * np.log(r / p)))
+    fresh = engine(num_clusters=(4,))
+    fresh.kl_of = "batch"
+    terms, _ = fresh(batch_of(face, voice))
+    assert terms["L_KL"].item() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="kl_of: expected one of pair, batch"):
+        PseudoLabelLoss(None, None, None, kl_of="all")
 
 
 @pytest.mark.parametrize("label", [[0, 2, 1, 2], [1, 1, 1, 1], [0, -1, 1, -1], [-1, -1, -1, -1]])

@@ -5,6 +5,7 @@ returns its terms and its monitors, two dictionaries of scalars: terms are unwei
 monitors are only logged.
 """
 
+from speechbrain_fv.losses.agreement_scores import BilinearAgreement, PredictedAgreement
 from speechbrain_fv.losses.base import (
     Batch,
     Loss,
@@ -14,15 +15,10 @@ from speechbrain_fv.losses.base import (
     TrainingSet,
 )
 from speechbrain_fv.losses.contrastive import InfoNCELoss
+from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
-from speechbrain_fv.losses.pseudo_label import (
-    BilinearAgreement,
-    LinearDiscriminator,
-    PredictedAgreement,
-    PrototypeDiscriminator,
-    PseudoLabelLoss,
-)
+from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 
 __all__ = [
     "Batch",

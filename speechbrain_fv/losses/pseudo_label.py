@@ -1,15 +1,14 @@
 """The self-learning terms: L_cma, L_Bi-P and L_KL on pseudo-labels (Bi-Pcm, Eqs. 5-8 and 10)."""
 
-import math
-
 import torch
-from torch.nn.functional import cross_entropy, normalize, one_hot, pad
+from torch.nn.functional import cross_entropy, normalize, pad
 
 from speechbrain_fv.losses.base import Batch, Loss, Needs
 from speechbrain_fv.pseudo_labels import PseudoLabeler
 from speechbrain_fv.pseudo_labels.agreement import held_out_agreement
 
 LABEL_SPACES = ("refined", "input", "auto")
+DISTRIBUTIONS = ("pair", "batch")
 
 
 def label_agreement(face_labels, voice_labels):
@@ -60,176 +59,9 @@ def symmetric_kl(face_logits, voice_logits):
     return 0.5 * ((log_face.exp() - log_voice.exp()) * ratio).sum(dim=1).mean()
 
 
-class PrototypeDiscriminator(torch.nn.Module):
-    """phi of Eq. 8 that compares a sample with the other modality's cluster centres of this batch.
-
-    ``phi(f*_i)_c = cos(f*_i, o_c_voice) / tau`` and ``phi(v*_i)_c = cos(v*_i, o_c_face) / tau``;
-    o_c is the mean of the unit-normalised features of cluster c, without gradient. It names
-    clusters by where they lie, so labels need not mean the same from one batch to the next.
-
-    Arguments
-    ---------
-    temperature : float
-        tau, positive.
-
-    Example
-    -------
-    >>> phi = PrototypeDiscriminator()
-    >>> labels = torch.tensor([0, 1, 1])
-    >>> face_logits, voice_logits = phi(torch.eye(3), torch.eye(3), labels, labels, q=2)
-    >>> face_logits.argmax(dim=1)
-    tensor([0, 1, 1])
-    """
-
-    def __init__(self, temperature=0.1):
-        super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature: expected a positive number, got {temperature}")
-        self.temperature = temperature
-
-    def forward(self, face, voice, face_labels, voice_labels, q):
-        """Returns phi(f*) and phi(v*).
-
-        Arguments
-        ---------
-        face, voice : torch.Tensor, shape (B, K)
-            f* and v*, pair by pair.
-        face_labels, voice_labels : torch.Tensor of int64, shape (B,)
-            Pseudo-labels, in [0, q).
-        q : int
-            Number of clusters.
-
-        Returns
-        -------
-        face_logits, voice_logits : torch.Tensor, shape (B, q)
-            Cosines divided by tau; -inf for an empty cluster.
-        """
-        face, voice = normalize(face, dim=1), normalize(voice, dim=1)
-        face_logits = self._compare(face, voice, voice_labels, q)
-        voice_logits = self._compare(voice, face, face_labels, q)
-        return face_logits, voice_logits
-
-    def _compare(self, samples, others, other_labels, q):
-        members = one_hot(other_labels, q).to(others.dtype)  # (B, q)
-        counts = members.sum(dim=0)
-        centres = members.T @ others.detach() / counts.clamp_min(1).unsqueeze(1)  # (q, K)
-        logits = samples @ normalize(centres, dim=1).T / self.temperature
-        return logits.masked_fill(counts == 0, -torch.inf)
-
-
-class LinearDiscriminator(torch.nn.Module):
-    """phi of Eq. 8 read literally: one linear layer per q, shared by both modalities.
-
-    Arguments
-    ---------
-    embedding_dim : int
-        K, the width of the embeddings.
-    num_clusters : sequence of int
-        The set of q.
-
-    Example
-    -------
-    >>> phi = LinearDiscriminator(embedding_dim=4, num_clusters=(2, 3))
-    >>> face_logits, voice_logits = phi(torch.randn(5, 4), torch.randn(5, 4), None, None, q=3)
-    >>> face_logits.shape
-    torch.Size([5, 3])
-    """
-
-    def __init__(self, embedding_dim, num_clusters):
-        super().__init__()
-        self.classifiers = torch.nn.ModuleDict(
-            {str(q): torch.nn.Linear(embedding_dim, q) for q in num_clusters}
-        )
-
-    def forward(self, face, voice, face_labels, voice_labels, q):
-        """Returns phi(f*) and phi(v*), both of shape (B, q); the labels are not used."""
-        classifier = self.classifiers[str(q)]
-        return classifier(face), classifier(voice)
-
-
-class PredictedAgreement(torch.nn.Module):
-    """The trained score of Eq. 6, ``sum_c p(f)_c p(v)_c`` of the predicted label distributions.
-
-    It is the hard S_i of Eq. 5, which carries no gradient, with one-hot labels replaced by
-    probabilities.
-
-    Example
-    -------
-    >>> score = PredictedAgreement()
-    >>> logits = torch.zeros(1, 4)
-    >>> score(None, None, logits, logits, None, None, q=4)
-    tensor([0.2500])
-    """
-
-    def forward(self, face, voice, face_logits, voice_logits, face_labels, voice_labels, q):
-        """Returns the scores, shape (B,), in [0, 1], of logits of shape (B, q)."""
-        return (face_logits.softmax(dim=1) * voice_logits.softmax(dim=1)).sum(dim=1)
-
-
-def bilinear_score(a, b, x):
-    """Returns ``a^T exp(X b) / K`` for every pair (Bi-Pcm, Algorithm 1, divided by K).
-
-    Its gradient by X, for one pair, is ``(a o exp(X b)) b^T / K``.
-
-    Arguments
-    ---------
-    a, b : torch.Tensor, shape (B, K)
-        Fused feature and label of the face, and of the voice.
-    x : torch.Tensor, shape (K, K)
-        X.
-
-    Returns
-    -------
-    scores : torch.Tensor, shape (B,)
-    """
-    return (a * torch.exp(b @ x.T)).mean(dim=1)
-
-
-class BilinearAgreement(torch.nn.Module):
-    """The trained score of Eq. 6 as Algorithm 1 writes it: ``S = a^T exp(X b)``.
-
-    ``a = tanh(phi_face(f*)) o tanh(w_face(L_face))`` and b likewise for the voice. The tanh bounds
-    the inputs, the mean over K instead of the sum bounds the score, and X starts near 0, where the
-    score is the mean of a.
-
-    Arguments
-    ---------
-    embedding_dim : int
-        K, the width of the embeddings.
-    num_clusters : sequence of int
-        The set of q; each has its own label embeddings.
-
-    Example
-    -------
-    >>> score = BilinearAgreement(embedding_dim=4, num_clusters=(2,))
-    >>> labels = torch.tensor([0, 1, 1])
-    >>> score(torch.randn(3, 4), torch.randn(3, 4), None, None, labels, labels, q=2).shape
-    torch.Size([3])
-    """
-
-    def __init__(self, embedding_dim, num_clusters):
-        super().__init__()
-        self.phi_face = torch.nn.Linear(embedding_dim, embedding_dim)
-        self.phi_voice = torch.nn.Linear(embedding_dim, embedding_dim)
-        self.w_face = self._label_embeddings(embedding_dim, num_clusters)
-        self.w_voice = self._label_embeddings(embedding_dim, num_clusters)
-        self.x = torch.nn.Parameter(
-            torch.randn(embedding_dim, embedding_dim) * 0.01 / math.sqrt(embedding_dim)
-        )
-
-    @staticmethod
-    def _label_embeddings(embedding_dim, num_clusters):
-        return torch.nn.ModuleDict(
-            {str(q): torch.nn.Embedding(q, embedding_dim) for q in num_clusters}
-        )
-
-    def forward(self, face, voice, face_logits, voice_logits, face_labels, voice_labels, q):
-        """Returns the scores, shape (B,), in (-e, e) while X is small."""
-        label_face = self.w_face[str(q)](face_labels)
-        label_voice = self.w_voice[str(q)](voice_labels)
-        a = torch.tanh(self.phi_face(face)) * torch.tanh(label_face)
-        b = torch.tanh(self.phi_voice(voice)) * torch.tanh(label_voice)
-        return bilinear_score(a, b, self.x)
+def marginal(logits):
+    """Returns the log of the mean over the batch of the label distributions, shape (1, q)."""
+    return logits.softmax(dim=1).mean(dim=0, keepdim=True).log()
 
 
 class PseudoLabelLoss(Loss):
@@ -247,14 +79,18 @@ class PseudoLabelLoss(Loss):
         What is clustered: "refined", f* and v* as in the paper; "input", the precomputed vectors
         that the encoders are fed, which do not move while the model trains; or "auto", the latter
         where both modalities are precomputed vectors, else the former.
+    kl_of : str
+        Of which distributions L_KL is: "pair", those of every face and its voice, or "batch", the
+        mean distributions of all faces and of all voices. Eq. 10 leaves it open.
 
     Raises
     ------
     ValueError
-        If `label_space` is none of the three.
+        If `label_space` or `kl_of` is none of these.
 
     Example
     -------
+    >>> from speechbrain_fv.losses import PredictedAgreement, PrototypeDiscriminator
     >>> loss = PseudoLabelLoss(
     ...     PseudoLabeler((2, 4), embedding_dim=8), PrototypeDiscriminator(), PredictedAgreement()
     ... )
@@ -266,13 +102,22 @@ class PseudoLabelLoss(Loss):
 
     terms = ("L_cma", "L_BiP", "L_KL")
 
-    def __init__(self, labeler: PseudoLabeler, discriminator, agreement, label_space="refined"):
+    def __init__(
+        self,
+        labeler: PseudoLabeler,
+        discriminator,
+        agreement,
+        label_space="refined",
+        kl_of="pair",
+    ):
         super().__init__()
-        if label_space not in LABEL_SPACES:
-            raise ValueError(
-                f"label_space: expected one of {', '.join(LABEL_SPACES)}, got {label_space!r}"
-            )
-        self.label_space = label_space
+        for name, value, known in (
+            ("label_space", label_space, LABEL_SPACES),
+            ("kl_of", kl_of, DISTRIBUTIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+        self.label_space, self.kl_of = label_space, kl_of
         self.labeler = labeler
         self.discriminator = discriminator
         self.agreement = agreement
@@ -360,6 +205,9 @@ class PseudoLabelLoss(Loss):
             terms["L_BiP"] = terms["L_BiP"] + bi_directional_loss(
                 *logits, face_labels, voice_labels
             )
-            terms["L_KL"] = terms["L_KL"] + symmetric_kl(*logits)
+            if self.kl_of == "batch":
+                terms["L_KL"] = terms["L_KL"] + symmetric_kl(*map(marginal, logits))
+            else:
+                terms["L_KL"] = terms["L_KL"] + symmetric_kl(*logits)
             monitors[f"agreement_q{q}"] = label_agreement(face_labels, voice_labels).mean()
         return terms, monitors
