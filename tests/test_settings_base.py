@@ -131,6 +131,20 @@ def test_an_include_may_stand_on_a_base_and_within_a_list(files):
     assert plain(load_hyperpyyaml(record)) == plain(hparams)
 
 
+def test_anchors_of_one_name_in_two_files_stay_apart(files):
+    write(files, "user/part.yaml", "a: &x [1]\nb: *x\nc: &y 3\nd: *y\n")
+    text = (
+        "a: &x {k: 2}\ny: &y 5\npart: !include:part.yaml\nb: *x\nc: {<<: *x, l: 3}\nd: *y\n"
+        "other: !include:part.yaml {c: 4}\n"
+    )
+    path = write(files, "user/anchors.yaml", text)
+    hparams, record = load(path, reads=("a", "y", "part", "b", "c", "d", "other"))
+    part = {"a": [1], "b": [1], "c": 3, "d": 3}
+    expected = {"a": {"k": 2}, "y": 5, "part": part, "b": {"k": 2}, "c": {"k": 2, "l": 3}, "d": 5}
+    assert hparams == {**expected, "other": {**part, "c": 4}}
+    assert load_hyperpyyaml(record) == hparams
+
+
 def test_an_include_in_a_flow_list_survives_its_comments(files):
     write(files, "user/noted.yaml", "size: 3  # a note\n# between\nname: x\n")
     override = "--parts=[!include:noted.yaml {size: 4}, !include:noted.yaml {}]"

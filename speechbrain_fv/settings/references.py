@@ -100,6 +100,8 @@ class _Scope:
         elif isinstance(node, dict):
             for key, child in node.items():
                 node[key] = self.walk(child, (*path, str(key)))
+        if getattr(node, "anchor", None) is not None:
+            node.anchor.value = None  # files may use one name for different anchors
         tag = tag_of(node)
         if tag == PLACEHOLDER:
             self.findings.placeholders.append(path)
