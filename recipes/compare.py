@@ -3,6 +3,7 @@
 
     python recipes/compare.py A B [--metadata=M.csv] [--output_folder=results/comparison]
         [--num_replicates=1000] [--bootstrap_seed=0] [--device=cuda]
+        [--score='!new:speechbrain_fv.scores.NegativeL2']
 
 A and B are output folders of train.py or evaluate.py, or embeddings as evaluate.py takes them
 (.npz; the other options are for these). Prints B - A with its 95 % interval and the share of
@@ -14,8 +15,11 @@ import json
 import sys
 from pathlib import Path
 
+from hyperpyyaml import load_hyperpyyaml
+
 from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
 from speechbrain_fv.files import replacing
+from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings.script import run_script
 
 
@@ -28,7 +32,9 @@ def main(argv):
     parser.add_argument("--num_replicates", type=int, default=1000)
     parser.add_argument("--bootstrap_seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--score", default="!new:speechbrain_fv.scores.Cosine")
     options = vars(parser.parse_args(argv))
+    options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
     sources, folder = options.pop("sources"), Path(options.pop("output_folder"))
     comparison = compare_reports(*(open_report(source, **options) for source in sources))
     with replacing(folder / "compare.json") as file:

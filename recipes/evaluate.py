@@ -17,6 +17,7 @@ from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_l
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
 from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
+from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 
@@ -31,6 +32,7 @@ def main(argv):
     leakage = check_leakage(
         trained, embeddings, lists, hparams["meta_csv"], hparams["allow_leakage"]
     )
+    score = with_weights(hparams["score"], hparams["score_weights"])
     device = run_opts["device"] or "cpu"
     report = evaluation.evaluate(
         embeddings,
@@ -41,14 +43,17 @@ def main(argv):
         chunk_size=hparams["chunk_size"],
         device=device,
         progress=not run_opts["noprogressbar"],
+        score=score,
     )
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
     if lists:
-        report["lists"] = evaluate_lists(embeddings, lists, metadata, hparams["chunk_size"], device)
+        report["lists"] = evaluate_lists(
+            embeddings, lists, metadata, hparams["chunk_size"], device, score
+        )
         save_list_files(folder / "lists", lists)
     evaluation.save_report(folder / "report.json", report)
-    report_run(folder, embeddings=hparams["embeddings"], metadata=hparams["metadata"])
+    report_run(folder, embeddings=hparams["embeddings"], metadata=hparams["metadata"], score=score)
     print(evaluation.format_report(report))
     if lists:
         print(f"\n{format_lists(report['lists'])}\n")

@@ -4,7 +4,8 @@
     python recipes/figures.py RUN_FOLDER [--output_folder=DIR]
 
 RUN_FOLDER is the output folder of train.py or evaluate.py. Writes figures/*.png, figures/*.pdf and
-report.html there, or in DIR, and says which figures are missing and why. No model is loaded.
+report.html there, or in DIR, and says which figures are missing and why. No model is loaded:
+scores with weights are drawn by train.py and evaluate.py alone.
 """
 
 import argparse

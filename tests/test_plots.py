@@ -195,7 +195,7 @@ def test_files_are_written(tmp_path):
     assert plots.plot_report({"retrieval": {}}, tmp_path) == []
 
 
-@pytest.mark.parametrize("module", ["plots", "ablations.figures"])
+@pytest.mark.parametrize("module", ["figures.plots", "experiments.ablations.figures"])
 def test_figures_load_neither_torch_nor_pyplot(module):
     loaded = "print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
     assert printed_by(f"import sys, speechbrain_fv.{module}; {loaded}") == "set()"

@@ -1,7 +1,8 @@
 """From scores to probabilities and decisions: fitted on the validation split, checked on the test.
 
-A score compares f* and v*, by their cosine unless another is given. The probability is that of one person when as many pairs show
-one person as two: with another share of true pairs it must be weighed anew.
+A score compares f* and v*, by their cosine unless another is given. The probability is that of one
+person when as many pairs show one person as two: with another share of true pairs it must be
+weighed anew.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 
 from speechbrain_fv import metrics, protocols
 from speechbrain_fv.evaluation.scoring import Comparison
-from speechbrain_fv.scores import is_cosine
 
 NUM_BINS = 2**16
 """Of the histogram of scores. Cosines' is over [-1, 1], where a bin is 3e-5 wide; that of other
@@ -69,7 +69,7 @@ def fit_calibration(embeddings, score=None):
     True
     """
     comparison = _comparison(embeddings, score)
-    ends = _range(comparison)
+    ends = comparison.ends()
     positives, negatives = _histograms(comparison, *ends)
     if not negatives.sum():
         raise ValueError("calibration: expected at least two identities in the validation split")
@@ -146,15 +146,6 @@ def _comparison(embeddings, score):
     if reason:
         raise ValueError(f"calibration: {reason}")
     return comparison
-
-
-def _range(comparison):
-    """Returns the ends of the histogram of scores."""
-    if is_cosine(comparison.score):
-        return -1.0, 1.0
-    ends = [(scores.min(), scores.max()) for scores, _, _ in comparison.blocks() if scores.numel()]
-    low, high = float(min(low for low, _ in ends)), float(max(high for _, high in ends))
-    return (low, high) if low < high else (low - 1.0, high + 1.0)
 
 
 def _histograms(comparison, low, high):

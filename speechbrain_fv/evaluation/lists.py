@@ -124,11 +124,11 @@ def format_lists(section):
             if entry["as_published"] is False:
                 line += f" (published: {' x '.join(map(str, entry['published_num_rows']))})"
             lines.append(line)
-        lines += [f"{'':<{width}}  {reason}" for reason in _reasons(entry)]
+        lines += [f"{'':<{width}}  {reason}" for reason in list_reasons(entry)]
     return "\n".join(lines)
 
 
-def _reasons(entry):
+def list_reasons(entry):
     """Returns why values of a list are None, each reason once."""
     nodes = [entry, *entry.get("accuracy", {}).values()]
     return list(dict.fromkeys(node["reason"] for node in nodes if "reason" in node))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.files import replacing
+from speechbrain_fv.scores import DIRECTIONS, TASKS
 
 REPLICATES = "replicates.npz"
 
@@ -132,6 +133,8 @@ def format_report(report):
     """
     counts = (report["num_identities"], report["num_faces"], report["num_voices"])
     lines = ["{} identities, {} faces, {} voices; values in %".format(*counts)]
+    if "score" in report:
+        lines.append(f"score: {report['score']}")
     if "bootstrap" in report:
         num_replicates = report["bootstrap"]["num_replicates"]
         lines.append(
@@ -141,7 +144,7 @@ def format_report(report):
         rows = {name: [node, node] for name, node in report["verification"].items()}
         lines += _table("Verification", {"AUC": "auc", "EER": "eer"}, rows)
     for direction, strata in report.get("matching", {}).items():
-        shown = [name for name in ("2", "5", "10") if name in strata["U"]]
+        shown = shown_candidates(strata)
         rows = {
             name: [node and node[candidates] for candidates in shown]
             for name, node in strata.items()
@@ -151,10 +154,149 @@ def format_report(report):
         columns = {"mAP": "map", "mAP per identity": "map_per_identity", "chance": "chance_map"}
         rows = {name: [node] * 3 for name, node in report["retrieval"].items()}
         lines += _table("Retrieval", columns, rows)
-    reasons = {path.split("/")[-1]: reason for path, reason in report["reasons"].items()}
+    reasons = undefined(report)
     lines += [""] * bool(reasons)
-    lines += [f"{stratum} is undefined: {reason}" for stratum, reason in reasons.items()]
+    lines += [f"{name} is undefined: {reason}" for name, reason in reasons.items()]
     return "\n".join(lines)
+
+
+def shown_candidates(strata):
+    """Returns which N of matching in one direction a table shows: those of 2, 5 and 10 that the
+    score can do, or else what it can.
+
+    Example
+    -------
+    >>> shown_candidates({"U": {"2": None, "3": {"accuracy": 0.5}, "4": None}, "G": None})
+    ['3']
+    """
+    values = next((node for node in strata.values() if node), {})
+    known = [name for name, node in values.items() if node]
+    return [name for name in ("2", "5", "10") if name in known] or known[:3]
+
+
+def undefined(report):
+    """Returns what of a report is None as text -> why: strata, and what the score cannot do.
+
+    Example
+    -------
+    >>> undefined({"verification": {"U": None, "G": None}, "reasons": {
+    ...     "verification/U": "no pairs", "verification/G": "no pairs", "retrieval/F-V": "no"}})
+    {'verification': 'no pairs', 'retrieval F-V': 'no'}
+    """
+    others, reasons = {}, {}  # numbers of candidates by reason, and everything else
+    for path, reason in report["reasons"].items():
+        task, *parts = path.split("/")
+        if task == "retrieval" or not any(_node(report, path.split("/")[:-1]).values()):
+            reasons[" ".join([task, *parts[: task != "verification"]])] = reason
+        elif len(parts) == 3:
+            others.setdefault(reason, {})[f"1:{parts[2]}"] = None
+        elif len(parts) == 4:
+            reasons[f"the interval of 1:{parts[2]}"] = reason
+        else:
+            reasons[parts[-1]] = reason
+    return reasons | {", ".join(names): reason for reason, names in others.items()}
+
+
+def value_at(report, path):
+    """Returns the number at a path of a report.
+
+    Arguments
+    ---------
+    report : dict
+        From `evaluate`.
+    path : str
+        Names separated by "/", such as "verification/U/auc" or "matching/V-F/U/2/accuracy".
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If there is no such value, with what there is; or if it is None, with the reason.
+
+    Example
+    -------
+    >>> value_at({"verification": {"U": {"auc": 0.75}}}, "verification/U/auc")
+    0.75
+    >>> value_at({"verification": {"U": {"auc": 0.75}}}, "verification/U/acc")
+    Traceback (most recent call last):
+    ValueError: verification/U/acc: expected one of auc in verification/U of the report
+    """
+    node, passed = report, []
+    for name in path.split("/"):
+        if node is None:
+            break
+        if not isinstance(node, dict) or name not in node:
+            there = ", ".join(node) if isinstance(node, dict) else "nothing"
+            place = f"{'/'.join(passed)} of the report" if passed else "the report"
+            raise ValueError(f"{path}: expected one of {there} in {place}")
+        node = node[name]
+        passed.append(name)
+    if node is None:
+        raise ValueError(f"{path}: the report has no value: {_reason(report, passed)}")
+    if isinstance(node, bool) or not isinstance(node, int | float):
+        inside = f", with {', '.join(node)}" if isinstance(node, dict) else ""
+        raise ValueError(f"{path}: expected a number, got a {type(node).__name__}{inside}")
+    return float(node)
+
+
+def higher_is_better(path):
+    """Whether more is better of the value at a path of a report; of the error rates less is.
+
+    Example
+    -------
+    >>> higher_is_better("verification/U/auc"), higher_is_better("verification/U/eer")
+    (True, False)
+    """
+    return path.split("/")[-1] != "eer"
+
+
+def check_value(path, score):
+    """Raises ValueError if a score can give no value at a path of a report.
+
+    Example
+    -------
+    >>> from speechbrain_fv.scores import Cosine
+    >>> check_value("retrieval/F-V/map", Cosine(directions=["V-F"]))
+    Traceback (most recent call last):
+    ValueError: retrieval/F-V/map: Cosine(directions=['V-F']) compares in the direction V-F only
+    """
+    task, *parts = path.split("/")
+    if task not in TASKS:
+        raise ValueError(
+            f"{path}: expected a path into the report such as verification/U/auc, which begins "
+            f"with one of {', '.join(TASKS)}"
+        )
+    direction = parts[0] if task != "verification" and parts else None
+    if direction is not None and direction not in DIRECTIONS:
+        raise ValueError(f"{path}: expected one of {', '.join(DIRECTIONS)} after {task}")
+    size = parts[2] if task == "matching" and len(parts) > 2 else ""
+    reason = score.unable(task, direction, int(size) if size.isdigit() else None)
+    if reason:
+        raise ValueError(f"{path}: {reason}")
+
+
+def _node(report, names):
+    """Returns the dict at a place of a report, an empty one where there is none."""
+    node = report
+    for name in names:
+        node = (node or {}).get(name)
+    return node or {}
+
+
+def _reason(report, passed):
+    """Returns why a report has None at a place."""
+    reasons = report.get("reasons", {})
+    for end in range(len(passed), 0, -1):
+        node = _node(report, passed[:end])
+        reason = reasons.get("/".join(passed[:end])) or (
+            node.get("reason") if isinstance(node, dict) else None
+        )
+        if reason:
+            return reason
+    return "there are no trials"
 
 
 def percent(value, interval=None):
@@ -172,7 +314,12 @@ def percent(value, interval=None):
 
 
 def _table(title, columns, rows):
-    """Returns the lines of a table; each cell is a dict with the key of its column, or None."""
+    """Returns the lines of a table; each cell is a dict with the key of its column, or None.
+
+    There are none where all cells are None: what cannot be done has its reason below.
+    """
+    if not any(node for nodes in rows.values() for node in nodes):
+        return []
     lines = ["", f"{title:<16}" + "".join(f"{column:>20}" for column in columns)]
     for name, nodes in rows.items():
         cells = [

@@ -6,7 +6,7 @@ import torch
 from speechbrain_fv import metrics
 from speechbrain_fv.metrics.listed import inner_products
 from speechbrain_fv.metrics.scores import to_integers
-from speechbrain_fv.scores import CandidateScore, VectorScore, frozen
+from speechbrain_fv.scores import CandidateScore, VectorScore, frozen, is_cosine
 
 MODALITIES = {"F": "face", "V": "voice"}
 
@@ -70,7 +70,7 @@ class Comparison:
 
     @torch.no_grad()
     def prepared(self, modality):
-        """Returns all embeddings of "face" or "voice" as `listed` takes them."""
+        """Returns all embeddings of "face" or "voice" as `values` and `listed` take them."""
         return self.prepare(modality)(self.given[modality])
 
     def prepare(self, modality):
@@ -110,13 +110,22 @@ class Comparison:
         sizes = len(faces.vectors), len(voices.vectors)
         for rows in metrics.row_blocks(*sizes, metrics.CHUNK_SIZE, "cpu"):
             yield (
-                self._values(faces.vectors[rows], voices.vectors),
+                self.values(faces.vectors[rows], voices.vectors),
                 faces.identity[rows],
                 voices.identity,
             )
 
+    def ends(self):
+        """Returns between which two numbers all scores lie: -1 and 1 for cosines."""
+        if is_cosine(self.score):
+            return -1.0, 1.0
+        ends = [(scores.min(), scores.max()) for scores, _, _ in self.blocks() if scores.numel()]
+        low, high = float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+        return (low, high) if low < high else (low - 1.0, high + 1.0)
+
     @torch.no_grad()
-    def _values(self, faces, voices):
+    def values(self, faces, voices):
+        """Returns the scores (num_faces, num_voices) of rows of `prepared`, float64."""
         if self._fitted is None:
             return self.score.table(faces, voices)
         inner = faces @ voices.T

@@ -1,6 +1,6 @@
 """Embeddings -> what figures show of them: score histograms, nearest clips, a map in the plane.
 
-A score is the cosine of two embeddings. Pictures need no more than float32: nothing here is a
+A score compares a face and a voice, by their cosine unless another is given. Nothing here is a
 reported metric.
 """
 
@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from speechbrain_fv import protocols
+from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
 
 NUM_BINS = 4000
 CHUNK_SIZE = 2**22
 """Scores held at once, about 20 bytes each."""
-MODALITIES = {"F": "face", "V": "voice"}
 
 
 class Neighbours(NamedTuple):
@@ -22,7 +22,7 @@ class Neighbours(NamedTuple):
 
     query : int, row among the embeddings of the query's modality
     gallery : numpy.ndarray of shape (num_shown,), rows of the other modality, best first
-    scores : numpy.ndarray of shape (num_shown,), in [-1, 1]
+    scores : numpy.ndarray of shape (num_shown,)
     right : numpy.ndarray of shape (num_shown,), bool, whether it is the same person
     first_right : int, place of the first clip of the same person, from 1
     gallery_size : int
@@ -36,7 +36,9 @@ class Neighbours(NamedTuple):
     gallery_size: int
 
 
-def score_histograms(embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CHUNK_SIZE):
+def score_histograms(
+    embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CHUNK_SIZE, score=None
+):
     """Returns how the scores of all face-voice pairs are distributed; none is kept.
 
     Arguments
@@ -45,15 +47,23 @@ def score_histograms(embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CH
     metadata : pandas.DataFrame, optional
         With ``identity`` and ``gender`` for the stratum G.
     num_bins : int
-        Equal bins over [-1, 1].
+        Equal bins over [-1, 1]; over the scores that occur if those are no cosines.
     chunk_size : int
         Scores held at once, >= 1 (one row of scores is the least); it changes no count.
+    score : Score, optional
+        How a face and a voice are compared; `scores.Cosine` by default.
 
     Returns
     -------
     dict
         ``edges`` of shape (num_bins + 1,); ``positives`` of shape (num_bins,), pairs of one
-        identity; ``negatives``: "U" and, if the metadata defines it, "G" -> (num_bins,).
+        identity; ``negatives``: "U" and, if the metadata defines it, "G" -> (num_bins,);
+        ``score``: its name.
+
+    Raises
+    ------
+    ValueError
+        If the score gives a pair none.
 
     Example
     -------
@@ -63,12 +73,14 @@ def score_histograms(embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CH
     >>> counts["positives"].tolist(), counts["negatives"]["U"].tolist()
     ([0, 2], [0, 2])
     """
+    comparison = _comparison(embeddings, score, "verification")
+    low, high = comparison.ends()
     people = np.array(embeddings.identities)
     groups = _genders(metadata, people)
     order = np.lexsort((people, groups))  # so that a person and a gender are blocks of pairs
     place = np.argsort(order)
     (faces, face_person), (voices, voice_person) = (
-        _sorted_clips(getattr(embeddings, m), place[np.searchsorted(people, who)])
+        _sorted_clips(comparison.prepared(m), place[np.searchsorted(people, who)])
         for m, who in (("face", embeddings.face_identity), ("voice", embeddings.voice_identity))
     )
     groups = groups[order]
@@ -77,8 +89,8 @@ def score_histograms(embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CH
     total, same_person, same_gender, known = np.zeros((4, num_bins), dtype=np.int64)
     num_rows = max(chunk_size // len(voices), 1)
     for start in range(0, len(faces), num_rows):
-        scores = faces[start : start + num_rows] @ voices.T
-        bins = np.clip((scores + 1) * (num_bins / 2), 0, num_bins - 1).astype(np.int32)
+        scores = comparison.values(faces[start : start + num_rows], voices).numpy()
+        bins = ((scores - low) * (num_bins / (high - low))).clip(0, num_bins - 1).astype(np.int32)
         total += _count(bins, num_bins)
         for _, block in _blocks(bins, start, by_gender):
             same_gender += _count(block, num_bins)
@@ -89,8 +101,21 @@ def score_histograms(embeddings, metadata=None, num_bins=NUM_BINS, chunk_size=CH
     negatives = {"U": total - same_person}
     if len(by_gender[0]):
         negatives["G"] = same_gender - known
-    edges = np.linspace(-1, 1, num_bins + 1)
-    return {"edges": edges, "positives": same_person, "negatives": negatives}
+    return {
+        "edges": np.linspace(low, high, num_bins + 1),
+        "positives": same_person,
+        "negatives": negatives,
+        "score": comparison.score.name,
+    }
+
+
+def _comparison(embeddings, score, task, direction=None):
+    """Returns a `Comparison`; ValueError where the score cannot do a task."""
+    comparison = Comparison(embeddings, score)
+    reason = comparison.score.unable(task, direction)
+    if reason:
+        raise ValueError(reason)
+    return comparison
 
 
 def _genders(metadata, people):
@@ -101,10 +126,10 @@ def _genders(metadata, people):
     return protocols.stratum_groups(table, "G")
 
 
-def _sorted_clips(vectors, person):
-    """Returns unit rows in float32 and their persons, sorted by person."""
+def _sorted_clips(rows, person):
+    """Returns rows and their persons, sorted by person."""
     order = np.argsort(person, kind="stable")
-    return unit_rows(vectors[order]), person[order]
+    return rows[order], person[order]
 
 
 def _edges(face_group, voice_group, groups):
@@ -128,19 +153,7 @@ def _count(bins, num_bins):
     return np.bincount(bins.ravel(), minlength=num_bins)
 
 
-def unit_rows(vectors):
-    """Returns vectors of shape (num_clips, dim) with rows of length 1, as float32.
-
-    Example
-    -------
-    >>> unit_rows(np.array([[3, 4]])).tolist()
-    [[0.6000000238418579, 0.800000011920929]]
-    """
-    vectors = np.asarray(vectors, dtype=np.float64)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0):
+def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0, score=None):
     """Returns random queries of different people with the gallery clips that score highest.
 
     Arguments
@@ -152,6 +165,8 @@ def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0):
         At most; fewer where there are fewer.
     seed : int
         Of the draw of the people, who have both a face and a voice, and of their clips.
+    score : Score, optional
+        How a face and a voice are compared; `scores.Cosine` by default.
 
     Returns
     -------
@@ -160,7 +175,7 @@ def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0):
     Raises
     ------
     ValueError
-        If the direction is neither of the two.
+        If the direction is neither of the two, or the score cannot rank a gallery in it.
 
     Example
     -------
@@ -176,11 +191,13 @@ def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0):
     holds = getattr(embeddings, f"{gallery}_identity")
     rng = np.random.default_rng(seed)
     people = rng.permutation(np.intersect1d(asks, holds))[:num_queries]
-    candidates = unit_rows(getattr(embeddings, gallery))
+    comparison = _comparison(embeddings, score, "retrieval", direction)
+    asking, candidates = comparison.prepared(query), comparison.prepared(gallery)
     found = []
     for person in people:
         row = int(rng.choice(np.flatnonzero(asks == person)))
-        scores = candidates @ unit_rows(getattr(embeddings, query)[[row]])[0]
+        sides = (asking[[row]], candidates)
+        scores = comparison.values(*(sides if query == "face" else sides[::-1])).numpy().ravel()
         order = np.argsort(-scores, kind="stable")
         right = holds[order] == person
         best, first = order[:num_shown], int(right.argmax()) + 1
@@ -232,7 +249,8 @@ def map_clips(faces, voices, seed=0):
     ValueError
         With fewer than 4 clips.
     """
-    vectors = unit_rows(np.concatenate([faces, voices]))
+    vectors = np.concatenate([faces, voices]).astype(np.float64)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     if len(vectors) < 4:
         raise ValueError(f"t-SNE: expected at least 4 clips, received {len(vectors)}; add clips.")
     # Distances are scaled: of nearly equal vectors t-SNE would else see only rounding.

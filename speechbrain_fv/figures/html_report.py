@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from speechbrain_fv.evaluation.report import undefined
 from speechbrain_fv.figures import report_tables
 from speechbrain_fv.files import replacing
 
@@ -80,11 +81,18 @@ def _sections(files, figures, missing):
         _section("groups", "Within groups", tables=groups, lines=[GROUPS] if groups else ()),
         _section("lists", "Trial lists", tables=report_tables.lists(report)),
         _section("data", "Data and leakage", items=report_tables.data(files)),
-        _section("undefined", "Undefined strata", items=list(report.get("reasons", {}).items())),
+        _section("undefined", "Undefined strata", items=_undefined(report)),
         _section("missing", "Figures not drawn", items=list(missing.items())),
         _section("limits", "Limits", lines=LIMITS),
         _section("settings", "Settings", yaml=yaml),
     ]
+
+
+def _undefined(report):
+    """Returns (what, why) of strata by their path, and of what the score cannot do in one line."""
+    if "score" not in report:
+        return list(report.get("reasons", {}).items())
+    return list(undefined(report).items())
 
 
 def _section(name, title, tables=(), figures=(), lines=(), items=(), yaml=""):

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-SHOWN_CANDIDATES = ("2", "5", "10")
+from speechbrain_fv.evaluation.lists import list_reasons
+from speechbrain_fv.evaluation.report import shown_candidates
+from speechbrain_fv.figures.plots import has_values
+
 SETTINGS = ("seed", "embedding_dim", "num_clusters", "batch_size", "lr", "gamma1", "gamma2")
 MAX_NAMED = 10
 
@@ -51,6 +54,8 @@ def facts(files):
     ]
     if "num_identities" in report:
         rows.append(["Evaluated", _sizes(report)])
+    if "score" in report:
+        rows.append(["Score", report["score"]])
     rows += [[name, str(settings[name])] for name in SETTINGS if name in settings]
     training = report.get("training", {})
     if "best_valid_auc" in training:
@@ -75,7 +80,7 @@ def _sizes(counts):
 def results(report):
     """Returns the tables of verification, matching and retrieval that the report has."""
     tables = []
-    if "verification" in report:
+    if has_values(report.get("verification")):
         columns = ["Stratum", "AUC", "EER", "positive pairs", "negative pairs"]
         rows = [
             [name, cell(node, "auc"), cell(node, "eer")]
@@ -84,8 +89,9 @@ def results(report):
         ]
         tables.append(Table("Verification", columns, rows))
     for direction, strata in report.get("matching", {}).items():
-        known = next((node for node in strata.values() if node), {})
-        shown = [name for name in SHOWN_CANDIDATES if name in known] or list(known)
+        if not has_values(strata):
+            continue
+        shown = shown_candidates(strata)
         rows = [
             [name]
             + [cell(node and node[candidates], "accuracy") for candidates in shown]
@@ -95,7 +101,7 @@ def results(report):
         columns = ["Stratum", *(f"1:{candidates}" for candidates in shown), "probes"]
         notes = ("Chance: " + ", ".join(f"{100 / int(n):.2f}" for n in shown) + ".",)
         tables.append(Table(f"Matching, {direction}", columns, rows, notes))
-    if "retrieval" in report:
+    if has_values(report.get("retrieval")):
         columns = ["Direction", "mAP", "mAP per identity", "chance", "queries", "gallery"]
         rows = [
             [name, cell(node, "map"), cell(node, "map_per_identity"), cell(node, "chance_map")]
@@ -126,7 +132,7 @@ def groups(files):
 
 def lists(report):
     """Returns the table of the trial lists, if the report has any."""
-    rows = []
+    rows, notes = [], []
     for name, entry in report.get("lists", {}).items():
         trials = " x ".join(f"{number:,}" for number in entry["num_rows"])
         if entry.get("as_published") is False:
@@ -137,8 +143,9 @@ def lists(report):
             [name, label, value, chance, trials, unresolved]
             for label, value, chance in _list_values(entry)
         ]
+        notes += [f"{name}: {reason}." for reason in list_reasons(entry)]
     columns = ["List", "value", "%", "chance", "trials", "of which unresolved"]
-    return [Table("Trial lists", columns, rows)] if rows else []
+    return [Table("Trial lists", columns, rows, tuple(notes))] if rows else []
 
 
 def _list_values(entry):

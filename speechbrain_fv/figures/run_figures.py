@@ -28,7 +28,7 @@ class RunFigure(NamedTuple):
     paths: list
 
 
-def report_run(folder, output_folder=None, embeddings=None, metadata=None):
+def report_run(folder, output_folder=None, embeddings=None, metadata=None, score=None):
     """Draws all figures that a folder's files allow, and writes report.html.
 
     Arguments
@@ -39,6 +39,8 @@ def report_run(folder, output_folder=None, embeddings=None, metadata=None):
         Where figures/ and report.html go; by default the folder itself.
     embeddings, metadata : str or Path, optional
         Files that take the place of the folder's own.
+    score : Score, optional
+        That of the run; by default the one that the report names, if it has no weights.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def report_run(folder, output_folder=None, embeddings=None, metadata=None):
     ValueError
         If there is no such folder, or no figure can be drawn.
     """
-    files = RunFiles(folder, embeddings, metadata)
+    files = RunFiles(folder, embeddings, metadata, score)
     output_folder = Path(output_folder or folder)
     figures, missing = [], {}
     for name, (title, alt, draw) in FIGURES.items():
@@ -92,14 +94,20 @@ def _roc(files):
 
 
 def _histogram(files):
-    counts = analysis.score_histograms(files.embeddings, files.optional("metadata"))
+    counts = analysis.score_histograms(
+        files.embeddings, files.optional("metadata"), score=files.score
+    )
     return plots.histogram_figure(counts), (
-        "Cosine scores of all face-voice pairs: of one person (filled), and of two people (dashed) "
-        "in the strata U and G. The less they overlap, the better."
+        f"{counts['score']} scores of all face-voice pairs: of one person (filled), and of two "
+        "people (dashed) in the strata U and G. The less they overlap, the better."
     )
 
 
 def _groups(files):
+    entries = [entry for entries in files.groups.values() for entry in entries]
+    reasons = [entry["reason"] for entry in entries if "reason" in entry]
+    if reasons:
+        raise ValueError(reasons[0])
     return plots.group_figure(files.groups), (
         "AUC among the people of one gender, nationality or age group alone, and their number n. "
         "Groups of few people are pooled as other (number of groups), whose pairs may differ in "
@@ -124,7 +132,10 @@ def _retrieval(direction):
     def draw(files):
         asked, found = (analysis.MODALITIES[letter] for letter in direction.split("-"))
         rows, pictures = [], 0
-        for row in analysis.nearest_clips(files.embeddings, direction, seed=SEED):
+        found_rows = analysis.nearest_clips(
+            files.embeddings, direction, seed=SEED, score=files.score
+        )
+        for row in found_rows:
             (query,), tiles = files.tiles(asked, [row.query]), files.tiles(found, row.gallery)
             pictures += sum(tile.picture is not None for tile in (query, *tiles))
             rows.append((row, query, tiles))

@@ -12,6 +12,7 @@ from speechbrain_fv.evaluation.groups import evaluate_groups
 from speechbrain_fv.figures import plots
 from speechbrain_fv.figures.plots.media import read_picture
 from speechbrain_fv.files import read_table
+from speechbrain_fv.scores import by_name
 
 CLIPS = {"face": "faces", "voice": "voices"}
 
@@ -26,6 +27,8 @@ class RunFiles:
         metadata_test.csv, hyperparams.yaml and manifests/.
     embeddings, metadata : str or Path, optional
         Files that take the place of embeddings_test.npz and metadata_test.csv.
+    score : Score, optional
+        That of the run; by default the one that the report names.
 
     Raises
     ------
@@ -33,12 +36,13 @@ class RunFiles:
         If there is no such folder.
     """
 
-    def __init__(self, folder, embeddings=None, metadata=None):
+    def __init__(self, folder, embeddings=None, metadata=None, score=None):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise ValueError(
                 f"{folder}: no such folder; name the output folder of a training or an evaluation"
             )
+        self._score = score
         self.paths = {
             "embeddings": Path(embeddings or self.folder / "embeddings_test.npz"),
             "metadata": Path(metadata or self.folder / "metadata_test.csv"),
@@ -63,9 +67,16 @@ class RunFiles:
         return report
 
     def report_with(self, task):
-        """Returns the report, which must have a task."""
+        """Returns the report, which must have a task with any value."""
         if task not in self.report:
             raise ValueError(f"report.json has no {task}")
+        if not plots.has_values(self.report[task]):
+            reasons = [
+                reason
+                for path, reason in self.report.get("reasons", {}).items()
+                if path.startswith(f"{task}/")
+            ]
+            raise ValueError(reasons[0] if reasons else f"report.json has no values of {task}")
         return self.report
 
     @functools.cached_property
@@ -77,6 +88,17 @@ class RunFiles:
     def embeddings(self):
         """The test embeddings."""
         return load_embeddings(self.path("embeddings"))
+
+    @functools.cached_property
+    def score(self):
+        """How the run compares a face and a voice; the cosine where it has no report."""
+        if self._score is not None:
+            return self._score
+        name = self.optional("report", {}).get("score", "Cosine")
+        score = by_name(name)
+        if score is None:
+            raise ValueError(f"the score of the run, {name}, has weights that are not in its files")
+        return score
 
     @functools.cached_property
     def untrained(self):
@@ -98,7 +120,7 @@ class RunFiles:
         """The values within groups: those of the report, or made from embeddings and metadata."""
         if self.optional("report", {}).get("groups"):
             return self.report["groups"]
-        return evaluate_groups(self.embeddings, self.metadata)
+        return evaluate_groups(self.embeddings, self.metadata, score=self.score)
 
     @functools.cached_property
     def hyperparameters(self):

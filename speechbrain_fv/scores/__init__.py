@@ -12,7 +12,7 @@ A score is one of three kinds, by what a method can say of a face and a voice:
 
 from speechbrain_fv.scores.base import DIRECTIONS, TASKS, Score
 from speechbrain_fv.scores.networks import CandidateNetwork, CandidateScore, PairNetwork, PairScore
-from speechbrain_fv.scores.ready import by_name, frozen, is_cosine
+from speechbrain_fv.scores.ready import by_name, frozen, is_cosine, with_weights
 from speechbrain_fv.scores.vectors import (
     Cosine,
     Fitted,
@@ -39,4 +39,5 @@ __all__ = [
     "frozen",
     "is_cosine",
     "unit",
+    "with_weights",
 ]

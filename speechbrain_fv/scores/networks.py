@@ -85,7 +85,7 @@ class CandidateScore(Score):
         if task == "retrieval":
             return f"{ranks}, not a whole gallery"
         if num_candidates not in (None, self.num_candidates):
-            return f"{ranks}, not {num_candidates}"
+            return f"{ranks}, no other number"
         return super().unable(task, direction, num_candidates)
 
     @torch.no_grad()

@@ -1,9 +1,11 @@
 """Scores made ready to compare, and told apart."""
 
 import copy
+import pickle
 
 import torch
 
+from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.scores.base import DIRECTIONS, Score
 from speechbrain_fv.scores.vectors import Cosine, InnerProduct, NegativeL2
 
@@ -32,6 +34,37 @@ def frozen(score=None, device="cpu"):
             f"{type(score).__name__}; in a YAML, !new:speechbrain_fv.scores.Cosine"
         )
     return copy.deepcopy(score).to(device, torch.float64).eval().requires_grad_(False)
+
+
+def with_weights(score, path=None):
+    """Returns a score whose weights, if it has any, are those of a file.
+
+    Arguments
+    ---------
+    score : Score
+    path : str or Path, optional
+        A .ckpt with the state of the score, as a checkpoint of its training holds it.
+
+    Raises
+    ------
+    ValueError
+        If it has weights and there is no file, or the file holds others; or it is no `Score`.
+    """
+    frozen(score)
+    if path is None:
+        if score.state_dict():
+            raise ValueError(
+                f"score_weights: expected a file, since {score.name} has weights, which would be "
+                "random; name score.ckpt of a checkpoint of its training"
+            )
+        return score
+    try:
+        score.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not the weights of {score.name} ({in_one_line(error)})"
+        ) from error
+    return score
 
 
 def is_cosine(score):

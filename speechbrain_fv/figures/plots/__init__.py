@@ -7,6 +7,7 @@ common look is in `style`. `run_figures` draws all that the files of a run allow
 from speechbrain_fv.figures.plots.embedding_map import embedding_map_figure
 from speechbrain_fv.figures.plots.groups import group_figure
 from speechbrain_fv.figures.plots.results import (
+    has_values,
     matching_figure,
     plot_report,
     roc_figure,
@@ -28,6 +29,7 @@ __all__ = [
     "comparison_figure",
     "embedding_map_figure",
     "group_figure",
+    "has_values",
     "histogram_figure",
     "matching_figure",
     "plot_comparison",

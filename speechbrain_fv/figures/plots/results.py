@@ -30,7 +30,7 @@ def matching_figure(report):
     Arguments
     ---------
     report : dict
-        With the entry "matching" of `evaluation.evaluate`. Undefined strata are left out; without
+        With the entry "matching" of `evaluation.evaluate`. What is undefined is left out; without
         intervals there are no bands.
 
     Returns
@@ -47,10 +47,14 @@ def matching_figure(report):
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (direction, strata) in zip(panels, report["matching"].items(), strict=True):
-        for stratum, values in strata.items():
-            if values is not None:
-                _matching_curve(axes, stratum, values)
-        candidates = [int(name) for name in strata["U"]]
+        known = {
+            stratum: {name: value for name, value in values.items() if value}
+            for stratum, values in strata.items()
+            if values is not None
+        }
+        for stratum, values in known.items():
+            _matching_curve(axes, stratum, values)
+        candidates = sorted({int(name) for values in known.values() for name in values})
         axes.plot(candidates, [100 / n for n in candidates], label="chance", **CHANCE)
         axes.set(title=TITLES[direction], xlabel="candidates N")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -105,6 +109,11 @@ def verification_figure(report):
     axes.use_sticky_edges = False  # leaves room below chance too
     axes.margins(y=0.15)
     return finished(figure)
+
+
+def has_values(node):
+    """Whether a task of a report, or a part of it, holds any value."""
+    return any(map(has_values, node.values())) if isinstance(node, dict) else node is not None
 
 
 def _auc_bar(axes, place, colour, values):
@@ -206,7 +215,7 @@ def plot_report(report, folder):
     figures = {"matching": matching_figure, "verification": verification_figure}
     paths = []
     for task, draw in figures.items():
-        if task in report:
+        if has_values(report.get(task)):
             paths += save(draw(report), Path(folder) / task)
     if any(values and values.get("roc") for values in report.get("verification", {}).values()):
         paths += save(roc_figure(report), Path(folder) / "roc")

@@ -36,6 +36,7 @@ def histogram_figure(histograms):
     ['same person', 'two people']
     """
     strata = histograms["negatives"]
+    name = histograms.get("score", "Cosine").replace("Cosine", "cosine")
     positives, edges = histograms["positives"], histograms["edges"]
     first, last = _support(positives + sum(strata.values()))
     width = max(-(-(last - first) // BARS), 1)
@@ -56,7 +57,7 @@ def histogram_figure(histograms):
             f"{stratum}: {CONSTRAINTS[stratum]}\n{negatives.sum():,} pairs of two people"
         )
         axes.title.set_fontsize(10)
-        axes.set_xlabel("score (cosine)")
+        axes.set_xlabel(f"score ({name})")
     panels[0].set_ylabel("density")
     title = f"{positives.sum():,} pairs of the same person"
     legend_below(figure, ncols=2, title=title, title_fontsize=9)

@@ -92,8 +92,9 @@ def legend_beside(axes):
 
 
 def legend_below(figure, **options):
-    """Puts one legend, that of the first panel, below all panels of a figure."""
-    entries = figure.axes[0].get_legend_handles_labels()
+    """Puts one legend, that of the panel with the most entries, below all panels of a figure."""
+    panels = [axes.get_legend_handles_labels() for axes in figure.axes]
+    entries = max(panels, key=lambda panel: len(panel[1]))
     figure.legend(*entries, loc="outside lower center", **options)
 
 
