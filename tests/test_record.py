@@ -34,15 +34,15 @@ def content(folder):
     ("option", "named"),
     [
         ("--num_clusters=[4]", "num_clusters"),
-        ("--gamma1=0.5", "gamma1 was 10.0, is 0.5"),
+        ("--gamma1=0.5", "gamma1 was 10, is 0.5"),
         ("--lr=0.1", "lr was 0.0003, is 0.1"),
         ("--seed=7", "seed was 1234, is 7"),
         ("--batch_size=16", "batch"),
         ("--discriminator={temperature: 0.7}", "discriminator.temperature was 0.1, is 0.7"),
-        ("--face={hidden_dim: 8}", "hidden_dim"),
-        ("--corpus={split_seed: 3}", "corpus.prepare.seed was 0, is 3"),
+        ("--embedding_dim=64", "embedding_dim was 256, is 64"),
+        ("--standardize=True", "standardize was false, is true"),
         ("--precision=bf16", "--precision was fp32, is bf16"),
-        ("--test_only --gamma2=3.0", "gamma2 was 0.1, is 3.0"),
+        ("--test_only --gamma2=3.0", "gamma2 was 0.1, is 3"),
     ],
 )
 def test_a_finished_run_is_not_taken_for_another(corpus, finished, option, named):
@@ -57,7 +57,7 @@ def test_a_finished_run_is_not_taken_for_another(corpus, finished, option, named
     assert content(finished) == before
 
 
-@pytest.mark.parametrize("option", ["--num_workers=1", "--patience=3", "--test_only"])
+@pytest.mark.parametrize("option", ["--num_workers=1", "--patience=3", "--test_only", "--lr=3e-4", "--gamma1=10"])
 def test_what_makes_no_result_may_change(corpus, finished, option, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

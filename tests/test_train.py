@@ -121,7 +121,7 @@ def test_a_folder_trained_on_other_data_is_not_resumed(corpus, finished, tmp_pat
     other = corpus.replace("voice_key: voice_vectors", "voice_key: face_vectors")
     result = train(other, tmp_path)
     assert result.returncode == 2
-    assert "checkpoints were trained on other data" in result.stderr
+    assert "voice_key was voice_vectors, is face_vectors; choose another" in result.stderr
 
 
 def test_bipcm_plus_learns_with_labels_from_the_inputs(corpus, tmp_path):

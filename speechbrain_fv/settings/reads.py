@@ -12,7 +12,7 @@ TRAIN = (
 EVALUATE = (
     *("embeddings", "metadata", "lists[trials]", "train_identities", "allow_leakage", "meta_csv"),
     *("output_folder", "max_candidates", "num_replicates", "bootstrap_seed", "chunk_size"),
-    "score",
+    *("score", "score_weights"),
 )
 """Of recipes/evaluate.py."""
 

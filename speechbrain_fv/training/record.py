@@ -81,7 +81,7 @@ def settings_of(resolved_yaml, run_opts=None):
 def _flatten(path, node, settings):
     """Adds the leaves of a node, and its tag where it is an object's."""
     if isinstance(node.value, str):
-        settings[path] = node.value
+        settings[path] = _plain(node)
         return
     tag = str(node.tag)
     if tag.startswith("!"):
@@ -94,6 +94,19 @@ def _flatten(path, node, settings):
     for name, child in children:
         if not LOCATION.match(str(name)):
             _flatten(f"{path}.{name}", child, settings)
+
+
+def _plain(node):
+    """Returns a scalar's text, one for each way to write a number, a truth value or nothing."""
+    kind = str(node.tag).rsplit(":", 1)[-1]
+    if kind in ("int", "float"):
+        try:
+            return format(float(node.value.replace("_", "")), ".12g")
+        except ValueError:  # such as 0x10
+            return node.value
+    if kind == "bool":
+        return node.value.lower()
+    return "null" if kind == "null" else node.value
 
 
 def check_record(folder, record, has_checkpoints):
