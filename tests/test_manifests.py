@@ -13,11 +13,11 @@ from speechbrain_fv.data.manifests import (
     cache_key,
     is_prepared,
     load_manifests,
-    split_identities,
     without_training_identities,
     write_manifests,
 )
 from speechbrain_fv.data.schema import parse_speech
+from speechbrain_fv.data.splits import split_identities
 from speechbrain_fv.files import write_table
 
 SPLIT_OF = {"ann": "train", "bob": "train", "cat": "valid", "dan": "test"}

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from speechbrain_fv.data.manifests import (
-    cache_key,
-    is_prepared,
-    split_identities,
-    write_manifests,
-)
+from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
+from speechbrain_fv.data.splits import split_identities
 from speechbrain_fv.files import read_table
 
 

@@ -86,7 +86,7 @@ class BatchSampler(torch.utils.data.Sampler):
         rng : numpy.random.Generator
             The only source of randomness.
         num_rows : int
-            Rows of all global batches of the epoch.
+            Rows of the epoch: `len(self)` batches of `self.global_batch_size` each.
 
         Returns
         -------

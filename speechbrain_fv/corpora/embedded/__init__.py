@@ -22,12 +22,8 @@ from speechbrain_fv.corpora.embedded import camera, faces, identities, voices
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
-from speechbrain_fv.data.manifests import (
-    cache_key,
-    is_prepared,
-    split_identities,
-    write_manifests,
-)
+from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
+from speechbrain_fv.data.splits import split_identities
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
 MIN_IDENTITIES = 10
