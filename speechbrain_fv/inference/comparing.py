@@ -27,8 +27,8 @@ def match_direction(kinds, direction, score):
     Example
     -------
     >>> from speechbrain_fv.scores import Cosine
-    >>> match_direction(("voice", None), None, Cosine()), match_direction((None, None), None, Cosine())
-    ('V-F', 'F-V')
+    >>> match_direction(("voice", None), None, Cosine())
+    'V-F'
     """
     found = _DIRECTIONS.get(kinds)
     expected = (found,) if found else ("F-V", "V-F")
