@@ -9,6 +9,8 @@ from speechbrain_fv import metrics
 from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.scores import NegativeL2
+from tests.scores import CosineOfCandidates, SecretCosine
 
 LABELS = pd.DataFrame(
     {
@@ -71,6 +73,48 @@ def test_scores_below_chance_tell_nothing():
     calibration = fit_calibration(embeddings(sign=-1.0))
     assert calibration.slope == 0
     assert calibration.probability(torch.tensor([-1.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def distances(data):
+    """All negative distances with whether the pair is of one person, by numpy alone."""
+    found = -np.linalg.norm(data.face[:, None] - data.voice[None], axis=2)
+    return found, data.face_identity[:, None] == data.voice_identity
+
+
+def test_distances_are_calibrated_over_their_own_range():
+    data = embeddings()
+    found, same = distances(data)
+    calibration = fit_calibration(data, NegativeL2())
+    missed = (found[same] < calibration.threshold).mean()
+    passed = (found[~same] >= calibration.threshold).mean()
+    assert calibration.threshold < -1
+    assert missed == pytest.approx(passed, abs=1.5 / same.sum())
+    assert calibration.probability(torch.as_tensor(found[same])).mean() > 0.6
+    rates = error_rates(data, None, calibration.threshold, num_replicates=2, score=NegativeL2())
+    assert [rates["U"]["false_accept"], rates["U"]["false_reject"]] == pytest.approx(
+        [passed, missed]
+    )
+
+
+def test_pairs_that_are_secretly_cosines_have_their_calibration():
+    data = embeddings()
+    found, expected = fit_calibration(data, SecretCosine()), fit_calibration(data)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_equal_scores_are_no_error():
+    class Nothing(SecretCosine):
+        def forward(self, face, voice):
+            return torch.zeros(len(face))
+
+    calibration = fit_calibration(embeddings(), Nothing())
+    assert np.isfinite(calibration).all() and calibration.slope == 0
+
+
+def test_a_score_without_pairs_cannot_be_calibrated():
+    for fit in (fit_calibration, lambda *given, score: error_rates(*given, None, 0.0, score=score)):
+        with pytest.raises(ValueError, match="calibration: .* gives one pair no score"):
+            fit(embeddings(), score=CosineOfCandidates())
 
 
 def test_one_identity_cannot_calibrate():

@@ -45,8 +45,8 @@ def random_case(seed):
     return Embeddings(*vectors, faces, voices), people
 
 
-def brute_force(embeddings, metadata):
-    """Returns the report by loops over exact fractions."""
+def brute_force(embeddings, metadata, score=reference.exact_score):
+    """Returns the report by loops over exact fractions; the score takes a face and a voice."""
     people = metadata.set_index("identity").to_dict("index")
     sides = {
         "F": (embeddings.face, embeddings.face_identity),
@@ -55,7 +55,8 @@ def brute_force(embeddings, metadata):
     report = {"verification": {}, "matching": {}, "retrieval": {}}
     for name in ("U", "G", "N", "A", "GN", "GNA"):
         positives, negatives = reference.pooled_scores(
-            *(sides["F"][0], sides["V"][0], sides["F"][1], sides["V"][1]), people, ATTRIBUTES[name]
+            *(sides["F"][0], sides["V"][0], sides["F"][1], sides["V"][1]),
+            *(people, ATTRIBUTES[name], score),
         )
         report["verification"][name] = {
             "auc": reference.auc(positives, negatives),
@@ -66,12 +67,15 @@ def brute_force(embeddings, metadata):
     for direction in ("F-V", "V-F"):
         (queries, query_identity), (gallery, gallery_identity) = (sides[m] for m in direction[::2])
         trials = (queries, gallery, query_identity, gallery_identity)
+        directed = score if direction == "F-V" else lambda voice, face: score(face, voice)
         report["matching"][direction] = {name: {} for name in ("U", "G", "N", "GN")}
         for name, values in report["matching"][direction].items():
             for candidates in range(2, 11):
-                accuracy, count = reference.matching(*trials, people, ATTRIBUTES[name], candidates)
+                accuracy, count = reference.matching(
+                    *trials, people, ATTRIBUTES[name], candidates, directed
+                )
                 values[str(candidates)] = {"accuracy": accuracy, "num_probes": count}
-        mean, per_identity, count = reference.retrieval(*trials)
+        mean, per_identity, count = reference.retrieval(*trials, directed)
         relevant = [sum(gallery_identity == name) for name in query_identity]
         chances = [reference.chance_by_rankings(r, len(gallery)) for r in relevant if r]
         report["retrieval"][direction] = {

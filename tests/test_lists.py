@@ -10,7 +10,10 @@ import pytest
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.protocols import ListFile, resolve_lists
+from speechbrain_fv.scores import Cosine, NegativeL2
 from tests.references import lists as reference
+from tests.references import scores as score_reference
+from tests.scores import AlwaysTheFirst, CosineOfCandidates, OneSided
 
 
 def random_embeddings(seed, num_clips=12, num_people=4):
@@ -235,3 +238,74 @@ def test_other_misuse_is_refused(tmp_path):
     nameless = Embeddings(np.eye(2), np.eye(2), ["a", "b"], ["a", "b"])
     with pytest.raises(ValueError, match="face_id is missing"):
         resolve_lists(source, nameless)
+
+
+def write_lists(folder, direction):
+    """Returns sources of a verification, a matching and a retrieval list, and their rows."""
+    rng = np.random.default_rng(3)
+    probe, target = direction.lower().split("-")
+    pairs = [(f"f{i}", f"v{j}", int(rng.integers(2))) for i, j in rng.integers(12, size=(40, 2))]
+    rows = [
+        (f"{probe}{rng.integers(12)}", *(f"{target}{k}" for k in rng.permutation(12)[:size]))
+        for size in rng.integers(2, 5, size=40)
+    ]
+    queries, gallery = [f"{probe}{k}" for k in range(8)], [f"{target}{k}" for k in (1, 3, 4, 5, 9)]
+    sources = [
+        ListFile(write(folder / "pairs.csv", pairs), "verification"),
+        ListFile(
+            write(folder / "rows.csv", [("probe", "positive", "negative"), *rows]), "matching"
+        ),
+        ListFile(write(folder / "ranks.txt", [queries, gallery], " "), "retrieval"),
+    ]
+    return sources, pairs, rows, queries, gallery
+
+
+@pytest.mark.parametrize("direction", ["F-V", "V-F"])
+@pytest.mark.parametrize(
+    ("given", "slow"),
+    [(NegativeL2(), score_reference.negative_distance), (OneSided(), score_reference.one_sided)],
+)
+def test_lists_by_other_scores_equal_the_reference(tmp_path, direction, given, slow):
+    embeddings, faces, voices, identity_of = random_embeddings(4)
+    sources, pairs, rows, queries, gallery = write_lists(tmp_path, direction)
+    verified, matched, retrieved = score(embeddings, *sources, score=given, chunk_size=30)
+    directed = slow if direction == "F-V" else lambda voice, face: slow(face, voice)
+    probes, targets = (faces, voices) if direction == "F-V" else (voices, faces)
+    labelled = [(face, voice, label == 1) for face, voice, label in pairs]
+    auc, eer = reference.verification(labelled, faces, voices, slow)
+    assert [verified["auc"], verified["eer"]] == pytest.approx([float(auc), float(eer)])
+    expected = reference.matching(rows, probes, targets, directed)
+    for size, (accuracy, _) in expected.items():
+        assert matched["accuracy"][str(size)]["accuracy"] == pytest.approx(float(accuracy))
+    mean = reference.retrieval(queries, gallery, probes, targets, identity_of, directed)
+    assert retrieved["map"] == pytest.approx(float(mean))
+
+
+def test_lists_of_candidates_are_scored_for_their_number_alone(tmp_path):
+    embeddings, faces, voices, _ = random_embeddings(4)
+    sources, _, rows, _, _ = write_lists(tmp_path, "V-F")
+    resolved = resolve_lists(sources, embeddings)
+    section = evaluate_lists(embeddings, resolved, score=CosineOfCandidates(3))
+    verified, matched, retrieved = section.values()
+    assert (verified["auc"], verified["eer"], retrieved["map"]) == (None, None, None)
+    assert "gives one pair no score" in verified["reason"]
+    assert "not a whole gallery" in retrieved["reason"]
+    accuracy, num_rows = reference.matching(rows, voices, faces)[3]
+    assert matched["accuracy"]["3"]["accuracy"] == pytest.approx(float(accuracy), abs=1e-12)
+    assert matched["accuracy"]["3"]["num_trials"] == num_rows
+    for size in ("2", "4"):
+        assert matched["accuracy"][size]["accuracy"] is None
+        assert "ranks 3 candidates, no other number" in matched["accuracy"][size]["reason"]
+    assert "ranks 3 candidates, no other number" in format_lists(section)
+    first = evaluate_lists(embeddings, resolved, score=AlwaysTheFirst(3))["rows"]
+    assert first["accuracy"]["3"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_lists_of_a_direction_that_is_not_the_scores_are_null(tmp_path):
+    embeddings, *_ = random_embeddings(4)
+    sources, *_ = write_lists(tmp_path, "F-V")
+    verified, matched, retrieved = score(embeddings, *sources, score=Cosine(directions=["V-F"]))
+    assert verified["auc"] is not None and "reason" not in verified
+    assert matched["accuracy"]["2"]["accuracy"] is None and retrieved["map"] is None
+    assert matched["reason"] == retrieved["reason"]
+    assert "compares in the direction V-F only" in matched["reason"]

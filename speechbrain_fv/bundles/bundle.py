@@ -18,6 +18,7 @@ from speechbrain_fv.bundles.weights import check_weights, load_weights
 from speechbrain_fv.data.readers import ImageReader, SpeechReader
 from speechbrain_fv.evaluation.calibration import Calibration
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.scores import CandidateScore, Cosine, Score, frozen
 
 MODULES = ("face_encoder", "voice_encoder", "cmwr")
 MODALITIES = ("face", "voice")
@@ -30,16 +31,18 @@ class Bundle(NamedTuple):
     """A published model, read back.
 
     modules : dict of str to torch.nn.Module, with the names of `MODULES`; in evaluation mode
+    score : Score, `frozen` on the CPU
     readers : dict of str to reader, with the names of `READERS`; none for precomputed vectors
     config : dict, see `config.read_config`
-    calibration : Calibration
+    calibration : Calibration, or None where the score gives a pair none
     version : str, the first 16 hexadecimal digits of a hash over YAML and weights
     """
 
     modules: dict
+    score: Score
     readers: dict
     config: dict
-    calibration: Calibration
+    calibration: Calibration | None
     version: str
 
 
@@ -60,7 +63,8 @@ def load_bundle(folder, trust_remote_code=False):
     ------
     ValueError
         If a file is missing or unusable, the YAML names what is not allowed, the weights are not
-        exactly those of its modules, or the encoders do not give embeddings of the width K.
+        exactly those of its modules, the encoders do not give embeddings of the width K, or the
+        score does not compare these.
     """
     folder = Path(folder)
     config = read_config(folder / CONFIG_FILE)
@@ -73,7 +77,7 @@ def load_bundle(folder, trust_remote_code=False):
         # First without memory: a few characters can ask for more than any machine has.
         with sketching(SPARE_ELEMENTS + _num_bytes(weights)):  # a weight takes at least one
             sketched = construct(root, str(path))
-        check_weights(_modules(sketched, path), weights)
+        check_weights(_modules(sketched, path) | {"score": _score(sketched, config, path)}, weights)
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
     if hparams.get("embedding_dim") != config["embedding_dim"]:
@@ -82,19 +86,24 @@ def load_bundle(folder, trust_remote_code=False):
             f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
             f"{got}"
         )
-    _check_device(modules, path)
-    load_weights(modules, weights)
+    score = _score(hparams, config, path)
+    _check_device(modules | {"score": score}, path)
+    load_weights(modules | {"score": score}, weights)
     for module in modules.values():
         module.eval()
     readers = _readers(hparams, config, path)
     for modality in MODALITIES:
         with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
             _try_out(modality, modules, readers, config["embedding_dim"], path)
+    score = frozen(score)
+    with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
+        _try_score(score, config["embedding_dim"], path)
     return Bundle(
         modules,
+        score,
         readers,
         config,
-        Calibration(**config["calibration"]),
+        config["calibration"] and Calibration(**config["calibration"]),
         model_version(folder),
     )
 
@@ -131,11 +140,53 @@ def _modules(hparams, path):
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Module):
             raise ValueError(f"{path}: {name}: expected a torch module, got {_kind(module)}")
+    _check_parts(modules.values(), path)
+    return {name: modules[name] for name in MODULES}
+
+
+def _check_parts(modules, path):
     try:
-        check_parts(modules.values())
+        check_parts(modules)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return {name: modules[name] for name in MODULES}
+
+
+def _score(hparams, config, path):
+    """Returns the score of a model: the one that its YAML and its configuration name."""
+    score = hparams.get("score", Cosine())
+    if not isinstance(score, Score):
+        raise ValueError(
+            f"{path}: score: expected one of speechbrain_fv.scores, got {_kind(score)}"
+        )
+    _check_parts([score], path)
+    name = config.get("score", Cosine().name)
+    if score.name != name:
+        raise ValueError(
+            f"{path}: score: expected {in_one_line(name)} as in {CONFIG_FILE}, got "
+            f"{in_one_line(score.name)}"
+        )
+    able = score.unable("verification") is None
+    if able != (config["calibration"] is not None):
+        raise ValueError(
+            f"{path}: score: {in_one_line(score.name)} {'needs a' if able else 'has no'} "
+            f"calibration in {CONFIG_FILE}"
+        )
+    return score
+
+
+def _try_score(score, embedding_dim, path):
+    """Raises ValueError unless a score compares embeddings of the width K."""
+    clip = torch.linspace(-1, 1, embedding_dim, dtype=torch.float64).cos()[None]
+    try:
+        if isinstance(score, CandidateScore):
+            candidates = clip[:, None].expand(-1, score.num_candidates, -1)
+            for direction in score.directions:
+                score.rank(clip, candidates, direction)
+        else:
+            score.pairs(clip, clip)
+            score.table(clip, clip)
+    except Exception as error:  # whatever networks raise that do not fit their inputs
+        raise ValueError(f"{path}: score: {in_one_line(error)}") from error
 
 
 def _check_device(modules, path):

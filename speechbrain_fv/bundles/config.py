@@ -9,6 +9,9 @@ from speechbrain_fv.messages import in_one_line
 MAX_LOG_ODDS = 10**6
 """Of the calibration's line; probabilities are 0 or 1 far below."""
 
+MAX_SCORE = 10**9
+"""Of a threshold; cosines end at 1."""
+
 FORMAT = 1
 
 
@@ -21,7 +24,9 @@ def read_config(path):
         ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
         ``calibration`` (``slope``, ``intercept``, ``threshold``), ``error_rates`` (by stratum),
-        ``training_data`` and what else the export noted.
+        ``training_data`` and what else the export noted. ``score``, its name, is there unless it
+        is the cosine; of a score that gives a pair none, ``calibration`` and ``error_rates`` are
+        None.
 
     Raises
     ------
@@ -38,7 +43,16 @@ def read_config(path):
         if not valid(value):
             got = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
             raise ValueError(f"{path}: {name}: expected {expected}, got {in_one_line(got)}")
-    config["calibration"] = {key: float(config["calibration"][key]) for key in Calibration._fields}
+    calibration = config["calibration"]
+    if calibration is not None:
+        config["calibration"] = {key: float(calibration[key]) for key in Calibration._fields}
+        if "score" not in config and not -1 <= calibration["threshold"] <= 1:
+            raise ValueError(
+                f"{path}: calibration: expected a threshold from -1 to 1 of cosines, got "
+                f"{calibration['threshold']}"
+            )
+    if "score" not in config and None in (calibration, config["error_rates"]):
+        raise ValueError(f"{path}: calibration: expected that of the cosine, got None")
     return config
 
 
@@ -55,7 +69,7 @@ def _is_calibration(value):
         isinstance(value, dict)
         and _is_number(value.get("slope"), 0, MAX_LOG_ODDS)
         and _is_number(value.get("intercept"), -MAX_LOG_ODDS, MAX_LOG_ODDS)
-        and _is_number(value.get("threshold"), -1, 1)
+        and _is_number(value.get("threshold"), -MAX_SCORE, MAX_SCORE)
     )
 
 
@@ -98,8 +112,15 @@ _EXPECTED = {
     "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
     "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
     "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
-    "calibration": (_is_calibration, "a finite slope, intercept and threshold"),
-    "error_rates": (_are_error_rates, "error rates by stratum"),
+    "calibration": (
+        lambda value: value is None or _is_calibration(value),
+        "a finite slope, intercept and threshold",
+    ),
+    "error_rates": (
+        lambda value: value is None or _are_error_rates(value),
+        "error rates by stratum",
+    ),
+    "score": (lambda value: value is None or _is_name(value), "the name of the score, or none"),
 }
 
 

@@ -1,6 +1,6 @@
 """The files of a bundle; a module that imports nothing, so that fetching one is quick.
 
-hyperparams.yaml    the encoders, CMWR and the readers; nothing of the training
+hyperparams.yaml    the encoders, CMWR, the readers, and the score unless it is the cosine
 model.safetensors   weights and buffers of these modules, and nothing else
 config.json         what the inputs are, the calibration, the error rates at its threshold
 README.md           the model card

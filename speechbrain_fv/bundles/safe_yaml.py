@@ -34,6 +34,7 @@ PACKAGES = (
     "speechbrain.processing",
     "speechbrain_fv.cmwr",
     "speechbrain_fv.encoders",
+    "speechbrain_fv.scores",
     "torch.nn",
     "torchaudio.models",
     "torchaudio.transforms",

@@ -49,18 +49,31 @@ def match(options):
     files = [file for file in options.candidates if file not in broken]
     if not files:
         raise ValueError(f"no candidate can be used; the first: {left_out[0][1]}")
-    ranking = model.match(probe[0], candidates)
+    ranking = model.match(probe[0], candidates, "F-V" if kind == "face" else "V-F")
+    probabilities = ranking.probabilities
+    if probabilities is None:
+        probabilities = [None] * len(files)
     rows = [
-        {"rank": rank, "file": files[index], "score": score, "probability": probability}
+        {
+            "rank": rank,
+            "file": files[index],
+            "score": score,
+            "probability": None if probability is None else float(probability),
+        }
         for rank, (index, score, probability) in enumerate(
-            zip(*(field.tolist() for field in ranking), strict=True), start=1
+            zip(ranking.indices.tolist(), ranking.scores.tolist(), probabilities, strict=True),
+            start=1,
         )
     ]
+    threshold = model.threshold
     data = {
         "probe": options.probe,
         "probe_kind": kind,
-        "ranking": [{**row, "decision": row["score"] >= model.threshold} for row in rows],
-        "threshold": model.threshold,
+        "ranking": [
+            {**row, "decision": None if threshold is None else row["score"] >= threshold}
+            for row in rows
+        ],
+        "threshold": threshold,
         "model": described(model),
     }
     return Outcome(data, ranking_lines(rows, "file"), left_out)

@@ -84,7 +84,7 @@ def ranking_lines(rows, name):
     Arguments
     ---------
     rows : list of dict
-        With rank, score, probability, and the entry `name`.
+        With rank, score, probability (None: unknown), and the entry `name`.
     name : str
 
     Example
@@ -95,7 +95,9 @@ def ranking_lines(rows, name):
     """
     cells = [["", "score", "probability"]]
     for row in rows:
-        numbers = f"{row['score']:.3f}", f"{100 * row['probability']:.0f} %"
+        probability = row["probability"]
+        percent = "-" if probability is None else f"{100 * probability:.0f} %"
+        numbers = f"{row['score']:.3f}", percent
         cells.append([printable(f"{row['rank']}. {row[name]}"), *numbers])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [

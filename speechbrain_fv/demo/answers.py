@@ -68,6 +68,11 @@ class Comparer:
                     "this model takes precomputed vectors; the page needs one that was trained on "
                     "images and speech"
                 )
+        reason = model.score.unable("verification")
+        if reason:
+            raise ValueError(
+                f"the page tells how far to trust each pair, which this model cannot: {reason}"
+            )
         self.model, self.limits, self.detector = model, limits, detector
 
     def rank_faces(self, voice, faces, detect_faces=False):
@@ -105,7 +110,9 @@ class Comparer:
         if not clips:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out)
             raise ValueError(f"no {kind} could be used. {reasons}")
-        ranking = self.model.match(probe.embedding, torch.stack([clip.embedding for clip in clips]))
+        candidates = torch.stack([clip.embedding for clip in clips])
+        direction = "V-F" if kind == "face" else "F-V"
+        ranking = self.model.match(probe.embedding, candidates, direction)
         rows = zip(*(field.tolist() for field in ranking), strict=True)
         threshold = self.model.threshold
         return Result(

@@ -9,8 +9,9 @@ from speechbrain_fv.bundles.bundle import MODULES, load_bundle
 from speechbrain_fv.bundles.hub import fetch
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.inference import clips, inputs
+from speechbrain_fv.inference.comparing import candidate_scores, match_direction
 from speechbrain_fv.inference.media_files import media_kind
-from speechbrain_fv.inference.results import Ranking, Verification, unit
+from speechbrain_fv.inference.results import Ranking, Verification
 
 BATCH_SIZE = 64
 
@@ -33,7 +34,11 @@ class FaceVoiceAssociation(Pretrained):
         The content of the bundle's config.json.
     version : str
         Names weights and settings. Only embeddings of one version can be compared.
-    threshold : float
+    score : Score
+        How a face and a voice are compared, in float64 on the CPU.
+    calibration : Calibration or None
+        None where the score ranks candidates and tells nothing of a pair.
+    threshold : float or None
         Scores from here on are taken for one person: the equal error rate on validation.
     embedding_dim : int
         K.
@@ -47,8 +52,14 @@ class FaceVoiceAssociation(Pretrained):
         self.config = bundle.config
         self.version = bundle.version
         self.calibration = bundle.calibration
-        self.threshold = bundle.calibration.threshold
+        self.threshold = bundle.calibration and bundle.calibration.threshold
+        self._score = (bundle.score,)  # in a tuple, so that no device or type moves it
         self.embedding_dim = bundle.config["embedding_dim"]
+
+    @property
+    def score(self):
+        """How a face and a voice are compared."""
+        return self._score[0]
 
     @classmethod
     def from_hparams(
@@ -169,8 +180,10 @@ class FaceVoiceAssociation(Pretrained):
         Raises
         ------
         ValueError
-            As `encode_face` and `encode_voice`; or if there are more of one than of the other.
+            As `encode_face` and `encode_voice`; if there are more of one than of the other; or if
+            the model's score gives a pair none.
         """
+        self._able("verify", "verification")
         face, voice = (inputs.gathered(given, self.embedding_dim) for given in (face, voice))
         faces, voices = self._embeddings(face, "face"), self._embeddings(voice, "voice")
         if len(faces) != len(voices):
@@ -178,10 +191,10 @@ class FaceVoiceAssociation(Pretrained):
                 f"verify: expected as many faces as voices, got {len(faces)} and {len(voices)}; "
                 "match compares one with many"
             )
-        score = (unit(faces) * unit(voices)).sum(dim=1).float().to(self.device)
+        score = self.score.pairs(faces.cpu(), voices.cpu()).float().to(self.device)
         return Verification(score, self.calibration.probability(score), score >= self.threshold)
 
-    def match(self, probe, candidates):
+    def match(self, probe, candidates, direction=None):
         """Returns the candidates in the order of how well they match.
 
         Arguments
@@ -190,6 +203,9 @@ class FaceVoiceAssociation(Pretrained):
             (3, H, W), (samples,) or (K,) for one; with an axis B in front for several.
         candidates : faces for a voice, voices for a face
             N of them, as `encode_face` and `encode_voice` take them, or embeddings (N, K).
+        direction : str, optional
+            "F-V" if the probe is a face, "V-F" if it is a voice. Needed where both are embeddings
+            and the model's score does not take faces and voices alike.
 
         Returns
         -------
@@ -199,8 +215,9 @@ class FaceVoiceAssociation(Pretrained):
         Raises
         ------
         ValueError
-            If there is no candidate, or probe and candidates are both faces or both voices; or as
-            `encode_face` and `encode_voice`.
+            If there is no candidate, probe and candidates are both faces or both voices, or the
+            model's score cannot rank so many candidates in this direction; or as `encode_face` and
+            `encode_voice`.
         """
         probe, candidates = (
             inputs.gathered(given, self.embedding_dim) for given in (probe, candidates)
@@ -215,14 +232,18 @@ class FaceVoiceAssociation(Pretrained):
                 f"match: expected a face and voices, or a voice and faces, got a {kinds[0]} and "
                 f"{kinds[1]}s"
             )
-        other = {"face": "voice", "voice": "face"}
-        probes = self._embeddings(probe, kinds[0] or other.get(kinds[1], "face"))
-        gallery = self._embeddings(candidates, kinds[1] or other.get(kinds[0], "voice"))
-        scores = (unit(probes) @ unit(gallery).T).float().to(self.device)
+        direction = match_direction(kinds, direction, self.score)
+        asking, found = ("face", "voice") if direction == "F-V" else ("voice", "face")
+        probes = self._embeddings(probe, asking)
+        gallery = self._embeddings(candidates, found)
+        self._able("match", "matching", direction, len(gallery))
+        scores = candidate_scores(self.score, probes.cpu(), gallery.cpu(), direction)
+        scores = scores.float().to(self.device)
         scores, indices = scores.sort(dim=1, descending=True, stable=True)
         if inputs.is_single(probe):
             scores, indices = scores[0], indices[0]
-        return Ranking(indices, scores, self.calibration.probability(scores))
+        probabilities = self.calibration and self.calibration.probability(scores)
+        return Ranking(indices, scores, probabilities)
 
     def encode_face_files(self, paths, detect_faces=False, batch_size=BATCH_SIZE, skipped=None):
         """Returns face embeddings of image files.
@@ -319,10 +340,12 @@ class FaceVoiceAssociation(Pretrained):
             return self.match(
                 self.encode_face_files(face, detect_faces)[0],
                 self.encode_voice_files(voices, remove_silence),
+                "F-V",
             )
         return self.match(
             self.encode_voice_files(probe, remove_silence)[0],
             self.encode_face_files(candidates, detect_faces),
+            "V-F",
         )
 
     def _apply(self, fn, recurse=True):
@@ -334,6 +357,12 @@ class FaceVoiceAssociation(Pretrained):
     def forward(self, face, voice):
         """Returns `verify`."""
         return self.verify(face, voice)
+
+    def _able(self, verb, task, direction=None, num_candidates=None):
+        """Raises ValueError if the model's score cannot do a task."""
+        reason = self.score.unable(task, direction, num_candidates)
+        if reason:
+            raise ValueError(f"{verb}: this model cannot: {reason}")
 
     def _needs(self, name, kind, what):
         if self.config[name] != kind:

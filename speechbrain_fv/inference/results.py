@@ -9,7 +9,7 @@ class Verification(NamedTuple):
     """Whether a face and a voice belong to one person; unpacks into its three fields.
 
     score : torch.Tensor of shape (B,)
-        Cosine of f* and v*, in [-1, 1].
+        By the model's `score`: unless it has another one, the cosine of f* and v*, in [-1, 1].
     probability : torch.Tensor of shape (B,)
         Of one person, when as many pairs show one person as two; in [0, 1].
     decision : torch.Tensor of shape (B,), bool
@@ -28,17 +28,11 @@ class Ranking(NamedTuple):
         Places in the list of candidates; equal scores keep their order.
     scores : torch.Tensor of the same shape
         Falling along the last axis.
-    probabilities : torch.Tensor of the same shape
-        Each pair's own, as in `Verification`; they do not sum to 1.
+    probabilities : torch.Tensor of the same shape, or None
+        Each pair's own, as in `Verification`; they do not sum to 1. None where the model ranks
+        candidates and tells nothing of a pair.
     """
 
     indices: torch.Tensor
     scores: torch.Tensor
-    probabilities: torch.Tensor
-
-
-def unit(embeddings):
-    """Returns embeddings (B, K) at norm 1, as float64 on the CPU: no length is too much for it,
-    and autocasting leaves it alone."""
-    embeddings = embeddings.cpu().double()
-    return embeddings / embeddings.norm(dim=1, keepdim=True)
+    probabilities: torch.Tensor | None

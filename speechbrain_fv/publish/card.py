@@ -14,6 +14,7 @@ from speechbrain_fv.publish.card_tables import (
     result_tables,
     strata,
     take,
+    unable,
 )
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -37,7 +38,7 @@ def model_card(report, config, settings):
         From report.json of a training: verification, matching, retrieval, bootstrap, training and,
         if people's attributes are known, groups.
     config : dict
-        From config.json: name, version, inputs, calibration and error rates.
+        From config.json: name, version, inputs, score, calibration and error rates.
     settings : CardSettings
 
     Returns
@@ -60,6 +61,7 @@ def model_card(report, config, settings):
         front_matter=_Verbatim(_front_matter(report, config, settings)),
         settings=settings,
         strata=strata(report),
+        unable=unable(report),
         tables=[_marked(table) for table in tables],
         has_groups=bool(groups),
         training={
@@ -100,7 +102,23 @@ def _of_config(config):
             f"Voices are mono at {rate:,} Hz; training heard {seconds:g} s at a time"
             + (", without silence." if silence else ".")
         )
+    return {
+        **values,
+        **_decisions(config),
+        "score": config.get("score"),
+        "source": _Verbatim(values["name"]),
+        "face_input": "a picture of a face" if face else "a vector computed from a face",
+        "voice_input": "a recording of a voice" if voice else "a vector computed from a voice",
+        "takes_files": face and voice,
+        "input_note": _Verbatim(" ".join(notes)),
+    }
+
+
+def _decisions(config):
+    """Returns what the template needs of calibration and error rates, if the score has them."""
     calibration = take(config, "calibration", of="config.json")
+    if calibration is None:
+        return {"calibrated": False}
     slope, intercept, threshold = (
         take(calibration, name, of="config.json, calibration")
         for name in ("slope", "intercept", "threshold")
@@ -108,12 +126,7 @@ def _of_config(config):
     rates = take(config, "error_rates", of="config.json")
     everybody = take(rates, "U", of="config.json, error_rates")
     return {
-        **values,
-        "source": _Verbatim(values["name"]),
-        "face_input": "a picture of a face" if face else "a vector computed from a face",
-        "voice_input": "a recording of a voice" if voice else "a vector computed from a voice",
-        "takes_files": face and voice,
-        "input_note": _Verbatim(" ".join(notes)),
+        "calibrated": True,
         "slope": _Verbatim(f"{slope:.3f}"),
         "intercept": _Verbatim(f"{'-' if intercept < 0 else '+'} {abs(intercept):.3f}"),
         "threshold": _Verbatim(f"{threshold:.3f}"),
@@ -193,10 +206,13 @@ def _eval_results(report, settings):
             add("face-voice-verification", stratum, "roc_auc", "AUC", take(node, "auc"))
             add("face-voice-verification", stratum, "eer", "Equal error rate", take(node, "eer"))
     for direction in ("F-V", "V-F"):
-        accuracy = take(report, "matching", direction, "U", "2", "accuracy")
-        add("face-voice-matching", direction, "accuracy", "1:2 accuracy", accuracy)
-        precision = take(report, "retrieval", direction, "map")
-        add("face-voice-retrieval", direction, "mean_average_precision", "mAP", precision)
+        node = take(report, "matching", direction, "U") or {"2": None}
+        if take(node, "2") is not None:
+            accuracy = take(node, "2", "accuracy")
+            add("face-voice-matching", direction, "accuracy", "1:2 accuracy", accuracy)
+        if take(report, "retrieval", direction) is not None:
+            precision = take(report, "retrieval", direction, "map")
+            add("face-voice-retrieval", direction, "mean_average_precision", "mAP", precision)
     return results
 
 

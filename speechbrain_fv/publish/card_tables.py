@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from speechbrain_fv import protocols
-from speechbrain_fv.evaluation.report import percent
+from speechbrain_fv.evaluation.report import percent, shown_candidates, undefined
+from speechbrain_fv.figures.plots import has_values
 
 DIRECTIONS = {"F-V": "a face looks for its voice", "V-F": "a voice looks for its face"}
 
@@ -83,24 +84,35 @@ def strata(report):
     ValueError
         If a stratum is undefined without a reason.
     """
-    lines = []
-    for name, node in take(report, "verification").items():
+    lines, nodes = [], take(report, "verification")
+    for name, node in nodes.items():
         lines.append({"name": name, "others": others(name), "undefined": ""})
-        if node is None:
+        if node is None and has_values(nodes):
             reason = _reason(report, f"verification/{name}")
             lines[-1]["undefined"] = f". Undefined: {reason}"
     return lines
 
 
+def unable(report):
+    """Returns sentences about what the model's score cannot do."""
+    if "score" not in report:
+        return []
+    names = take(report, "verification")
+    reasons = undefined(report).items()
+    return [f"{name}: undefined, {reason}" for name, reason in reasons if name not in names]
+
+
 def result_tables(report, config):
     """Returns the tables of verification, 1:2 matching, retrieval and error rates.
+
+    What the model's score cannot do has no table; for 1:2 stands what it can do instead.
 
     Arguments
     ---------
     report : dict
         With verification, matching and retrieval.
     config : dict
-        With error_rates and calibration.
+        With error_rates and calibration; None where the score gives a pair none.
 
     Returns
     -------
@@ -111,12 +123,17 @@ def result_tables(report, config):
     ValueError
         If a value is missing.
     """
-    return [
-        _verification(report),
-        *(_matching(report, direction) for direction in DIRECTIONS),
-        _retrieval(report),
-        _errors(report, config),
-    ]
+    tables = []
+    if has_values(take(report, "verification")):
+        tables.append(_verification(report))
+    for direction in DIRECTIONS:
+        if has_values(take(report, "matching", direction)):
+            tables.append(_matching(report, direction))
+    if has_values(take(report, "retrieval")):
+        tables.append(_retrieval(report))
+    if take(config, "error_rates", of="config.json") is not None:
+        tables.append(_errors(report, config))
+    return tables
 
 
 def group_tables(report):
@@ -127,7 +144,7 @@ def group_tables(report):
         for entry in entries:
             place = f"report.json, groups/{attribute}"
             values = ["too few people", "too few people", "0", "0"]
-            if take(entry, "kind", of=place) == "unknown":
+            if take(entry, "kind", of=place) == "unknown" or "reason" in entry:
                 values = ["not scored", "not scored", "0", "0"]
             if take(entry, "auc", of=place) is not None:
                 values = _measured(entry, place, ("auc", "eer"), ("positives", "negatives"))
@@ -151,20 +168,31 @@ def _verification(report):
 
 
 def _matching(report, direction):
+    nodes = take(report, "matching", direction)
+    size = "2" if "score" not in report else shown_candidates(nodes)[0]
     rows = _by_stratum(
         report,
         f"matching/{direction}",
-        take(report, "matching", direction),
-        lambda node, place: _measured(take(node, "2", of=place), place, ("accuracy",), ("probes",)),
+        nodes,
+        lambda node, place: _measured(
+            take(node, size, of=place), place, ("accuracy",), ("probes",)
+        ),
     )
-    note = f"Of two candidates, which one: {DIRECTIONS[direction]}. Chance is 50."
-    return Table(f"1:2 matching, {direction}", note, ["Stratum", "Accuracy", "Probes"], rows)
+    number = "two" if size == "2" else size
+    note = (
+        f"Of {number} candidates, which one: {DIRECTIONS[direction]}. "
+        f"Chance is {100 / int(size):.4g}."
+    )
+    return Table(f"1:{size} matching, {direction}", note, ["Stratum", "Accuracy", "Probes"], rows)
 
 
 def _retrieval(report):
     rows = []
     for direction, meaning in DIRECTIONS.items():
         node = take(report, "retrieval", direction)
+        if node is None:
+            _reason(report, f"retrieval/{direction}")
+            continue
         place = f"report.json, retrieval/{direction}"
         chance = percent(take(node, "chance_map", of=place))
         counts = [f"{take(node, name, of=place):,}" for name in ("num_queries", "gallery_size")]

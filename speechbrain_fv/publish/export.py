@@ -17,6 +17,7 @@ from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.report import load_metadata, load_report
 from speechbrain_fv.files import replacing
+from speechbrain_fv.scores import Cosine, Score, is_cosine
 from speechbrain_fv.training.checkpoints import AtomicCheckpointer
 
 NEEDED = (
@@ -65,10 +66,16 @@ def export_bundle(run_folder, bundle_folder, name):
             f"{run_folder}: its model cannot be published, since nobody could load it without "
             f"running what it names: {error}"
         ) from error
-    _load_best_checkpoint(hparams["modules"], run_folder / "save")
+    score = hparams.get("score", Cosine())
+    if not isinstance(score, Score):
+        raise ValueError(f"{run_folder}: score: expected one of speechbrain_fv.scores")
+    modules = dict(hparams["modules"])
+    if score.state_dict():
+        modules["score"] = score
+    _load_best_checkpoint(modules, run_folder / "save")
     with replacing(bundle_folder / HPARAMS_FILE) as file:
         file.write(text.encode())
-    save_weights(hparams["modules"], bundle_folder / WEIGHTS_FILE)
+    save_weights(modules, bundle_folder / WEIGHTS_FILE)
     report = load_report(run_folder)
     with replacing(bundle_folder / REPORT_FILE) as file:
         file.write(json.dumps(report, allow_nan=False, indent=1).encode())
@@ -77,7 +84,7 @@ def export_bundle(run_folder, bundle_folder, name):
         "name": name,
         "package": f"speechbrain_fv {version('speechbrain-fv')}",
         **_inputs(hparams, run_folder),
-        **_calibrated(run_folder),
+        **_calibrated(run_folder, score),
         "training_data": _training_data(run_folder),
         "version": model_version(bundle_folder),
     }
@@ -107,8 +114,16 @@ def _selection(parts):
         name: parts["corpus"][name] for name in READERS if not _reads_vectors(parts["corpus"][name])
     }
     chosen = {name: parts[name] for name in ("embedding_dim", *MODULES)}
+    if "score" in parts and not _is_cosine(parts["score"]):
+        _without_sources(parts["score"])
+        chosen["score"] = parts["score"]
     chosen |= {**readers, "modules": modules}
     return yaml.MappingNode(_MAP, [(_text(name), node) for name, node in chosen.items()])
+
+
+def _is_cosine(node):
+    """Whether a node is the score that a bundle without one has."""
+    return node.tag == "!new:speechbrain_fv.scores.Cosine" and not node.value
 
 
 _MAP = "tag:yaml.org,2002:map"
@@ -187,15 +202,23 @@ def _inputs(hparams, run_folder):
     }
 
 
-def _calibrated(run_folder):
-    """Returns the calibration on the validation split and its error rates on the test split."""
-    calibration = fit_calibration(load_embeddings(run_folder / "embeddings_valid.npz"))
+def _calibrated(run_folder, score):
+    """Returns the calibration on the validation split and its error rates on the test split.
+
+    Both are None where the score gives a pair none. Another score than the cosine is named.
+    """
+    name = {} if is_cosine(score) else {"score": score.name}
+    if score.unable("verification"):
+        return {**name, "calibration": None, "error_rates": None}
+    valid = load_embeddings(run_folder / "embeddings_valid.npz")
+    calibration = fit_calibration(valid, score)
     rates = error_rates(
         load_embeddings(run_folder / "embeddings_test.npz"),
         load_metadata(run_folder / "metadata_test.csv"),
         calibration.threshold,
+        score=score,
     )
-    return {"calibration": calibration._asdict(), "error_rates": rates}
+    return {**name, "calibration": calibration._asdict(), "error_rates": rates}
 
 
 def _training_data(run_folder):

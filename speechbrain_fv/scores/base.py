@@ -39,6 +39,11 @@ class Score(torch.nn.Module):
         self.directions = tuple(name for name in DIRECTIONS if name in chosen)
 
     @property
+    def takes_both_alike(self):
+        """Whether it does not matter to the score which of two embeddings is the face."""
+        return self.symmetric and self.directions == DIRECTIONS
+
+    @property
     def name(self):
         """The name of the class, with the options that are not the usual ones."""
         options = self.extra_repr()

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from speechbrain_fv.scores import frozen, is_cosine
 from speechbrain_fv.search import sources, store
+from speechbrain_fv.search.compared import comparisons, saved_score
 from speechbrain_fv.search.ids import id_list
 from speechbrain_fv.search.index import KINDS
-from speechbrain_fv.search.shelf import Shelf, unit
+from speechbrain_fv.search.shelf import Shelf
 from speechbrain_fv.search.shelf_files import load_shelf, shelf_entry, shelf_parts
 
 
@@ -17,7 +19,8 @@ class Hits(NamedTuple):
 
     ids : list of k str, or of B such lists for B queries
     scores : torch.Tensor of shape (k,), or (B, k), float32
-        Cosines of f* and v*, in [-1, 1]; falling along the last axis.
+        By the model's score: unless it has another one, cosines of f* and v*, in [-1, 1]; falling
+        along the last axis.
     """
 
     ids: list
@@ -45,12 +48,15 @@ class Gallery:
         K; the model's by default.
     kind : str
         Index: "exact", "ivf", "hnsw", or "auto" for the rule of size of `choose_kind`. All but
-        exact need faiss (extra ``search``).
+        exact need faiss (extra ``search``), and cosines.
+    score : Score, optional
+        How a face and a voice are compared; the model's by default, the cosine where only its
+        version is given.
 
     Raises
     ------
     ValueError
-        If `kind` is another, or K is not known.
+        If `kind` is another, K is not known, or the score cannot rank a gallery.
 
     Example
     -------
@@ -60,7 +66,7 @@ class Gallery:
     Hits(ids=['bob'], scores=tensor([1.]))
     """
 
-    def __init__(self, model, embedding_dim=None, kind="auto"):
+    def __init__(self, model, embedding_dim=None, kind="auto", score=None):
         if kind not in ("auto", *KINDS):
             raise ValueError(f"kind: expected auto, {', '.join(KINDS)}, got {kind!r}")
         self.model = None if isinstance(model, str) else model
@@ -69,7 +75,12 @@ class Gallery:
         if not isinstance(dim, int) or dim < 1:
             raise ValueError(f"embedding_dim: expected the width of embeddings, got {dim!r}")
         self.embedding_dim, self.kind = dim, kind
-        self.shelves = {name: Shelf(name, dim, kind) for name in ("face", "voice")}
+        self.score = frozen(getattr(model, "score", None) if score is None else score)
+        self.compare = comparisons(self.score, kind)
+        self.shelves = {
+            name: Shelf(name, dim, kind, compare=self.compare.get(name))
+            for name in ("face", "voice")
+        }
         self.skipped = []
 
     @classmethod
@@ -169,7 +180,7 @@ class Gallery:
         return gallery
 
     @classmethod
-    def load(cls, folder, model, mmap=True, verify=False):
+    def load(cls, folder, model, mmap=True, verify=False, score=None):
         """Returns a gallery that was saved.
 
         Arguments
@@ -183,11 +194,13 @@ class Gallery:
         verify : bool
             Whether to read each file and compare its SHA-256. Sizes, types and numbers are
             compared in any case, and that links and lists of the index stay inside it.
+        score : Score, optional
+            See `Gallery`; with a version alone, needed for one with weights.
 
         Raises
         ------
         ValueError
-            If there is no gallery, it is damaged, or another model or version made it.
+            If there is no gallery, it is damaged, or another model, version or score made it.
         """
         version = model if isinstance(model, str) else model.version
         with store.opened(folder) as manifest:
@@ -197,9 +210,11 @@ class Gallery:
                     f"{manifest['model_version']!r}, the model is version {version!r}; load that "
                     "version, or build the gallery again"
                 )
-            gallery = cls(model, manifest["embedding_dim"], manifest["kind"])
+            score = saved_score(folder, manifest, getattr(model, "score", score))
+            gallery = cls(model, manifest["embedding_dim"], manifest["kind"], score)
             for modality in gallery.shelves:
                 shelf = load_shelf(folder, modality, manifest, mmap, verify)
+                shelf.compare_by(gallery.compare.get(modality))
                 gallery.shelves[modality] = shelf
         return gallery
 
@@ -228,6 +243,7 @@ class Gallery:
             "model_version": self.version,
             "embedding_dim": self.embedding_dim,
             "kind": self.kind,
+            **({} if is_cosine(self.score) else {"score": self.score.name}),
             **{modality: shelf_entry(shelf) for modality, shelf in self.shelves.items()},
         }
         store.save_parts(folder, header, parts)
@@ -292,7 +308,8 @@ class Gallery:
         Raises
         ------
         ValueError
-            If the gallery has no voices, k is less than 1, or the face cannot be used.
+            If the gallery has no voices, k is less than 1, the face cannot be used, or the score
+            does not compare in this direction.
         """
         return self._query("face", "voice", face, k)
 
@@ -356,6 +373,9 @@ class Gallery:
     def _query(self, modality, other, given, k):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ValueError(f"k: expected a whole number of at least 1, got {k!r}")
+        reason = self.score.unable("retrieval", "F-V" if modality == "face" else "V-F")
+        if reason:
+            raise ValueError(f"query_{modality}: {reason}")
         shelf = self.shelves[other]
         if not len(shelf):
             raise ValueError(f"query_{modality}: the gallery has no {other}s; add some first")
@@ -365,6 +385,6 @@ class Gallery:
                 f"query_{modality}: expected embeddings of shape (B, {self.embedding_dim}), got "
                 f"{tuple(vectors.shape)}; waveforms and images go through the model first"
             )
-        ids, scores = shelf.search(unit(vectors, modality=f"query_{modality}"), int(k))
+        ids, scores = shelf.search(shelf.rows_of(vectors, modality=f"query_{modality}"), int(k))
         scores = torch.from_numpy(scores)
         return Hits(ids[0], scores[0]) if single else Hits(ids, scores)

@@ -3,8 +3,11 @@
 import itertools
 
 import numpy as np
+import torch
 
+from speechbrain_fv.scores import unit as to_unit
 from speechbrain_fv.search.approximate import CHUNK
+from speechbrain_fv.search.compared import best_rows
 from speechbrain_fv.search.exact import ExactIndex
 from speechbrain_fv.search.ids import Ids
 from speechbrain_fv.search.index import choose_kind, make_index, must_rebuild
@@ -33,16 +36,24 @@ class Shelf:
     index : ExactIndex or FaissIndex, optional
     removed : array of int64, optional
         Rows that are no longer there.
+    compare : function of queries (B, dim) and rows (N, dim), float64 tensors, optional
+        Returns scores (B, N). The rows are then the embeddings themselves, in an exact index;
+        without it they are scaled to norm 1 and compared by cosines.
     """
 
-    def __init__(self, modality, dim, kind, ids=None, index=None, removed=None):
+    def __init__(self, modality, dim, kind, ids=None, index=None, removed=None, compare=None):
         self.modality, self.dim, self.kind = modality, dim, kind
+        self.compare_by(compare)
         self.index = ExactIndex(np.empty((0, dim), np.float32)) if index is None else index
         self.ids = Ids.of([]) if ids is None else ids
         self.alive = np.ones(len(self.index), bool)
         if removed is not None:
             self.alive[removed] = False
         self._rows = None
+
+    def compare_by(self, compare):
+        """Takes another comparison than cosines; see `Shelf`."""
+        self.compare, self.kind = compare, self.kind if compare is None else "exact"
 
     def __len__(self):
         return int(np.count_nonzero(self.alive))
@@ -68,7 +79,7 @@ class Shelf:
         ---------
         names : list of N str
         vectors : array of shape (N, dim)
-            Finite, not zero; only their direction matters.
+            Finite, not zero; of cosines only their direction matters.
 
         Raises
         ------
@@ -83,7 +94,7 @@ class Shelf:
             return
         ids = self.ids.extended(names)
         for start in range(0, len(names), CHUNK):
-            self.index.add(unit(vectors[start : start + CHUNK]))
+            self.index.add(self.rows_of(vectors[start : start + CHUNK]))
         if self._rows is not None:
             self._rows.update(zip(names, range(len(self.ids), len(ids)), strict=True))
         self.ids = ids
@@ -111,7 +122,7 @@ class Shelf:
         Arguments
         ---------
         queries : array of shape (B, dim)
-            Unit vectors.
+            As `rows_of` makes them.
         k : int
             At least 1; as many as there are when there are fewer.
 
@@ -119,17 +130,27 @@ class Shelf:
         -------
         ids : list of B lists of str
         scores : array of shape (B, k), float32
-            Cosines. Equal ones come in the order in which they were added; of more than 4096 equal
-            ones at the end, any may be left out.
+            Equal ones come in the order in which they were added; of more than 4096 equal cosines
+            at the end, any may be left out.
         """
         k = min(k, len(self))
         block = max(1, BLOCK // max(CHUNK, k))
+        search = self._search if self.compare is None else self._compared
         parts = [
-            self._search(queries[start : start + block], k)
-            for start in range(0, len(queries), block)
+            search(queries[start : start + block], k) for start in range(0, len(queries), block)
         ]
         rows, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
         return [[self.ids[row] for row in line] for line in rows.tolist()], scores
+
+    def rows_of(self, vectors, names=None, modality="embedding"):
+        """Returns embeddings as the index holds them; arguments and errors are those of `unit`."""
+        if self.compare is None:
+            return unit(vectors, names, modality)
+        return checked(vectors, names, modality)[0].astype(np.float32)
+
+    def _compared(self, queries, k):
+        """Returns rows and scores by `compare`, which scores everything."""
+        return best_rows(self.index.vectors, self.alive, queries, k, self.compare)
 
     def _search(self, queries, k, ties=TIES):
         """Returns rows and scores, with more candidates for queries whose last ones are equal."""
@@ -162,7 +183,7 @@ class Shelf:
         def take(rows):
             new = rows[rows >= len(there)] - len(there)
             kept = old.take(there[rows[rows < len(there)]])
-            return np.concatenate([kept, unit(vectors[new])]) if len(new) else kept
+            return np.concatenate([kept, self.rows_of(vectors[new])]) if len(new) else kept
 
         count = len(there) + len(names)
         ids = self.ids.kept(self.alive).extended(names)
@@ -194,7 +215,8 @@ class Shelf:
                 )
             given.add(name)
         for start in range(0, len(names), CHUNK):
-            unit(vectors[start : start + CHUNK], names[start : start + CHUNK], self.modality)
+            part = slice(start, start + CHUNK)
+            self.rows_of(vectors[part], names[part], self.modality)
 
 
 def unit(vectors, names=None, modality="embedding"):
@@ -218,6 +240,13 @@ def unit(vectors, names=None, modality="embedding"):
     >>> unit(np.array([[3.0, 4.0]]))
     array([[0.6, 0.8]], dtype=float32)
     """
+    vectors, largest = checked(vectors, names, modality)
+    # Scaled first, so that no square overflows or vanishes.
+    return to_unit(torch.from_numpy(vectors / largest[:, None])).numpy().astype(np.float32)
+
+
+def checked(vectors, names=None, modality="embedding"):
+    """Returns vectors as float64, and the largest absolute value of each; see `unit`."""
     vectors = np.asarray(vectors).astype(np.float64)
     largest = np.abs(vectors).max(axis=1, initial=0)
     for fault, rows in (
@@ -228,6 +257,4 @@ def unit(vectors, names=None, modality="embedding"):
             row = int(rows.argmax())
             name = f"row {row}" if names is None else f"id {names[row]!r}"
             raise ValueError(f"{modality}: the vector of {name} {fault}; correct or leave it out")
-    vectors /= largest[:, None]  # so that no square overflows or vanishes
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors.astype(np.float32)
+    return vectors, largest

@@ -16,15 +16,17 @@ def is_allowed(a, b, attributes):
     return all(a[name] and a[name] == b[name] for name in attributes)
 
 
-def pooled_scores(faces, voices, face_identity, voice_identity, people, attributes):
+def pooled_scores(
+    faces, voices, face_identity, voice_identity, people, attributes, score=exact_score
+):
     """Returns the scores of all positive pairs and of the allowed negative pairs."""
     positives, negatives = [], []
     for face, i in zip(faces, face_identity, strict=True):
         for voice, j in zip(voices, voice_identity, strict=True):
             if i == j:
-                positives.append(exact_score(face, voice))
+                positives.append(score(face, voice))
             elif is_allowed(people[i], people[j], attributes):
-                negatives.append(exact_score(face, voice))
+                negatives.append(score(face, voice))
     return positives, negatives
 
 
@@ -65,16 +67,25 @@ def accuracy_by_draws(positive, negatives, candidates):
     return sum(wins) / len(wins) if wins else None
 
 
-def matching(queries, gallery, query_identity, gallery_identity, people, attributes, candidates):
+def matching(
+    queries,
+    gallery,
+    query_identity,
+    gallery_identity,
+    people,
+    attributes,
+    candidates,
+    score=exact_score,
+):
     """Returns (accuracy or None, number of probes) of 1:N matching."""
     probes = []
     for query, i in zip(queries, query_identity, strict=True):
         positives, negatives = [], []
         for item, j in zip(gallery, gallery_identity, strict=True):
             if i == j:
-                positives.append(exact_score(query, item))
+                positives.append(score(query, item))
             elif is_allowed(people[i], people[j], attributes):
-                negatives.append(exact_score(query, item))
+                negatives.append(score(query, item))
         # An unknown attribute matches nobody; negatives is then empty.
         if positives and len(negatives) >= candidates - 1:
             wins = [accuracy_by_draws(p, negatives, candidates) for p in positives]
@@ -101,13 +112,13 @@ def chance_by_rankings(num_positives, gallery_size):
     return sum(values) / len(values)
 
 
-def retrieval(queries, gallery, query_identity, gallery_identity):
+def retrieval(queries, gallery, query_identity, gallery_identity, score=exact_score):
     """Returns the mAP over queries and over identities, and the number of queries."""
     by_identity = {}
     for query, i in zip(queries, query_identity, strict=True):
         relevant = [int(i == j) for j in gallery_identity]
         if any(relevant):
-            scores = [exact_score(query, item) for item in gallery]
+            scores = [score(query, item) for item in gallery]
             by_identity.setdefault(i, []).append(average_precision(relevant, scores))
     values = [value for group in by_identity.values() for value in group]
     means = [sum(group) / len(group) for group in by_identity.values()]
