@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.inference.audio_files import remove_silence
+from speechbrain_fv.media.vad import remove_silence
 from speechbrain_fv.publish.check import compare
 from speechbrain_fv.search import Gallery
 from tests.media import vowels, write_face, write_voice

@@ -108,13 +108,13 @@ def test_broken_and_missing_files_are_counted_skips(folder, caplog):
     report = pd.read_csv(folder / "manifests" / "excluded.csv")
     assert report.modality.tolist() == ["face", "voice", "voice"]
     assert report.identity.tolist() == ["bob", "ann", "bob"]
-    assert report.reason[2] == "missing"
+    assert report.reason[2] == "not found; check the path"
     assert len(manifests.voices["train"]) == 4
 
 
 def test_too_many_broken_files_stop_with_the_report(folder):
     (folder / "voice" / "ann0.wav").unlink()
-    with pytest.raises(ValueError, match=r"1 of 10 voice files .*ann0.wav: missing.*excluded.csv"):
+    with pytest.raises(ValueError, match=r"1 of 10 voice files .*ann0.wav: not found.*excluded"):
         prepare(folder, rows())
 
 

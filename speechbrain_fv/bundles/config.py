@@ -20,7 +20,9 @@ def read_config(path):
     config : dict
         ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
-        ``calibration`` (``slope``, ``intercept``, ``threshold``), ``error_rates`` (by stratum),
+        what the training's files had at least (``min_face_pixels``, ``min_seconds``,
+        ``min_level_db``; absent in older bundles), ``calibration`` (``slope``, ``intercept``,
+        ``threshold``), ``error_rates`` (by stratum),
         ``training_data`` and what else the export noted.
 
     Raises
@@ -98,6 +100,9 @@ _EXPECTED = {
     "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
     "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
     "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
+    "min_face_pixels": (lambda value: value is None or _is_count(value), "pixels, or null"),
+    "min_seconds": (lambda value: value is None or _is_number(value, 0, 3600), "seconds, or null"),
+    "min_level_db": (lambda value: value is None or _is_number(value, -1000, 0), "dB, or null"),
     "calibration": (_is_calibration, "a finite slope, intercept and threshold"),
     "error_rates": (_are_error_rates, "error rates by stratum"),
 }

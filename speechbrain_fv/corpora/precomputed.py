@@ -36,7 +36,7 @@ def prepare_embeddings(
         Where to write; nothing is done when it is up to date.
     clips_csv : path
         CSV with the columns `clip` and `identity`, and optionally `split`, `gender`,
-        `nationality`, `age`, as in `prepare_own_data`.
+        `nationality`, `age`, as in `prepare_own_data`, which also says which labels are one group.
     embeddings : path
         The .npz: `ids_key` names the clips (num_clips,), `face_key` holds (num_clips, face_dim)
         and `voice_key` (num_clips, voice_dim) numbers.
