@@ -2,13 +2,15 @@
 
 A file that the readers of the training and of use refuse has an error here, in the same words;
 what it must have at least is checked against its facts, as it may be chosen.
+
+torch, torchaudio and torchvision take seconds to import, in every process that reads files: each
+is imported where it is needed.
 """
 
 import math
 
 from speechbrain_fv.media.audio import decode_audio, level_db
 from speechbrain_fv.media.files import reason_of
-from speechbrain_fv.media.images import decode_image, is_constant
 
 FACTS_VERSION = 2  # raise it when facts change: cached ones are then gathered again
 
@@ -26,6 +28,8 @@ def face_facts(path):
     dict
         Either {"error": reason} or {"height": int, "width": int, "constant": bool}.
     """
+    from speechbrain_fv.media.images import decode_image, is_constant
+
     try:
         image = decode_image(path)  # (3, height, width), uint8
     except ValueError as error:
@@ -64,7 +68,7 @@ def voice_facts(path, vad=False):
         "speech": None,
     }
     if vad:
-        from speechbrain_fv.media.vad import find_speech  # not needed without it
+        from speechbrain_fv.media.vad import find_speech
 
         facts["speech"] = find_speech(recording.samples, recording.rate)
     return facts

@@ -29,9 +29,7 @@ from speechbrain_fv.data.schema import (
     format_speech,
 )
 from speechbrain_fv.files import file_stamp, write_table
-from speechbrain_fv.media.audio import level_fault, short_fault
-from speechbrain_fv.media.bounds import LEAST
-from speechbrain_fv.media.images import ONE_COLOUR, size_fault
+from speechbrain_fv.media.bounds import LEAST, ONE_COLOUR, level_fault, short_fault, size_fault
 
 CHUNK_SIZE = 16  # files per task of a worker process
 

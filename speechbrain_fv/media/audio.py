@@ -1,7 +1,8 @@
 """Any audio file -> mono samples, for training and use alike.
 
 The length is read from the header and checked before anything is decoded. A part of a file has
-the samples that a decoding of the whole file has there.
+the samples that a decoding of the whole file has there. torch, which takes seconds to import, is
+not needed before samples become tensors: the workers of a scan do without it.
 """
 
 import math
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import soundfile
-import torch
 
 from speechbrain_fv.media.bounds import (
     LEAST,
@@ -22,9 +22,10 @@ from speechbrain_fv.media.bounds import (
     MAX_SAMPLES,
     MAX_SECONDS,
     RATES,
+    level_fault,
+    short_fault,
 )
 from speechbrain_fv.media.files import check_file, first_line, unread_format
-from speechbrain_fv.media.resampling import resample
 from speechbrain_fv.media.streams import mended
 
 _BLOCK_VALUES = 2**20  # that many values, over all channels, are decoded at a time
@@ -40,7 +41,7 @@ class Recording:
 
     Arguments
     ---------
-    samples : torch.Tensor of float32, shape (T,)
+    samples : torch.Tensor or numpy.ndarray of float32, shape (T,)
         Waveform; full scale is [-1, 1].
     rate : int
         Of the samples, in Hz.
@@ -50,7 +51,7 @@ class Recording:
         Of the file.
     """
 
-    samples: torch.Tensor
+    samples: object
     rate: int
     notices: list
     channels: int = 1
@@ -210,6 +211,7 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, least=LEAST):
     Returns
     -------
     Recording
+        Its samples a tensor.
 
     Raises
     ------
@@ -224,6 +226,8 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, least=LEAST):
     >>> recording.samples.shape, recording.notices
     (torch.Size([16000]), ['2 channels mixed down', '8000 Hz resampled to 16000 Hz'])
     """
+    import torch
+
     recording = decode_audio(path, max_seconds)
     samples, rate, notices = recording.samples, recording.rate, recording.notices
     fault = level_fault(level_db(samples), least.level_db, recording.channels) or short_fault(
@@ -231,7 +235,10 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, least=LEAST):
     )
     if fault:
         raise ValueError(f"{path}: {fault}")
+    samples = torch.from_numpy(samples)
     if sample_rate not in (None, rate):
+        from speechbrain_fv.media.resampling import resample
+
         notices = [*notices, resampled_notice(rate, sample_rate)]
         samples, rate = resample(samples, rate, sample_rate), sample_rate
     return Recording(samples, rate, notices, recording.channels)
@@ -248,6 +255,7 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
     Returns
     -------
     Recording
+        Its samples an array.
 
     Raises
     ------
@@ -267,7 +275,7 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
         raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
     if file.channels > 1:
         notices.append(f"{file.channels} channels mixed down")
-    return Recording(torch.from_numpy(samples), file.rate, notices, file.channels)
+    return Recording(samples, file.rate, notices, file.channels)
 
 
 def level_db(samples):
@@ -284,51 +292,6 @@ def level_db(samples):
         for first in range(0, len(samples), _BLOCK_VALUES)
     )
     return round(10 * math.log10(energy / len(samples)), 2) if energy else -math.inf
-
-
-def level_fault(level, min_level, channels=1):
-    """Returns why a recording of a level in dB is too quiet, or "".
-
-    Example
-    -------
-    >>> level_fault(-70.0, -60.0)
-    'silent: -70.0 dB, expected at least -60 dB; record it louder'
-    """
-    if level >= min_level:
-        return ""
-    heard = f"{level:.1f} dB" if math.isfinite(level) else "all samples are 0"
-    mixed = f" after mixing down {channels} channels" if channels > 1 else ""
-    return f"silent: {heard}{mixed}, expected at least {min_level:g} dB; record it louder"
-
-
-def short_fault(seconds, min_seconds, whole_seconds=None):
-    """Returns why a recording is too short, or "".
-
-    Arguments
-    ---------
-    seconds : float
-        Length of what can be used.
-    min_seconds : float
-        Least of it.
-    whole_seconds : float, optional
-        Length of the recording that has so many seconds of speech, where silence was removed.
-
-    Example
-    -------
-    >>> short_fault(0.5, 1)
-    'too short: 0.50 s, expected at least 1 s; record more'
-    >>> short_fault(0.0, 1, 2.0)
-    'no speech in 2.00 s, expected at least 1 s; record more, or keep the silence'
-    """
-    if seconds >= min_seconds and (seconds or whole_seconds is None):
-        return ""
-    if whole_seconds is None:
-        return f"too short: {seconds:.2f} s, expected at least {min_seconds:g} s; record more"
-    found = f"{seconds:.2f} s of speech" if seconds else "no speech"
-    return (
-        f"{found} in {whole_seconds:.2f} s, expected at least {min_seconds:g} s; record more, or "
-        "keep the silence"
-    )
 
 
 def resampled_notice(rate, new_rate):

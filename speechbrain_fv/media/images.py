@@ -12,11 +12,17 @@ from PIL import Image, ImageOps
 from torchvision.io import ImageReadMode
 from torchvision.io import decode_image as decode_bytes
 
-from speechbrain_fv.media.bounds import LEAST, MAX_ASPECT, MAX_IMAGE_BYTES, MAX_PIXELS
+from speechbrain_fv.media.bounds import (
+    LEAST,
+    MAX_ASPECT,
+    MAX_IMAGE_BYTES,
+    MAX_PIXELS,
+    ONE_COLOUR,
+    size_fault,
+)
 from speechbrain_fv.media.files import check_file, converting, first_line, unread_format
 
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-ONE_COLOUR = "one colour only; expected a photo of a face"
 
 # Pillow also opens documents and scripts (EPS runs Ghostscript): only what holds photographs.
 _IMAGE_FORMATS = (
@@ -113,21 +119,6 @@ def open_image(path):
 def is_constant(image):
     """Whether an image (3, H, W) shows one colour only."""
     return bool((image == image[:, :1, :1]).all())
-
-
-def size_fault(width, height, min_pixels):
-    """Returns why an image is too small, or "".
-
-    Example
-    -------
-    >>> size_fault(90, 20, 32)
-    '90 x 20 pixels, expected at least 32 a side; take a larger picture'
-    """
-    if min(width, height) >= min_pixels:
-        return ""
-    return (
-        f"{width} x {height} pixels, expected at least {min_pixels} a side; take a larger picture"
-    )
 
 
 def reads_heic():

@@ -13,7 +13,8 @@ def resample(samples, rate, new_rate):
     """Returns samples at another rate, by torchaudio's windowed sinc.
 
     The kernel of an odd ratio, 44101 to 16000 Hz for one, would take gigabytes: the ratio is
-    replaced by the nearest of small terms, which changes pitch and length by less than 0.06 %. The usual rates are resampled exactly.
+    replaced by the nearest of small terms, which changes pitch and length by less than 0.06 %.
+    The usual rates are resampled exactly.
 
     Arguments
     ---------

@@ -6,8 +6,7 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-from speechbrain_fv.media.audio import short_fault
-from speechbrain_fv.media.bounds import LEAST
+from speechbrain_fv.media.bounds import LEAST, short_fault
 from speechbrain_fv.media.resampling import resample
 
 _num_threads = torch.get_num_threads()
