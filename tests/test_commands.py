@@ -133,7 +133,7 @@ def test_what_a_folder_holds_besides_is_named_and_counted(fv, people, broken, tm
     (broken / "phone.m4a").write_bytes(b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(100))
     (broken / "Thumbs.db").write_bytes(bytes(100))
     for arguments in (
-        ("embed", broken, tmp_path / "a.npz"),
+        ("embed", broken, "--output", tmp_path / "a.npz"),
         ("search", "build", tmp_path / "gallery", broken),
         ("search", "add", tmp_path / "gallery", broken),
     ):
@@ -145,7 +145,7 @@ def test_what_a_folder_holds_besides_is_named_and_counted(fv, people, broken, tm
         (left_out,) = json.loads(out)["left_out"]
         assert left_out["file"] == "phone.m4a" and "M4A" in left_out["reason"]
         assert err.count("phone.m4a") == 1
-    code, out, _ = fv("embed", broken, tmp_path / "b.npz")
+    code, out, _ = fv("embed", broken, "--output", tmp_path / "b.npz")
     assert code == 1 and out.endswith("2 faces and 2 voices; files left out: 1\n")
 
 

@@ -80,8 +80,8 @@ def why_unused(path):
         kind = media_kind(path)
     except ValueError as error:
         return str(error)
-    suffix = SUFFIXES[kind][-1]
-    return f"{path}: a {kind}, though its name does not say so; let it end in {suffix}"
+    suffix = {"face": ".jpg", "voice": ".wav"}[kind]
+    return f"{path}: a {kind}, though its name does not say so; let it end in {suffix} or the like"
 
 
 def is_no_media(path):
