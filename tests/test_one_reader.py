@@ -311,3 +311,12 @@ def test_a_wav_without_samples_stays_without(tmp_path):
     path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 8) + b"INFOIART")
     with pytest.raises(ValueError, match="no samples"):
         decode_audio(path)
+
+
+def test_a_vast_recording_is_not_taken_into_memory(tmp_path):
+    path = tmp_path / "vast.wav"
+    soundfile.write(path, np.zeros(0), 16000)
+    with path.open("r+b") as file:
+        file.truncate(2**30 + 1)  # takes no room on the disk
+    with pytest.raises(ValueError, match="1073741825 bytes, expected at most 1073741824 of WAV"):
+        decode_audio(path)

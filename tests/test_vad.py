@@ -1,5 +1,6 @@
 """Silence removal: the same segments in any number of threads, and nothing set for the process."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -96,3 +97,42 @@ def test_any_rate_finds_the_speech_of_16_khz(rate):
     assert segments.shape == expected.shape and np.abs(segments - expected).max() < 0.35
     kept = remove_silence(samples, rate)
     assert len(kept) / rate == pytest.approx((segments[:, 1] - segments[:, 0]).sum(), abs=0.01)
+
+
+GROWTH = """
+import sys, time
+from pathlib import Path
+from speechbrain_fv.data.readers import SpeechReader
+from speechbrain_fv.inference.clips import voice_loader
+
+def kilobytes(name):
+    return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
+
+load = voice_loader(SpeechReader(clip_seconds=3.0), remove_silence=True)
+first, *paths = sys.argv[1:]
+load(first)  # what is only made once
+for path in paths:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, start = kilobytes("VmRSS"), time.process_time()
+    window, _ = load(path)
+    print(len(window), kilobytes("VmHWM") - before, time.process_time() - start)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="Linux tells the peak")
+def test_no_rate_takes_long_or_much_memory(tmp_path):
+    """2 s at 32,003 Hz took 22 s and 8.8 GB, at 383,999 Hz 24 GB: the VAD had a resampling of its
+    own, whose kernel is as large as the product of two rates that share no factor."""
+    rates = (16000, 4001, 15991, 22051, 32003, 44101, 95987, 383999, 500009, 767957, 768000)
+    speech = torch.from_numpy(np.concatenate([vowels(5.0, seed=seed) for seed in range(2)]))
+    for rate in rates:
+        samples = resample(speech, 16000, rate)
+        soundfile.write(tmp_path / f"{rate}.wav", samples.numpy(), rate)
+    paths = [str(tmp_path / f"{rate}.wav") for rate in rates]
+    command = [sys.executable, "-W", "ignore", "-c", GROWTH, *paths]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in out.splitlines()]
+    assert len(rows) == len(rates) - 1
+    for rate, (num_samples, growth, seconds) in zip(rates[1:], rows, strict=True):
+        assert int(num_samples) == 48000, rate
+        assert int(growth) < 200_000 and float(seconds) < 2, (rate, growth, seconds)

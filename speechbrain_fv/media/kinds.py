@@ -104,6 +104,8 @@ def is_no_media(path):
     name = os.path.basename(path)
     if name.startswith(".") or name.lower() in _SYSTEM_FILES:
         return True
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return False
     try:
         with open(path, "rb") as file:
             head = file.read(_NUM_SNIFFED)

@@ -7,7 +7,10 @@ frame; and it reads the first of several joined Ogg files only.
 
 import io
 import mmap
+import os
 import struct
+
+MAX_BYTES = 2**30  # compressed, an hour takes a seventh; what is mended is in memory
 
 MP3_TOLERANCE = 4 * 1152  # samples: more than an encoder's delay and padding
 _OGG_PAGE = 27  # bytes, before the table of its segments
@@ -44,10 +47,20 @@ def mended(path, file_format, frames):
     -------
     streams : list of binary files
         Empty where the file itself is decoded to its end.
+
+    Raises
+    ------
+    ValueError
+        If the file is compressed, or to be mended, and larger than `MAX_BYTES`.
     """
     mend = {"OGG": _ogg_links, "MP3": _mp3_with_count, "WAV": _wav_to_the_end}.get(file_format)
     if mend is None or (file_format == "WAV" and frames):
         return []
+    if os.path.getsize(path) > MAX_BYTES:
+        raise ValueError(
+            f"{path}: {os.path.getsize(path)} bytes, expected at most {MAX_BYTES} of {file_format}; "
+            "cut it shorter"
+        )
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return [io.BytesIO(part) for part in mend(data, frames)]
 
