@@ -11,7 +11,6 @@ import os
 import struct
 
 MAX_BYTES = 2**30  # compressed, an hour takes a seventh; what is mended is in memory
-
 MP3_TOLERANCE = 4 * 1152  # samples: more than an encoder's delay and padding
 _OGG_PAGE = 27  # bytes, before the table of its segments
 _OGG_FIRST = 2  # flag of the page that begins a stream
@@ -56,10 +55,10 @@ def mended(path, file_format, frames):
     mend = {"OGG": _ogg_links, "MP3": _mp3_with_count, "WAV": _wav_to_the_end}.get(file_format)
     if mend is None or (file_format == "WAV" and frames):
         return []
-    if os.path.getsize(path) > MAX_BYTES:
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
         raise ValueError(
-            f"{path}: {os.path.getsize(path)} bytes, expected at most {MAX_BYTES} of {file_format}; "
-            "cut it shorter"
+            f"{path}: {size} bytes, expected at most {MAX_BYTES} of {file_format}; cut it shorter"
         )
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return [io.BytesIO(part) for part in mend(data, frames)]
