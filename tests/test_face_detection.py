@@ -23,7 +23,7 @@ from speechbrain_fv.inference.face_detection import (
     best_first,
     crop_face,
 )
-from speechbrain_fv.inference.media_files import read_image
+from speechbrain_fv.media.images import read_image
 from speechbrain_fv.search import Gallery
 from tests.media import write_voice
 from tests.paths import REAL_PAIRS

@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.inference.audio_files import remove_silence
+from speechbrain_fv.media.vad import remove_silence
 from speechbrain_fv.publish.check import compare
 from speechbrain_fv.search import Gallery
 from tests.media import vowels, write_face, write_voice
@@ -415,3 +415,50 @@ def test_the_version_follows_weights_and_settings(bundle_folder, model, tmp_path
     path = copy / "hyperparams.yaml"
     path.write_text(path.read_text().replace("resize: 36", "resize: 40"))
     assert FaceVoiceAssociation.from_hparams(copy).version != model.version
+
+
+class Around(torch.nn.Module):
+    """A user's module that holds a model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.layer = model, torch.nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.train(),
+        lambda module: module.half(),
+        lambda module: module.double(),
+        lambda module: module.bfloat16(),
+        lambda module: module.to(torch.bfloat16),
+        lambda module: module.to("cpu", torch.float16).train(),
+        lambda module: module.eval(),
+    ],
+)
+def test_a_module_around_the_model_does_not_change_its_embeddings(bundle_folder, tmp_path, change):
+    """Training mode normalised by the batch, and half precision ended in an error of torch."""
+    model = FaceVoiceAssociation.from_hparams(bundle_folder)
+    face, voice = write_face(tmp_path / "a.png"), write_voice(tmp_path / "a.wav")
+    expected = model.encode_face_files([face, face]), model.encode_voice_files(voice)
+    around = change(Around(model))
+    assert torch.equal(model.encode_face_files([face, face]), expected[0])
+    assert torch.equal(model.encode_voice_files(voice), expected[1])
+    assert not any(module.training for module in model.mods.modules())
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert around.layer.training == around.training
+
+
+def test_another_type_of_weights_is_told(bundle_folder, caplog):
+    model = FaceVoiceAssociation.from_hparams(bundle_folder)
+    with caplog.at_level("WARNING", logger="speechbrain_fv"):
+        model.to("cpu").float()
+        assert caplog.text == ""
+        model.half()
+    assert "the weights stay in float32, torch.float16 was asked for" in caplog.text
+
+
+def test_weights_that_are_to_be_trained_follow_train(bundle_folder):
+    model = FaceVoiceAssociation.from_hparams(bundle_folder, freeze_params=False)
+    assert model.train().mods.training and not model.eval().mods.training

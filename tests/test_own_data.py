@@ -64,6 +64,18 @@ def test_pairs_with_splits_and_labels(folder):
     assert people.nationality.tolist() == [""] * 5
 
 
+def test_labels_that_mean_the_same_are_one_group(folder):
+    """m, M and male were three groups, and a person with two of them was an error."""
+    labels = {
+        "gender": ["m", "M", "male", " Male ", "F", "female", "f", "", "Other", "other"],
+        "nationality": ["UK", "uk", "uk", "Uk", "New Zealand", "new  zealand", "", "", "é", "É"],
+        "age": ["30"] * 10,
+    }
+    people = prepare(folder, rows(**labels)).identities
+    assert people.gender.tolist() == ["m", "m", "f", "f", "Other"]
+    assert people.nationality.tolist() == ["UK", "UK", "New Zealand", "", "é"]
+
+
 def test_rows_with_one_modality_and_the_name_voice(folder):
     table = rows().drop(columns="split")
     table.loc[::2, "face"] = ""
@@ -143,13 +155,13 @@ def test_broken_and_missing_files_are_counted_skips(folder, caplog):
     report = pd.read_csv(folder / "manifests" / "excluded.csv")
     assert report.modality.tolist() == ["face", "voice", "voice"]
     assert report.identity.tolist() == ["bob", "ann", "bob"]
-    assert report.reason[2] == "missing"
+    assert report.reason[2] == "not found; check the path"
     assert len(manifests.voices["train"]) == 4
 
 
 def test_too_many_broken_files_stop_with_the_report(folder):
     (folder / "voice" / "ann0.wav").unlink()
-    with pytest.raises(ValueError, match=r"1 of 10 voice files .*ann0.wav: missing.*excluded.csv"):
+    with pytest.raises(ValueError, match=r"1 of 10 voice files .*ann0.wav: not found.*excluded"):
         prepare(folder, rows())
 
 

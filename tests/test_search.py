@@ -11,6 +11,7 @@ import torch
 
 from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.media.images import reads_heic
 from speechbrain_fv.search import Gallery, choose_kind, exact, index, sources
 from speechbrain_fv.search.ids import Ids
 from tests.media import write_face, write_voice
@@ -300,6 +301,37 @@ def media(tmp_path):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("no face")
     return folder
+
+
+def test_nothing_of_a_folder_disappears(model, media, caplog):
+    """A folder from a phone made a gallery without the HEIC and M4A in it, and said nothing."""
+    write_face(media / "dan.jfif.jpg", seed=7)
+    (media / "dan.jfif.jpg").rename(media / "dan.jfif")
+    write_face(media / "eve.jpg", seed=8)
+    (media / "eve.jpg").rename(media / "more" / "no_suffix")
+    (media / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (media / "phone.m4a").write_bytes(b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(100))
+    (media / "noise.raw").write_bytes(bytes(range(256)) * 100)
+    (media / "empty.bin").touch()
+    for junk in ("._ann.jpg", ".DS_Store", "more/Thumbs.db", "desktop.ini"):
+        (media / junk).write_bytes(b"\0\5\x16\7" * 100)
+    with caplog.at_level("WARNING", logger="speechbrain_fv"):
+        gallery = Gallery.from_folder(model, media)
+    assert gallery.face_ids == ["ann.jpg", "dan.jfif", "more/bob.JPEG", "more/cem.png"]
+    reasons = {name: reason for _, name, reason in gallery.skipped}
+    expected = {
+        "empty.bin": "empty file",
+        "more/no_suffix": "a face, though its name does not say so; let it end in .jpg",
+        "noise.raw": "neither an image nor audio that can be read",
+        "phone.heic": "HEIC, the photos of iPhones",
+        "phone.m4a": "MP4 or M4A (AAC), which is not read",
+    }
+    if reads_heic():  # a face then, though a broken one
+        del expected["phone.heic"]
+    assert list(reasons) == list(expected)
+    for name, reason in expected.items():
+        assert reasons[name].startswith(f"{media / name}: {reason}")
+    assert f"{media}: {len(expected)} files are not used" in caplog.text
 
 
 def test_folder(model, media):

@@ -23,10 +23,11 @@ def read_config(path):
     config : dict
         ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
-        ``calibration`` (``slope``, ``intercept``, ``threshold``), ``error_rates`` (by stratum),
-        ``training_data`` and what else the export noted. ``score``, its name, is there unless it
-        is the cosine; of a score that gives a pair none, ``calibration`` and ``error_rates`` are
-        None.
+        what the training's files had at least (``min_face_pixels``, ``min_seconds``,
+        ``min_level_db``; absent in older bundles), ``calibration`` (``slope``, ``intercept``,
+        ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what else the export
+        noted. ``score``, its name, is there unless it is the cosine; of a score that gives a pair
+        none, ``calibration`` and ``error_rates`` are None.
 
     Raises
     ------
@@ -112,6 +113,9 @@ _EXPECTED = {
     "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),
     "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
     "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
+    "min_face_pixels": (lambda value: value is None or _is_count(value), "pixels, or null"),
+    "min_seconds": (lambda value: value is None or _is_number(value, 0, 3600), "seconds, or null"),
+    "min_level_db": (lambda value: value is None or _is_number(value, -1000, 0), "dB, or null"),
     "calibration": (
         lambda value: value is None or _is_calibration(value),
         "a finite slope, intercept and threshold",

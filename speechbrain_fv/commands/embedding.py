@@ -8,7 +8,7 @@ import numpy as np
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
 from speechbrain_fv.files import read_table, replacing
-from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.media.kinds import media_kind
 from speechbrain_fv.search import sources
 
 
@@ -16,9 +16,9 @@ def embed(options):
     """Writes embeddings, ids and where they are known identities to an .npz."""
     if options.output.endswith(os.sep) or Path(options.output).is_dir():
         raise ValueError(f"{options.output}: a folder, expected the name of a file for --output")
-    files, identities = _listed(options.sources)
+    files, identities, left_out = _listed(options.sources)
     model = load_model(options)
-    arrays, left_out = {"model_version": np.array(model.version)}, []
+    arrays = {"model_version": np.array(model.version)}
     for modality, media in files.items():
         if not media:
             continue
@@ -40,7 +40,12 @@ def embed(options):
         "model": described(model),
     }
     line = f"{options.output}: {counts['face']} faces and {counts['voice']} voices"
-    return Outcome(data, [line], left_out)
+    return Outcome(data, [line + left_out_count(left_out)], left_out)
+
+
+def left_out_count(left_out):
+    """Returns how many files were left out, to end a line with; "" where none was."""
+    return f"; files left out: {len(left_out)}" if left_out else ""
 
 
 def encoded(model, modality, media, options):
@@ -73,14 +78,16 @@ def encoded(model, modality, media, options):
 
 
 def _listed(given):
-    """Returns files by modality, and the identity of each (modality, id) if a CSV tells it.
+    """Returns files by modality, the identity of each (modality, id) if a CSV tells it, and the
+    (file, reason) of what else the folders hold.
 
     A face and a voice of two CSVs may have one id and be of two people.
     """
-    files, identities = {"face": [], "voice": []}, {}
+    files, identities, unused = {"face": [], "voice": []}, {}, []
     for source in given:
         if Path(source).is_dir():
-            found = sources.in_folder(source)
+            found, others = sources.in_folder(source)
+            unused += [(clip.id, clip.reason) for clip in others]
         elif Path(source).suffix.lower() == ".csv":
             found = sources.in_csv(source)
             known = _identities(source)
@@ -92,7 +99,7 @@ def _listed(given):
             files[modality] += media
     for modality, media in files.items():
         _check_ids(modality, media, identities)
-    return files, identities
+    return files, identities, unused
 
 
 def _check_ids(modality, media, identities):

@@ -3,7 +3,7 @@
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.demo.statement import error_statements
-from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.media.kinds import media_kind
 
 
 def verify(options):

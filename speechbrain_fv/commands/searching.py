@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from speechbrain_fv.commands.embedding import encoded
+from speechbrain_fv.commands.embedding import encoded, left_out_count
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import read_arrays
-from speechbrain_fv.inference.media_files import media_kind
+from speechbrain_fv.media.kinds import media_kind
 from speechbrain_fv.search import Gallery, sources, store
 from speechbrain_fv.search.approximate import import_faiss
 
@@ -100,7 +100,11 @@ def _fill(gallery, model, options):
                 rows = [f"{modality} {row}" for row in range(len(vectors))]
                 getattr(gallery, f"add_{modality}")(arrays.get(f"{modality}_ids", rows), vectors)
         return left_out
-    listed = sources.in_folder(source) if Path(source).is_dir() else sources.in_csv(source)
+    if Path(source).is_dir():
+        listed, unused = sources.in_folder(source)
+        left_out += [(clip.id, clip.reason) for clip in unused]
+    else:
+        listed = sources.in_csv(source)
     for modality, media in listed.items():
         if media:
             ids, vectors, skipped = encoded(model, modality, media, options)
@@ -132,5 +136,6 @@ def _outcome(folder, gallery, left_out=()):
     line = (
         f"{folder}: {data['num_faces']} faces ({data['index']['face']}), {data['num_voices']} "
         f"voices ({data['index']['voice']}), model version {gallery.version}"
+        f"{left_out_count(left_out)}"
     )
     return Outcome(data, [line], list(left_out))

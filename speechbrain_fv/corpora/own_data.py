@@ -10,6 +10,8 @@ from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, nam
 from speechbrain_fv.data.splits import split_identities
 from speechbrain_fv.files import read_table
 
+GENDERS = {"male": "m", "female": "f", "m": "m", "f": "f"}  # what the column may say, case-folded
+
 
 def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0):
     """Write the manifests of a CSV of clips.
@@ -20,6 +22,9 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
     face and voice were taken from; an empty cell is unknown; else every row with both is a video of
     its own), `split` (train, valid or test in every row; else identities are split at random) and
     `gender`, `nationality`, `age`, where an empty cell is unknown. Other columns are ignored.
+
+    Labels that differ only in upper and lower case or in spaces are one group, under the spelling
+    that comes first in the CSV; the genders m, male, f and female become "m" and "f".
 
     Arguments
     ---------
@@ -127,6 +132,8 @@ def identity_table(clips, clips_csv, shares, seed):
     table = pd.DataFrame({"identity": sorted(clips.identity.unique())})
     for column in ["split", *LABEL_COLUMNS]:
         if column in clips.columns:
+            if column in LABEL_COLUMNS:
+                clips = clips.assign(**{column: one_spelling(clips[column], column)})
             known = clips[clips[column] != ""]
             _check_agreement(known, column, clips_csv)
             values = known.drop_duplicates("identity").set_index("identity")[column]
@@ -134,6 +141,38 @@ def identity_table(clips, clips_csv, shares, seed):
     if "split" not in clips.columns:
         table["split"] = table.identity.map(split_identities(table.identity, shares, seed))
     return table
+
+
+def one_spelling(labels, column):
+    """The labels of a column, those that mean the same spelled the same.
+
+    Case and spaces do not tell labels apart; the first spelling stands for all. The genders m,
+    male, f and female, in any case, become "m" and "f".
+
+    Arguments
+    ---------
+    labels : pandas.Series of str
+        "" where unknown.
+    column : str
+        One of `LABEL_COLUMNS`.
+
+    Returns
+    -------
+    pandas.Series of str
+
+    Example
+    -------
+    >>> one_spelling(pd.Series(["m", "Male", "", "F"]), "gender").tolist()
+    ['m', 'm', '', 'f']
+    >>> one_spelling(pd.Series(["UK", "uk", "New  Zealand", "new zealand"]), "nationality").tolist()
+    ['UK', 'UK', 'New Zealand', 'New Zealand']
+    """
+    labels = labels.str.split().str.join(" ")
+    meanings = labels.str.casefold()
+    if column == "gender":
+        meanings = meanings.replace(GENDERS)
+        labels = labels.where(~meanings.isin(GENDERS.values()), meanings)
+    return labels.groupby(meanings).transform("first")
 
 
 def _check_agreement(clips, column, clips_csv):

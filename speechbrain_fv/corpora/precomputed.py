@@ -36,7 +36,8 @@ def prepare_embeddings(
         Where to write; nothing is done when it is up to date.
     clips_csv : path
         CSV with the columns `clip` and `identity`, and optionally `video`, `split`, `gender`,
-        `nationality`, `age`, as in `prepare_own_data`. Without `video` every clip is one.
+        `nationality`, `age`, as in `prepare_own_data`, which also says which labels are one group.
+        Without `video` every clip is one.
     embeddings : path
         The .npz: `ids_key` names the clips (num_clips,), `face_key` holds (num_clips, face_dim)
         and `voice_key` (num_clips, voice_dim) numbers.

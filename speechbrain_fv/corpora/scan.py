@@ -6,6 +6,7 @@ stopped. Whether a file is usable follows from its facts and the thresholds, and
 """
 
 import json
+import math
 import multiprocessing
 import os
 import threading
@@ -29,6 +30,7 @@ from speechbrain_fv.data.schema import (
     with_optional,
 )
 from speechbrain_fv.files import file_stamp, write_table
+from speechbrain_fv.media.bounds import LEAST, ONE_COLOUR, level_fault, short_fault, size_fault
 
 CHUNK_SIZE = 16  # files per task of a worker process
 
@@ -66,9 +68,9 @@ class Scanner:
     """
 
     cache_folder: str = "data"
-    min_face_pixels: int = 32
-    min_seconds: float = 1.0
-    min_level_db: float = -60.0
+    min_face_pixels: int = LEAST.face_pixels
+    min_seconds: float = LEAST.seconds
+    min_level_db: float = LEAST.level_db
     vad: bool = True
     max_excluded_share: float = 0.05
     num_workers: int = 2
@@ -205,14 +207,12 @@ def face_fault(facts, min_pixels):
     Example
     -------
     >>> face_fault({"height": 20, "width": 90, "constant": False}, 32)
-    'too small: 90 x 20 pixels, expected at least 32'
+    '90 x 20 pixels, expected at least 32 a side; take a larger picture'
     """
     if "error" in facts:
         return facts["error"]
-    if min(facts["height"], facts["width"]) < min_pixels:
-        size = f"{facts['width']} x {facts['height']}"
-        return f"too small: {size} pixels, expected at least {min_pixels}"
-    return "empty image: one colour" if facts["constant"] else ""
+    fault = size_fault(facts["width"], facts["height"], min_pixels)
+    return fault or (ONE_COLOUR if facts["constant"] else "")
 
 
 def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
@@ -223,7 +223,7 @@ def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
     facts : dict
         What `voice_facts` returned for its file.
     speech_seconds : float
-        Speech inside the clip, in seconds.
+        Speech inside the clip, in seconds; its length where the file was not searched for speech.
     min_seconds : float
         Least speech in seconds.
     min_level_db : float
@@ -235,19 +235,18 @@ def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
 
     Example
     -------
-    >>> facts = {"rate": 16000, "num_samples": 8000, "level_db": -20.0, "speech": None}
-    >>> voice_fault(facts, 0.5, min_seconds=1.0, min_level_db=-60.0)
-    'too short: 0.50 s of speech, expected at least 1 s'
+    >>> facts = {"rate": 16000, "num_samples": 8000, "channels": 1, "level_db": -20.0}
+    >>> voice_fault({**facts, "speech": None}, 0.5, min_seconds=1.0, min_level_db=-60.0)
+    'too short: 0.50 s, expected at least 1 s; record more'
     """
     if "error" in facts:
         return facts["error"]
-    level = facts["level_db"]
-    if level is None or level < min_level_db:
-        heard = "all samples are 0" if level is None else f"{level:.1f} dB"
-        return f"silent: {heard}, expected at least {min_level_db:g} dB"
-    if speech_seconds < min_seconds:
-        return f"too short: {speech_seconds:.2f} s of speech, expected at least {min_seconds:g} s"
-    return ""
+    level = -math.inf if facts["level_db"] is None else facts["level_db"]
+    searched = facts["speech"] is not None
+    whole_seconds = facts["num_samples"] / facts["rate"] if searched else None
+    return level_fault(level, min_level_db, facts["channels"]) or short_fault(
+        speech_seconds, min_seconds, whole_seconds
+    )
 
 
 def report_excluded(excluded, num_rows, max_share, manifest_folder):

@@ -14,7 +14,7 @@ from speechbrain_fv.files import read_table
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".jpe", ".png"}
 SPEECHBRAIN_SCRIPT = "recipes/VoxCeleb/voxceleb_prepare.py"
 
 
@@ -158,7 +158,8 @@ def list_faces(vggface_folder, meta):
     Arguments
     ---------
     vggface_folder : pathlib.Path
-        Folder with `<name>/*.jpg`, `<name>/1.6/<video>/*.jpg`, or both; also .jpeg and .png.
+        Folder with `<name>/*.jpg`, `<name>/1.6/<video>/*.jpg`, or both; also .jpeg,
+        .jpe, .jfif and .png.
     meta : pandas.DataFrame
         What `read_meta` returned.
 

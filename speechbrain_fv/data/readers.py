@@ -5,17 +5,17 @@ choices in training, None in evaluation.
 """
 
 import functools
-from fractions import Fraction
 
 import numpy as np
 import torch
-import torchaudio
-from speechbrain.dataio import audio_io
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from speechbrain_fv.data.schema import parse_speech
+from speechbrain_fv.media.audio import AudioFile
+from speechbrain_fv.media.files import reason_of
+from speechbrain_fv.media.images import decode_image
+from speechbrain_fv.media.resampling import resample
 
 
 class ImageReader:
@@ -68,8 +68,8 @@ class ImageReader:
         face : torch.Tensor of float32, shape (3, image_size, image_size)
         """
         try:
-            pixels = decode_image(image, ImageReadMode.RGB, apply_exif_orientation=True)
-        except RuntimeError as error:
+            pixels = decode_image(image)
+        except ValueError as error:
             raise _changed(image, error) from error
         if draw is None:
             return self.centred(pixels)
@@ -79,7 +79,10 @@ class ImageReader:
 
 
 class SpeechReader:
-    """Reads a window of a clip's speech; only the samples of the window leave the disk.
+    """Reads a window of a clip's speech.
+
+    Of codings that allow it only the samples of the window leave the disk; others are decoded up
+    to its end, so that a window has the samples of the whole file in use.
 
     The speech segments of a clip, joined, are one stretch of time. From a stretch longer than the
     window a window is drawn for training, and the middle taken otherwise; a shorter one is tiled.
@@ -128,23 +131,19 @@ class SpeechReader:
         """
         segments = parse_speech(speech) or [(start, stop)]
         try:
-            rate = audio_io.info(wav).sample_rate
-            wanted = self._wanted(rate)
-            spare = sum(last - first for first, last in segments) - wanted
-            offset = 0
-            if spare > 0:
-                offset = spare // 2 if draw is None else np.random.default_rng(draw).integers(spare)
-            window = torch.cat(
-                [
-                    audio_io.load(wav, frame_offset=first, num_frames=last - first)[0].mean(dim=0)
-                    for first, last in _cut(segments, int(offset), wanted)
-                ]
-            )
-        except (RuntimeError, OSError) as error:
+            with AudioFile(wav) as file:
+                wanted = self._wanted(file.rate)
+                spare = sum(last - first for first, last in segments) - wanted
+                offset = max(spare, 0) // 2
+                if draw is not None and spare > 0:
+                    offset = int(np.random.default_rng(draw).integers(spare))
+                parts = [file.read(*part) for part in _cut(segments, offset, wanted)]
+        except ValueError as error:
             raise _changed(wav, error) from error
+        window = torch.from_numpy(np.concatenate([np.empty(0, np.float32), *parts]))
         if window.numel() == 0:
             raise _changed(wav, "no samples where the manifest has speech")
-        return self._fitted(window, rate)
+        return self._fitted(window, file.rate)
 
     def window(self, samples, rate):
         """Returns the window that evaluation takes of a clip which is in memory already.
@@ -204,16 +203,6 @@ class EmbeddingReader:
         return self._vectors[clip]
 
 
-def resample(samples, rate, new_rate):
-    """Returns samples at another rate, by torchaudio's windowed sinc.
-
-    The kernel of an odd ratio, 44101 to 16000 Hz for one, would take gigabytes: it is replaced by
-    the nearest of small terms, which changes pitch and length by less than a part in a million.
-    """
-    ratio = Fraction(rate, new_rate).limit_denominator(1000)
-    return torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
-
-
 def _cut(segments, offset, length):
     """The parts of (start, stop) segments that a window of their joined time covers."""
     parts = []
@@ -229,6 +218,6 @@ def _cut(segments, offset, length):
 
 def _changed(path, error):
     return ValueError(
-        f"{path}: cannot be read although the preparation could ({error}); restore the file, or "
-        "delete the run's manifests folder to prepare again"
+        f"{path}: cannot be read although the preparation could ({reason_of(error, path)}); "
+        "restore the file, or delete the run's manifests folder to prepare again"
     )

@@ -7,9 +7,9 @@ import torch
 
 from speechbrain_fv.demo.limits import check_size
 from speechbrain_fv.demo.pictures import face_picture, voice_picture
-from speechbrain_fv.inference.audio_files import resampled_notice
-from speechbrain_fv.inference.clips import silence_notices
-from speechbrain_fv.inference.media_files import read_audio, read_image
+from speechbrain_fv.inference.clips import least_of, silence_notices
+from speechbrain_fv.media.audio import read_audio, resampled_notice
+from speechbrain_fv.media.images import read_image
 
 
 class Clip(NamedTuple):
@@ -74,6 +74,7 @@ class Comparer:
                 f"the page tells how far to trust each pair, which this model cannot: {reason}"
             )
         self.model, self.limits, self.detector = model, limits, detector
+        self.least = least_of(model.config)
 
     def rank_faces(self, voice, faces, detect_faces=False):
         """Returns the `Result` of one voice and several faces.
@@ -133,7 +134,8 @@ class Comparer:
 
     def _face(self, path, detect_faces):
         check_size(path, self.limits)
-        image, notices = read_image(path, max_pixels=self.limits.pixels), []
+        image = read_image(path, self.limits.pixels, self.least.face_pixels)
+        notices = []
         if detect_faces and self.detector is not None:
             found = self.detector.find(image)
             image, notices = found.crop, found.notices
@@ -142,7 +144,7 @@ class Comparer:
 
     def _voice(self, path, small):
         check_size(path, self.limits)
-        recording = read_audio(path, sample_rate=None, max_seconds=self.limits.seconds)
+        recording = read_audio(path, None, self.limits.seconds, self.least)
         samples, rate, notices = recording.samples, recording.rate, list(recording.notices)
         embedding = self.model.encode_voice_files(path)[0]
         reader = self.model.readers["voice_reader"]

@@ -1,6 +1,7 @@
 """The pretrained interface: someone's own faces and voices, matched in three lines."""
 
 import itertools
+import logging
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
@@ -10,10 +11,12 @@ from speechbrain_fv.bundles.hub import fetch
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
-from speechbrain_fv.inference.media_files import media_kind
 from speechbrain_fv.inference.results import Ranking, Verification
+from speechbrain_fv.media.kinds import media_kind
 
 BATCH_SIZE = 64
+
+logger = logging.getLogger(__name__)
 
 
 class FaceVoiceAssociation(Pretrained):
@@ -26,7 +29,9 @@ class FaceVoiceAssociation(Pretrained):
     Where an argument is a face or a voice, it may be what `encode_face` or `encode_voice` takes,
     or an embedding that they returned; of a model on precomputed vectors only the latter, as a
     vector can be as wide as an embedding. Embeddings are f* and v* (Bi-Pcm, Eqs. 1-2), float32, on
-    the model's device; one is the same, within rounding, alone and in any batch.
+    the model's device; one is the same, within rounding, alone and in any batch. Inside a module
+    of yours the model stays what it is: frozen weights stay in evaluation mode after `train`, and
+    weights stay in float32 after `half`, `bfloat16`, `double` and the like, which a warning tells.
 
     Attributes
     ----------
@@ -48,6 +53,7 @@ class FaceVoiceAssociation(Pretrained):
 
     def __init__(self, bundle, run_opts=None, freeze_params=True):
         super().__init__(bundle.modules, {}, run_opts, freeze_params)
+        self.is_frozen = freeze_params
         self.readers = bundle.readers
         self.config = bundle.config
         self.version = bundle.version
@@ -271,7 +277,8 @@ class FaceVoiceAssociation(Pretrained):
             If a file cannot be used, or the model takes vectors.
         """
         self._needs("face_input", "image", "image files")
-        load = clips.face_loader(self.readers["face_reader"], detect_faces)
+        least = clips.least_of(self.config)
+        load = clips.face_loader(self.readers["face_reader"], detect_faces, least)
         return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
 
     def encode_voice_files(self, paths, remove_silence=None, batch_size=BATCH_SIZE, skipped=None):
@@ -300,7 +307,8 @@ class FaceVoiceAssociation(Pretrained):
         if remove_silence is None:
             remove_silence = self.config["remove_silence"]
         inputs.check_default_dtype()
-        load = clips.voice_loader(self.readers["voice_reader"], remove_silence)
+        least = clips.least_of(self.config)
+        load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
         return self._embed("voice", clips.load_all(paths, load, skipped), batch_size)
 
     def verify_files(self, face, voice, detect_faces=False, remove_silence=None):
@@ -348,9 +356,24 @@ class FaceVoiceAssociation(Pretrained):
             "V-F",
         )
 
+    def train(self, mode=True):
+        """Sets the mode of training or evaluation; frozen weights stay in evaluation mode."""
+        return super().train(mode and not self.is_frozen)
+
     def _apply(self, fn, recurse=True):
-        """Moves the weights, as `to` and `cuda` ask for, and `device` with them."""
-        super()._apply(fn, recurse)
+        """Moves the weights, as `to` and `cuda` ask for, and `device` with them; not their type."""
+        asked = fn(torch.empty(0, device=self.device)).dtype
+        if asked != torch.float32:
+            logger.warning(
+                "the weights stay in float32, %s was asked for: the model's embeddings are float32",
+                asked,
+            )
+
+        def moved(tensor):
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        super()._apply(moved, recurse)
         self.device = str(next(self.parameters()).device)
         return self
 

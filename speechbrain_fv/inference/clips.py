@@ -7,16 +7,12 @@ from os import PathLike
 
 import torch
 
-from speechbrain_fv.inference.audio_files import (
-    MIN_LEVEL_DB,
-    level_db,
-    read_audio,
-    resampled_notice,
-)
-from speechbrain_fv.inference.audio_files import remove_silence as speech_of
 from speechbrain_fv.inference.face_detection import FaceDetector
-from speechbrain_fv.inference.image_files import read_image
 from speechbrain_fv.inference.inputs import prepared_image
+from speechbrain_fv.media.audio import level_db, read_audio, resampled_notice
+from speechbrain_fv.media.bounds import LEAST, Least
+from speechbrain_fv.media.images import read_image
+from speechbrain_fv.media.vad import remove_silence as speech_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +22,25 @@ SILENT_WINDOW = (
 )
 
 
-def face_loader(reader, detect_faces):
+def least_of(config):
+    """Returns what a model's files must have at least: what its training asked for, or less.
+
+    Arguments
+    ---------
+    config : dict
+        The model's; those of older bundles tell nothing of their training.
+
+    Example
+    -------
+    >>> least_of({"min_face_pixels": 16, "min_seconds": 3.0})
+    Least(face_pixels=16, seconds=1.0, level_db=-60.0)
+    """
+    asked = (config.get(name) for name in ("min_face_pixels", "min_seconds", "min_level_db"))
+    pairs = zip(LEAST, asked, strict=True)
+    return Least(*(usual if least is None else min(usual, least) for usual, least in pairs))
+
+
+def face_loader(reader, detect_faces, least=LEAST):
     """Returns a function of a path: (prepared image, notices); ValueError where it is unusable.
 
     Arguments
@@ -34,11 +48,13 @@ def face_loader(reader, detect_faces):
     reader : ImageReader
     detect_faces : bool
         Whether to find the face and crop to it.
+    least : Least
+        Of a usable image.
     """
-    detector = FaceDetector() if detect_faces else None
+    detector = FaceDetector(min_pixels=least.face_pixels) if detect_faces else None
 
     def load(path):
-        image, notices = read_image(path), []
+        image, notices = read_image(path, min_pixels=least.face_pixels), []
         if detector is not None:
             try:
                 found = detector.find(image)
@@ -50,7 +66,7 @@ def face_loader(reader, detect_faces):
     return load
 
 
-def voice_loader(reader, remove_silence):
+def voice_loader(reader, remove_silence, least=LEAST):
     """Returns a function of a path: (prepared window, notices); ValueError where it is unusable.
 
     Arguments
@@ -58,16 +74,18 @@ def voice_loader(reader, remove_silence):
     reader : SpeechReader
     remove_silence : bool
         Whether to keep only speech.
+    least : Least
+        Of a usable recording.
     """
 
     def load(path):
-        recording = read_audio(path, sample_rate=None)
+        recording = read_audio(path, sample_rate=None, least=least)
         samples, notices = recording.samples, recording.notices
         if recording.rate != reader.sample_rate:
             notices = [*notices, resampled_notice(recording.rate, reader.sample_rate)]
         if remove_silence:
             try:
-                samples = speech_of(samples, recording.rate)
+                samples = speech_of(samples, recording.rate, least.seconds)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
         # As in training, the window is cut first and resampled then.
@@ -79,7 +97,7 @@ def voice_loader(reader, remove_silence):
 
 def silence_notices(window):
     """Returns what to tell a user of whose recording the model hears (T,) samples: at most one."""
-    return [SILENT_WINDOW] if level_db(window) < MIN_LEVEL_DB else []
+    return [SILENT_WINDOW] if level_db(window) < LEAST.level_db else []
 
 
 def load_all(paths, load, skipped=None):

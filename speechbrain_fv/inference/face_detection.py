@@ -11,8 +11,9 @@ import torch
 from torchvision.ops import nms
 from torchvision.transforms.v2 import functional
 
+from speechbrain_fv.media.bounds import LEAST
+
 MARGIN = 1.26  # median over the face crops of AVSpeech, of which each shows one box
-MIN_PIXELS = 32  # as in the preparation
 MIN_SCORE = 0.6
 CLEAR_GAIN = 0.2  # a face this much less certain than another comes behind it, however large
 SURE_SCORE = 0.915  # upright faces reach it in 87 of 100 photos, turned ones in 1 of 100
@@ -85,7 +86,7 @@ class FaceDetector:
         If the extra `detect` is not installed, or an argument is out of range.
     """
 
-    def __init__(self, margin=MARGIN, min_pixels=MIN_PIXELS):
+    def __init__(self, margin=MARGIN, min_pixels=LEAST.face_pixels):
         if margin < 1:
             raise ValueError(f"margin: expected at least 1, got {margin}")
         if min_pixels < 1:

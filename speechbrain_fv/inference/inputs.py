@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from speechbrain_fv.inference.audio_files import MAX_PEAK, MIN_LEVEL_DB
+from speechbrain_fv.media.bounds import LEAST, MAX_PEAK
 
 SHORTEST_SECONDS = (
     0.05  # what is shorter is a matrix of something else, such as (samples, channels)
@@ -116,8 +116,8 @@ def _check_clips(wavs, lengths, sample_rate):
             f"exceeds {MAX_PEAK:g}; scale it to [-1, 1]",
         ),
         (
-            level < 10 ** (MIN_LEVEL_DB / 10),
-            f"is silent, below {MIN_LEVEL_DB:g} dB; leave it out, or scale it to [-1, 1]",
+            level < 10 ** (LEAST.level_db / 10),
+            f"is silent, below {LEAST.level_db:g} dB; leave it out, or scale it to [-1, 1]",
         ),
         (
             lengths < shortest,

@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from speechbrain_fv.corpora.precomputed import load_vectors
 from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.media.audio import AudioFile
 
 TOLERANCE = 1e-6
 """Largest difference of an embedding's values, which lie in (-1, 1)."""
@@ -88,7 +88,8 @@ def _is_whole(row):
     """Whether a row stands for all of its file, as a file given to the model does."""
     if not hasattr(row, "wav") or row.wav.endswith(".npz"):
         return True
-    return row.start == 0 and row.stop == soundfile.info(row.wav).frames
+    with AudioFile(row.wav) as file:  # the header of a compressed file may count otherwise
+        return row.start == 0 and row.stop == round(row.duration * file.rate)
 
 
 def _encode(model, modality, rows, preparation):

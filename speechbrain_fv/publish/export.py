@@ -190,7 +190,9 @@ def _load_best_checkpoint(modules, save_folder):
 def _inputs(hparams, run_folder):
     """Returns what the model takes, for config.json."""
     face, voice = (hparams.get(name) for name in READERS)
-    voices = load_manifests(run_folder / "manifests").voices["train"]
+    manifests = load_manifests(run_folder / "manifests")
+    voices, asked = manifests.voices["train"], manifests.preparation["options"]
+    least = {"min_face_pixels": face, "min_seconds": voice, "min_level_db": voice}
     return {
         "embedding_dim": int(hparams["embedding_dim"]),
         "face_input": "image" if face else "vector",
@@ -199,6 +201,7 @@ def _inputs(hparams, run_folder):
         "sample_rate": voice and voice.sample_rate,
         "clip_seconds": voice and voice.num_samples / voice.sample_rate,
         "remove_silence": bool(voice and (voices.speech != "").any()),
+        **{name: asked.get(name) for name, reader in least.items() if reader},
     }
 
 

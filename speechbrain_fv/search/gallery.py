@@ -1,5 +1,6 @@
 """Galleries: many faces and voices under their ids, searched by the other modality."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from speechbrain_fv.search.ids import id_list
 from speechbrain_fv.search.index import KINDS
 from speechbrain_fv.search.shelf import Shelf
 from speechbrain_fv.search.shelf_files import load_shelf, shelf_entry, shelf_parts
+
+logger = logging.getLogger(__name__)
 
 
 class Hits(NamedTuple):
@@ -87,8 +90,8 @@ class Gallery:
     def from_folder(cls, model, folder, kind="auto", on_error="raise", detect_faces=False):
         """Returns a gallery of the images and recordings in a folder and the folders below it.
 
-        They are told by the suffixes in `sources.SUFFIXES`; other files, and those whose names
-        start with a dot, are left alone. The id is the path below the folder, with "/".
+        The id is the path below the folder, with "/". Files that are neither, and no texts and no
+        hidden files, are counted in a warning and listed in `skipped`; see `sources.in_folder`.
 
         Arguments
         ---------
@@ -107,7 +110,12 @@ class Gallery:
         ValueError
             If there is no folder, no such file, or none that can be used; or one that cannot.
         """
-        return cls._encoded(model, sources.in_folder(folder), kind, on_error, detect_faces)
+        files, unused = sources.in_folder(folder)
+        gallery = cls._encoded(model, files, kind, on_error, detect_faces)
+        if unused:
+            logger.warning("%s: %d files are not used; see `skipped`", folder, len(unused))
+        gallery.skipped += unused
+        return gallery
 
     @classmethod
     def from_csv(cls, model, csv, kind="auto", on_error="raise", detect_faces=False):

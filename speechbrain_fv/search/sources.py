@@ -9,11 +9,8 @@ import torch
 from tqdm import tqdm
 
 from speechbrain_fv.files import read_arrays, read_table
+from speechbrain_fv.media.kinds import SUFFIXES, is_no_media, kind_by_name, why_unused
 
-SUFFIXES = {
-    "face": (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
-    "voice": (".aif", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav"),
-}
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
 
@@ -36,6 +33,7 @@ class Skipped(NamedTuple):
     """A file that was left out.
 
     modality : str
+        "face" or "voice"; "" for a file of which neither is known.
     id : str
     reason : str
         Names the file.
@@ -47,7 +45,18 @@ class Skipped(NamedTuple):
 
 
 def in_folder(folder):
-    """Returns {"face": list of Media, "voice": list of Media} of a folder, sorted by id.
+    """Returns the images and recordings in a folder and the folders below it, and what is neither.
+
+    They are told by the suffixes in `SUFFIXES`. Hidden files and folders, files that systems
+    leave behind (._ann.jpg, .DS_Store, Thumbs.db, desktop.ini) and texts are passed over; every
+    other file is named, such as HEIC without the extra, M4A, or an image without a suffix.
+
+    Returns
+    -------
+    files : dict
+        {"face": list of Media, "voice": list of Media}, sorted by id.
+    unused : list of Skipped
+        Sorted by id.
 
     Raises
     ------
@@ -58,18 +67,22 @@ def in_folder(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; check the path")
-    files = {modality: [] for modality in SUFFIXES}
+    files, unused = {modality: [] for modality in SUFFIXES}, []
     for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            for modality, suffixes in SUFFIXES.items():
-                if name.lower().endswith(suffixes) and not name.startswith("."):
-                    path = Path(parent, name)
-                    files[modality].append(Media(path.relative_to(folder).as_posix(), path))
+            path = Path(parent, name)
+            clip, modality = path.relative_to(folder).as_posix(), kind_by_name(name)
+            if modality and not name.startswith("."):
+                files[modality].append(Media(clip, path))
+            elif not is_no_media(path):
+                unused.append(Skipped("", clip, why_unused(path)))
+    unused.sort(key=lambda skipped: skipped.id)
     if not any(files.values()):
         listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        raise ValueError(f"{folder}: no image and no recording there ({listed})")
-    return {modality: sorted(listed) for modality, listed in files.items()}
+        others = f"; {len(unused)} other files, the first: {unused[0].reason}" if unused else ""
+        raise ValueError(f"{folder}: no image and no recording there ({listed}){others}")
+    return {modality: sorted(listed) for modality, listed in files.items()}, unused
 
 
 def _unreadable(error):

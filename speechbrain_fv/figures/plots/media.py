@@ -1,11 +1,11 @@
 """Pictures of clips for a retrieval sheet, found through the manifests of a run."""
 
 import numpy as np
-import soundfile
 from matplotlib import mlab
 from PIL import Image, ImageOps
 
 from speechbrain_fv.data.schema import parse_speech
+from speechbrain_fv.media.audio import AudioFile
 
 SIDE = 160  # pixels
 MAX_SECONDS = 2.5
@@ -29,13 +29,15 @@ def read_picture(row):
     """
     try:
         return _face(row["image"]) if "image" in row else _spectrogram(row)
-    except (OSError, ValueError, soundfile.LibsndfileError):
+    except (OSError, ValueError):
         return None
 
 
 def _face(path):
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.fit(image.convert("RGB"), (SIDE, SIDE)))
+    from speechbrain_fv.media.images import decode_image  # torch, which other figures do without
+
+    pixels = decode_image(path).permute(1, 2, 0).numpy()
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE)))
 
 
 def _spectrogram(row):
@@ -43,9 +45,9 @@ def _spectrogram(row):
     start, stop = int(row["start"]), int(row["stop"])
     if row.get("speech"):
         start, stop = parse_speech(row["speech"])[0][0], parse_speech(row["speech"])[-1][1]
-    rate = soundfile.info(row["wav"]).samplerate
-    stop = min(stop, start + round(MAX_SECONDS * rate))
-    samples = soundfile.read(row["wav"], start=start, stop=stop, always_2d=True)[0].mean(axis=1)
+    with AudioFile(row["wav"]) as file:
+        rate = file.rate
+        samples = file.read(start, min(stop, start + round(MAX_SECONDS * rate)))
     window = round(0.025 * rate)  # seconds, every 10 ms
     samples = np.pad(samples, (0, max(2 * window - len(samples), 0)))
     emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])  # the faint high tones

@@ -4,13 +4,15 @@ import math
 import os
 import re
 
+HEIC = "HEIC, the photos of iPhones, which is not read"
 _SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, name, modality
-    (4, rb"ftyp(hei|hev|mif|msf)", "HEIC, the photos of iPhones", "face"),
-    (4, rb"ftyp(?!hei|hev|mif|msf|avi)", "MP4 or M4A (AAC)", "voice"),
-    (0, rb"\x1aE\xdf\xa3", "WebM or Matroska, which browsers record", "voice"),
-    (0, rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", "voice"),
-    (0, rb"#!AMR", "AMR", "voice"),
-    (0, rb"\x30\x26\xb2\x75", "WMA", "voice"),
+    (4, rb"ftyp(hei|hev|mif|msf)", HEIC, "face"),
+    (4, rb"ftypavi", "AVIF that this Pillow cannot read (11.3 or newer does)", "face"),
+    (4, rb"ftyp(?!hei|hev|mif|msf|avi)", "MP4 or M4A (AAC), which is not read", "voice"),
+    (0, rb"\x1aE\xdf\xa3", "WebM or Matroska, which browsers record, not read", "voice"),
+    (0, rb"\xff[\xf0\xf1\xf8\xf9]", "AAC, which is not read", "voice"),
+    (0, rb"#!AMR", "AMR, which is not read", "voice"),
+    (0, rb"\x30\x26\xb2\x75", "WMA, which is not read", "voice"),
 )
 
 
@@ -66,8 +68,31 @@ def unread_format(path, *modalities):
         head = file.read(16)
     for position, signature, name, modality in _SIGNATURES:
         if modality in modalities and re.match(signature, head[position:]):
-            return f"{name}, which is not read"
+            return name
     return ""
+
+
+def converting(unread, formats):
+    """Returns what to do with a file of which `unread_format` told what it is.
+
+    Example
+    -------
+    >>> converting(HEIC, "JPEG or PNG")
+    "convert it to JPEG or PNG, or pip install 'speechbrain-fv[heic]'"
+    """
+    extra = ", or pip install 'speechbrain-fv[heic]'" if unread == HEIC else ""
+    return f"convert it to {formats}{extra}"
+
+
+def reason_of(error, path):
+    """Returns the text of an error about a file without the path in front.
+
+    Example
+    -------
+    >>> reason_of(ValueError("a/b.wav: empty file"), "a/b.wav")
+    'empty file'
+    """
+    return str(error).removeprefix(f"{path}: ")
 
 
 def first_line(error):

@@ -1,40 +1,84 @@
-"""Any image file -> upright RGB pixels.
+"""Any image file -> upright RGB pixels, for training and use alike.
 
 The size is read from the header and checked before anything is decoded. JPEG is decoded by
-torchvision, as `ImageReader` does in training; Pillow reads the headers and all other formats.
+torchvision; Pillow reads the headers and all other formats.
 """
+
+import functools
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torchvision.io import ImageReadMode, decode_image
+from torchvision.io import ImageReadMode
+from torchvision.io import decode_image as decode_bytes
 
-from speechbrain_fv.inference.file_checks import check_file, first_line, unread_format
+from speechbrain_fv.media.bounds import (
+    LEAST,
+    MAX_ASPECT,
+    MAX_IMAGE_BYTES,
+    MAX_PIXELS,
+    ONE_COLOUR,
+    size_fault,
+)
+from speechbrain_fv.media.files import check_file, converting, first_line, unread_format
 
-MAX_PIXELS = 50_000_000  # 150 MB decoded; phones take 12 to 50 million
-MAX_IMAGE_BYTES = 500_000_000
-MIN_IMAGE_SIDE = 32  # pixels, as in the preparation
-MAX_ASPECT = 20  # of the sides: the reader enlarges the shorter one, and the longer one with it
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 # Pillow also opens documents and scripts (EPS runs Ghostscript): only what holds photographs.
-_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+_IMAGE_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000"),
+    "HEIF",  # with the extra heic
+)
 _TORCHVISION_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with a second picture behind it
 
 
-def read_image(path, max_pixels=MAX_PIXELS):
+def read_image(path, max_pixels=MAX_PIXELS, min_pixels=LEAST.face_pixels):
+    """Returns the image of a file as `decode_image` decodes it, if it can show a face.
+
+    Arguments
+    ---------
+    path, max_pixels
+        As for `decode_image`.
+    min_pixels : int
+        Shortest side of a usable image.
+
+    Returns
+    -------
+    image : torch.Tensor of uint8, shape (3, H, W)
+
+    Raises
+    ------
+    ValueError
+        As `decode_image`; or if a side is shorter, or the image shows one colour only.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "face.png"
+    >>> Image.effect_mandelbrot((48, 64), (-2, -1, 1, 1), 100).save(path)
+    >>> read_image(path).shape
+    torch.Size([3, 64, 48])
+    """
+    image = decode_image(path, max_pixels, min_pixels)
+    if is_constant(image):
+        raise ValueError(f"{path}: {ONE_COLOUR}")
+    return image
+
+
+def decode_image(path, max_pixels=MAX_PIXELS, min_pixels=1):
     """Returns the image of a file, upright and in colour.
 
     An EXIF orientation is applied; grey, palette, CMYK and 16-bit images become 8-bit RGB, what is
-    transparent becomes white, and of several frames the first is taken. An upright image without
-    transparency has the pixels that `ImageReader` reads in training.
+    transparent becomes white, and of several frames the first is taken.
 
     Arguments
     ---------
     path : path
-        A JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF or JPEG 2000 file.
+        A JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF or JPEG 2000 file; HEIC with the extra `heic`.
+        The content tells the format, not the name.
     max_pixels : int
         Most pixels that are decoded; the header tells how many there are.
+    min_pixels : int
+        Shortest side that is decoded.
 
     Returns
     -------
@@ -44,33 +88,21 @@ def read_image(path, max_pixels=MAX_PIXELS):
     ------
     ValueError
         If the file is missing, no such image, broken or truncated, has more than `max_pixels`
-        pixels, a side below 32 pixels or one 20 times as long as the other, or shows one colour
-        only.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "face.png"
-    >>> Image.effect_mandelbrot((48, 64), (-2, -1, 1, 1), 100).save(path)
-    >>> read_image(path).shape
-    torch.Size([3, 64, 48])
+        pixels, or a side that is too short or 20 times shorter than the other.
     """
     check_file(path, MAX_IMAGE_BYTES)
-    file_format = _image_format(path, max_pixels)
+    file_format = _image_format(path, max_pixels, min_pixels)
     try:
         if file_format in _TORCHVISION_FORMATS:
             # From bytes: torchvision takes no path that is not Unicode.
             data = torch.from_numpy(np.fromfile(path, np.uint8))
-            image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=True)
-        else:
-            image = _decode_with_pillow(path)
+            return decode_bytes(data, ImageReadMode.RGB, apply_exif_orientation=True)
+        return _decode_with_pillow(path)
     except Exception as error:  # decoders raise errors of many kinds on broken files
         raise ValueError(
             f"{path}: {file_format} that cannot be decoded, broken or truncated "
             f"({first_line(error)}); copy or save the file again"
         ) from error
-    if bool((image == image[:, :1, :1]).all()):
-        raise ValueError(f"{path}: one colour only; expected a photo of a face")
-    return image
 
 
 def open_image(path):
@@ -81,11 +113,33 @@ def open_image(path):
     Exception
         Of many kinds, as Pillow's plugins raise them; among `BOMBS` for sizes out of all bounds.
     """
-    Image.init()  # registers the plugins; which there are depends on how Pillow was built
-    return Image.open(path, formats=[name for name in _IMAGE_FORMATS if name in Image.OPEN])
+    return Image.open(path, formats=_formats())
 
 
-def _image_format(path, max_pixels):
+def is_constant(image):
+    """Whether an image (3, H, W) shows one colour only."""
+    return bool((image == image[:, :1, :1]).all())
+
+
+def reads_heic():
+    """Whether HEIC can be read here: with the extra `heic`."""
+    return "HEIF" in _formats()
+
+
+@functools.cache
+def _formats():
+    """The formats that Pillow can open here; which there are depends on how it was built."""
+    Image.init()  # registers the plugins
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return tuple(name for name in _IMAGE_FORMATS if name in Image.OPEN)
+
+
+def _image_format(path, max_pixels, min_pixels):
     """The format that an image's header tells, once its size is found to be in bounds."""
     try:
         with open_image(path) as image:
@@ -96,17 +150,15 @@ def _image_format(path, max_pixels):
         ) from error
     except Exception as error:  # the plugins of Pillow raise errors of many kinds
         what = unread_format(path, "face") or f"no image that can be read ({first_line(error)})"
-        raise ValueError(f"{path}: {what}; convert it to JPEG or PNG") from error
+        raise ValueError(f"{path}: {what}; {converting(what, 'JPEG or PNG')}") from error
     if width * height > max_pixels:
         raise ValueError(
             f"{path}: {width} x {height} pixels, expected at most {max_pixels} in all; "
             "scale it down"
         )
-    if min(width, height) < MIN_IMAGE_SIDE:
-        raise ValueError(
-            f"{path}: {width} x {height} pixels, expected at least {MIN_IMAGE_SIDE} a side; "
-            "take a larger picture"
-        )
+    fault = size_fault(width, height, min_pixels)
+    if fault:
+        raise ValueError(f"{path}: {fault}")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ValueError(
             f"{path}: {width} x {height} pixels, expected the longer side to have at most "

@@ -1,0 +1,1 @@
+"""Image and audio files: the one place that decodes them, for training and use alike."""
