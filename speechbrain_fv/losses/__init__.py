@@ -15,6 +15,7 @@ from speechbrain_fv.losses.base import (
     TrainingSet,
 )
 from speechbrain_fv.losses.contrastive import InfoNCELoss
+from speechbrain_fv.losses.curriculum import CurriculumContrastiveLoss
 from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
@@ -23,6 +24,7 @@ from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 __all__ = [
     "Batch",
     "BilinearAgreement",
+    "CurriculumContrastiveLoss",
     "IdentityLoss",
     "InfoNCELoss",
     "LinearDiscriminator",
