@@ -1,4 +1,4 @@
-"""What every method must pass, on inputs that are coded by identity: a one-hot of the person + noise.
+"""What every method must pass, on inputs coded by identity: a one-hot of the person + noise.
 
 A method is a `Loss`, how it pairs clips, and how it compares a face with a voice. Two linear heads
 stand for the encoders, trained in a plain loop: what is tested is the loss and nothing else.
