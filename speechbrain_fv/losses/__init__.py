@@ -19,13 +19,7 @@ from speechbrain_fv.losses.curriculum import CurriculumContrastiveLoss
 from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
-from speechbrain_fv.losses.pseudo_label import (
-    BilinearAgreement,
-    LinearDiscriminator,
-    PredictedAgreement,
-    PrototypeDiscriminator,
-    PseudoLabelLoss,
-)
+from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 from speechbrain_fv.losses.ranking import BidirectionalRankingLoss, LearnableCenterLoss
 from speechbrain_fv.losses.triplet import DistanceRatioLoss, VoiceAnchoredTripletLoss
 
