@@ -53,6 +53,7 @@ setup(
         "numpy>=1.26,<3",
         "scipy>=1.11,<2",
         "scikit-learn>=1.4,<2",  # t-SNE of the figures, calibration
+        "pytorch-metric-learning>=2.8,<3",  # the supervised contrastive loss
         "pandas>=2.2,<4",
         "matplotlib>=3.8,<4",
         "jinja2>=3.1,<4",  # report.html and model cards, every text escaped

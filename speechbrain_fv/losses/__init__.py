@@ -14,17 +14,25 @@ from speechbrain_fv.losses.base import (
     TrainingEmbeddings,
     TrainingSet,
 )
-from speechbrain_fv.losses.contrastive import InfoNCELoss
+from speechbrain_fv.losses.contrastive import EmbeddingNormLoss, InfoNCELoss, SupConLoss
+from speechbrain_fv.losses.curriculum import CurriculumContrastiveLoss
 from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
 from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
+from speechbrain_fv.losses.ranking import BidirectionalRankingLoss, LearnableCenterLoss
+from speechbrain_fv.losses.triplet import DistanceRatioLoss, VoiceAnchoredTripletLoss
 
 __all__ = [
     "Batch",
+    "BidirectionalRankingLoss",
     "BilinearAgreement",
+    "CurriculumContrastiveLoss",
+    "DistanceRatioLoss",
+    "EmbeddingNormLoss",
     "IdentityLoss",
     "InfoNCELoss",
+    "LearnableCenterLoss",
     "LinearDiscriminator",
     "Loss",
     "LossWeights",
@@ -34,6 +42,8 @@ __all__ = [
     "PrototypeDiscriminator",
     "PseudoLabelLoss",
     "Renamed",
+    "SupConLoss",
     "TrainingEmbeddings",
     "TrainingSet",
+    "VoiceAnchoredTripletLoss",
 ]
