@@ -57,7 +57,9 @@ def test_a_finished_run_is_not_taken_for_another(corpus, finished, option, named
     assert content(finished) == before
 
 
-@pytest.mark.parametrize("option", ["--num_workers=1", "--patience=3", "--test_only", "--lr=3e-4", "--gamma1=10"])
+@pytest.mark.parametrize(
+    "option", ["--num_workers=1", "--patience=3", "--test_only", "--lr=3e-4", "--gamma1=10"]
+)
 def test_what_makes_no_result_may_change(corpus, finished, option, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
