@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ def test_what_the_page_shows_trains_and_is_scored_by_its_own_classifier(tmp_path
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     (command,) = COMMAND.findall(PAGE)
-    result = run_forked(shlex.split(command))
+    result = run_forked([sys.executable, *shlex.split(command)])
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "results/same_or_not/1234/report.json").read_text())
     assert report["score"] == "SameOrNot"
