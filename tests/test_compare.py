@@ -9,6 +9,7 @@ import pytest
 from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, save_report
 from speechbrain_fv.evaluation.paired import compare_reports, open_report
+from speechbrain_fv.scores import NegativeL2
 from tests.clips import people_with_clips
 from tests.processes import recipe, run, run_forked
 
@@ -95,6 +96,12 @@ def test_recipe_compares_a_run_with_an_embeddings_file(tmp_path, reports):
     lines = result.stdout.splitlines()
     assert " ".join(lines[0].split()) == "value in % A B B - A [95 %] B > A"
     assert max(map(len, lines)) <= 100
+    by_distance = [*command, "--num_replicates=100", "--output_folder=out"]
+    by_distance += ["--score=!new:speechbrain_fv.scores.NegativeL2"]
+    assert run_forked(by_distance, tmp_path).returncode == 0
+    other = evaluate(noisier(embeddings, 0.3), metadata, num_replicates=100, score=NegativeL2())
+    content = json.loads((tmp_path / "out/compare.json").read_text())
+    assert content["values"] == compare_reports(reports[0], other)
     refused = run_forked(command, tmp_path)
     assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
     assert "not paired" in refused.stderr

@@ -11,6 +11,7 @@ from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.evaluation.exact import format_report, load_metadata, save_report
 from speechbrain_fv.evaluation.report import load_report
+from speechbrain_fv.scores import Cosine, NegativeL2
 from tests.clips import people_with_clips
 from tests.paths import HPARAMS
 from tests.processes import recipe, run, run_forked
@@ -115,3 +116,38 @@ def test_recipe_answers_a_mistake_with_one_line(tmp_path):
     assert "nowhere.npz" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "score"),
+    [
+        ("!new:speechbrain_fv.scores.NegativeL2", NegativeL2()),
+        (
+            "!new:speechbrain_fv.scores.Cosine {directions: [V-F]}",
+            Cosine(directions=["V-F"]),
+        ),
+    ],
+)
+def test_recipe_takes_a_score(tmp_path, option, score):
+    embeddings, _ = people_with_clips(dim=4)
+    save_embeddings(tmp_path / "E.npz", embeddings)
+    options = ("--embeddings=E.npz", "--num_replicates=0", "--output_folder=out")
+    command = recipe("evaluate", HPARAMS / "evaluate.yaml", *options, f"--score={option}")
+    result = run_forked(command, tmp_path)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    expected = evaluate(embeddings, num_replicates=0, score=score)
+    assert {key: report[key] for key in expected} == expected
+    assert report["score"] == score.name and f"score: {score.name}" in result.stdout
+
+
+def test_recipe_refuses_a_score_with_random_weights(tmp_path):
+    embeddings, _ = people_with_clips(dim=4)
+    save_embeddings(tmp_path / "E.npz", embeddings)
+    network = "!new:torch.nn.Linear {in_features: 8, out_features: 1}"
+    score = f"--score=!new:speechbrain_fv.scores.PairNetwork {{network: {network}}}"
+    command = recipe("evaluate", HPARAMS / "evaluate.yaml", "--embeddings=E.npz", score)
+    result = run_forked(command, tmp_path)
+    assert result.returncode == 2
+    assert "score_weights: expected a file, since PairNetwork has weights" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

@@ -44,6 +44,8 @@ def read_config(path):
         if not valid(value):
             got = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
             raise ValueError(f"{path}: {name}: expected {expected}, got {in_one_line(got)}")
+    if config.get("score") is None:
+        config.pop("score", None)
     calibration = config["calibration"]
     if calibration is not None:
         config["calibration"] = {key: float(calibration[key]) for key in Calibration._fields}

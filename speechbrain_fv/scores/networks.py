@@ -63,7 +63,7 @@ class CandidateScore(Score):
         many.
     """
 
-    max_trials = 2**20
+    max_trials = 2**18
 
     def __init__(self, num_candidates=2, directions=None):
         super().__init__(directions)
