@@ -19,18 +19,26 @@ def test_inertias_equal_the_definition():
         for x in points
     ]
     assert pseudo_labels.inertias(points, labels)[0].tolist() == pytest.approx(expected, rel=1e-5)
+    one_set = pseudo_labels.inertias(points[:1], labels[:, :1])
+    assert one_set.tolist() == [pytest.approx(expected[:1], rel=1e-5)]
 
 
 def test_command_writes_every_method_and_part(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(pseudo_labels, "SIZES", ((24, 6, (2, 5), 1),))
     pseudo_labels.main([f"--json={tmp_path / 'figures.json'}"])
     (size,) = json.loads((tmp_path / "figures.json").read_text())["sizes"]
-    for methods in size["methods"].values():
-        assert list(methods) == ["scikit-learn", "faiss", "torch loop", "ours"]
+    problems = [f"{kind}, {clusters}" for clusters in ("separate or paired", "shared")
+                for kind in ("identities", "noise")]  # fmt: skip
+    assert list(size["methods"]) == problems
+    for problem, methods in size["methods"].items():
+        paired = [] if problem.endswith("shared") else ["ours, paired"]
+        assert list(methods) == ["scikit-learn", "faiss", "torch loop", "ours", *paired]
         for name, result in methods.items():
             if "missing" in result:
                 assert name == "faiss" and "pip install" in result["missing"]
             else:
                 assert set(result["inertia"]) == {"q2", "q5"} and result["least_ms"] > 0
     assert size["parts"]["label step"]["share"] == 1
+    for clusters in ("paired", "shared"):
+        assert size["parts"][f"label step, {clusters}"]["least_ms"] > 0
     assert "24 x 6, two modalities" in capsys.readouterr().out

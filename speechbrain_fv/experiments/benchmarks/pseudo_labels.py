@@ -19,6 +19,7 @@ from speechbrain_fv.pseudo_labels import (
     rank_clusters,
     scale_columns,
 )
+from speechbrain_fv.pseudo_labels.labeler import CLUSTERS
 
 NUM_IDENTITIES = 80
 # Batch, width, set of q, batches of features.
@@ -55,18 +56,18 @@ def features(kind, batch_size, dim, seed):
 
 
 def cluster_scikit_learn(points, num_clusters, seed):
-    """One greedy k-means++ run of scikit-learn per problem; labels of shape (n, 2, B)."""
+    """One greedy k-means++ run of scikit-learn per problem; labels of shape (n, P, B)."""
     estimator = importlib.import_module("sklearn.cluster").KMeans
     runs = [
         torch.from_numpy(estimator(q, n_init=1, random_state=seed).fit(x).labels_).long()
         for q in num_clusters
         for x in points.cpu().numpy()
     ]
-    return torch.stack(runs).view(len(num_clusters), 2, -1)
+    return torch.stack(runs).view(len(num_clusters), len(points), -1)
 
 
 def cluster_faiss(points, num_clusters, seed):
-    """faiss's K-means, seeded at random as it is, 25 iterations; labels of shape (n, 2, B)."""
+    """faiss's K-means, seeded at random as it is, 25 iterations; labels of shape (n, P, B)."""
     faiss = importlib.import_module("faiss")
     labels = []
     for q in num_clusters:
@@ -77,19 +78,24 @@ def cluster_faiss(points, num_clusters, seed):
             )  # fmt: skip
             run.train(x)
             labels.append(torch.from_numpy(run.index.search(x, 1)[1][:, 0]))
-    return torch.stack(labels).view(len(num_clusters), 2, -1)
+    return torch.stack(labels).view(len(num_clusters), len(points), -1)
 
 
 def cluster_loop(points, num_clusters, seed):
-    """Our K-means, one problem after the other; labels of shape (n, 2, B)."""
+    """Our K-means, one problem after the other; labels of shape (n, P, B)."""
     rng = torch.Generator().manual_seed(seed)
     runs = [[kmeans(x.unsqueeze(0), [q], rng)[0][0, 0] for x in points] for q in num_clusters]
     return torch.stack([torch.stack(run) for run in runs])
 
 
 def cluster_batched(points, num_clusters, seed):
-    """Our K-means, all problems at once; labels of shape (n, 2, B)."""
+    """Our K-means, all problems at once; labels of shape (n, P, B)."""
     return kmeans(points, num_clusters, torch.Generator().manual_seed(seed))[0]
+
+
+def cluster_paired(points, num_clusters, seed):
+    """Our K-means, the same rows seeding every set; labels of shape (n, P, B)."""
+    return kmeans(points, num_clusters, torch.Generator().manual_seed(seed), same_rows=True)[0]
 
 
 METHODS = {
@@ -98,6 +104,11 @@ METHODS = {
     "torch loop": cluster_loop,
     "ours": cluster_batched,
 }
+# How the labeler poses the problem: its clusters -> the methods that solve it.
+PROBLEMS = {
+    "separate or paired": METHODS | {"ours, paired": cluster_paired},
+    "shared": METHODS,
+}
 
 
 def inertias(points, labels):
@@ -105,19 +116,19 @@ def inertias(points, labels):
 
     Arguments
     ---------
-    points : torch.Tensor, shape (2, B, K)
-    labels : torch.Tensor of int64, shape (n, 2, B)
+    points : torch.Tensor, shape (P, B, K)
+    labels : torch.Tensor of int64, shape (n, P, B)
 
     Returns
     -------
-    inertias : torch.Tensor of float64, shape (n, 2)
+    inertias : torch.Tensor of float64, shape (n, P)
 
     Example
     -------
     >>> inertias(torch.tensor([[[0.0], [2.0]], [[0.0], [4.0]]]), torch.zeros(1, 2, 2).long())
     tensor([[2., 8.]], dtype=torch.float64)
     """
-    points = points.double().cpu().expand(len(labels), -1, -1, -1)  # (n, 2, B, K)
+    points = points.double().cpu().expand(len(labels), -1, -1, -1)  # (n, P, B, K)
     index = labels.cpu().unsqueeze(3).expand_as(points)
     means = torch.zeros_like(points).scatter_reduce(2, index, points, "mean", include_self=False)
     return (points - means.gather(2, index)).square().sum(dim=(2, 3))
@@ -150,20 +161,25 @@ def summary(times):
 
 
 @torch.no_grad()
-def compare_methods(kind, batch_size, dim, num_clusters, num_batches, device):
+def compare_methods(problem, kind, batch_size, dim, num_clusters, num_batches, device):
     """Returns for every method its time per step and its inertia, in shares of scikit-learn's.
+
+    The problem "shared" is one set of 2B points, the other one two sets of B; see `PROBLEMS`.
 
     The methods take turns on each batch, so that what else the machine does meets all of them.
     A method whose package is absent has the entry ``missing``, with what to install.
     """
-    times = {name: [] for name in METHODS}
-    sums = {name: [] for name in METHODS}
+    methods = PROBLEMS[problem]
+    times = {name: [] for name in methods}
+    sums = {name: [] for name in methods}
     missing = {}
     for seed in range(num_batches):
         points = scale_columns(features(kind, batch_size, dim, seed).to(device))
-        for name in [name for name in METHODS if name not in missing]:
+        if problem == "shared":
+            points = points.flatten(0, 1).unsqueeze(0)
+        for name in [name for name in methods if name not in missing]:
             try:
-                run = functools.partial(METHODS[name], points, num_clusters, seed)
+                run = functools.partial(methods[name], points, num_clusters, seed)
                 labels, batch_times = clock(run, device, repeats=3 if batch_size <= 256 else 1)
             except ImportError as error:
                 missing[name] = f"no module {error.name}: pip install 'speechbrain-fv[benchmark]'"
@@ -171,7 +187,7 @@ def compare_methods(kind, batch_size, dim, num_clusters, num_batches, device):
             times[name] += batch_times
             sums[name].append(inertias(points, labels))
     results = {}
-    for name in METHODS:
+    for name in methods:
         if name in missing:
             results[name] = {"missing": missing[name]}
             continue
@@ -187,13 +203,18 @@ def compare_methods(kind, batch_size, dim, num_clusters, num_batches, device):
 
 @torch.no_grad()
 def time_parts(batch_size, dim, num_clusters, device, repeats=20):
-    """Returns the times of the parts of a label step and of the whole step, in ms."""
+    """Returns the times of the parts of a label step and of the whole step, in ms.
+
+    Parts are of separate clusters, the default; shares are of their whole step.
+    """
     face, voice = features("identities", batch_size, dim, 0).to(device)
     points = scale_columns(torch.stack([face, voice]))
     rng = torch.Generator().manual_seed(0)
     labels, centres = kmeans(points, num_clusters, rng)
     median = geometric_median(points)
-    labeler = PseudoLabeler(num_clusters, dim).to(device)
+    labelers = {
+        name: PseudoLabeler(num_clusters, dim, clusters=name).to(device) for name in CLUSTERS
+    }
     parts = {
         "scale and order": lambda: canonical_order(scale_columns(points)),
         "geometric median": lambda: geometric_median(points),
@@ -201,7 +222,9 @@ def time_parts(batch_size, dim, num_clusters, device, repeats=20):
         "ranking": lambda: [
             rank_clusters(*clustering, median) for clustering in zip(labels, centres, strict=True)
         ],
-        "label step": lambda: labeler(face, voice, rng),
+        "label step": lambda: labelers["separate"](face, voice, rng),
+        "label step, paired": lambda: labelers["paired"](face, voice, rng),
+        "label step, shared": lambda: labelers["shared"](face, voice, rng),
     }
     results = {name: summary(clock(part, device, repeats)[1]) for name, part in parts.items()}
     for result in results.values():
@@ -233,11 +256,11 @@ def time_training_step(batch_size, dim, device):
 
 def _row(name, result):
     if "missing" in result:
-        return f"    {name:<18}{result['missing']}"
+        return f"    {name:<30}{result['missing']}"
     columns = [f"{result[key]:>11.2f}" for key in ("median_ms", "least_ms", "cpu_ms")]
     columns += [f"{value:>8.3f}" for value in result.get("inertia", {}).values()]
     columns += [f"{result['share']:>8.0%}"] if "share" in result else []
-    return f"    {name:<18}" + "".join(columns)
+    return f"    {name:<30}" + "".join(columns)
 
 
 def format_size(size):
@@ -246,9 +269,9 @@ def format_size(size):
     clusters = "".join(f"{f'q = {q}':>8}" for q in size["num_clusters"])
     lines = [f"\n{size['batch_size']} x {size['dim']}, two modalities"]
     for kind, methods in size["methods"].items():
-        lines.append(f"  {kind:<20}{heads}{clusters}  (inertia / scikit-learn's)")
+        lines.append(f"  {kind:<32}{heads}{clusters}  (inertia / scikit-learn's)")
         lines += [_row(name, result) for name, result in methods.items()]
-    lines.append(f"  {'one label step':<20}{heads}   share")
+    lines.append(f"  {'one label step':<32}{heads}   share")
     lines += [_row(name, result) for name, result in size["parts"].items()]
     return "\n".join(lines)
 
@@ -267,13 +290,16 @@ def main(argv):
         if batch_size > options.max_batch:
             continue
         size = {"batch_size": batch_size, "dim": dim, "num_clusters": num_clusters}
-        problem = (batch_size, dim, num_clusters)
+        shape = (batch_size, dim, num_clusters)
         size["methods"] = {
-            kind: compare_methods(kind, *problem, num_batches, options.device)
+            f"{kind}, {problem}": compare_methods(
+                problem, kind, *shape, num_batches, options.device
+            )
+            for problem in PROBLEMS
             for kind in ("identities", "noise")
         }
         repeats = 20 if batch_size <= 256 else 3
-        size["parts"] = time_parts(*problem, options.device, repeats)
+        size["parts"] = time_parts(*shape, options.device, repeats)
         if options.device.startswith("cuda") and batch_size <= 256:
             step = time_training_step(batch_size, dim, options.device)
             step["share"] = step["least_ms"] / size["parts"]["label step"]["least_ms"]
