@@ -275,7 +275,9 @@ def test_layers_without_end_are_refused_however_small_they_are():
     layers = "msk_num_layers: 99999, msk_num_stacks: 99"
     text = f"a: !new:torchaudio.models.ConvTasNet {{{sizes}, {layers}}}"
     root = check_model_yaml(text, "m")
-    refusal = pytest.raises(ValueError, match=r"^m: line 1: .* its construction takes more than 1 s")
+    refusal = pytest.raises(
+        ValueError, match=r"^m: line 1: .* its construction takes more than 1 s"
+    )
     with refusal, sketching(10**8, max_seconds=1):
         construct(root, "m")
 
