@@ -295,26 +295,26 @@ def test_features_that_would_fill_the_memory_are_refused_when_the_model_is_loade
 
 
 TOO_MUCH = {
-    "tensor of": torch.nn.Upsample(scale_factor=300),
+    "a tensor of": torch.nn.Upsample(scale_factor=300),
     "tensors of more than": torch.nn.Sequential(*50 * [torch.nn.Upsample(size=3000)]),
-    "multiplications": torch.nn.Conv2d(3, 3, 201, padding=100),
-    "more than .* multiplications": torch.nn.AvgPool2d(199, stride=1, padding=99),
+    "multiplications in one operation": torch.nn.Conv2d(3, 3, 201, padding=100),
+    "windows of a pooling": torch.nn.AvgPool2d(199, stride=1, padding=99),
 }
 
 
 @pytest.mark.parametrize("fault", TOO_MUCH)
 def test_a_trial_begins_nothing_that_would_take_all_memory_or_time(fault):
     clip = torch.zeros(1, 3, 512, 512)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     with torch.no_grad(), sketch.trying(num_bytes=0), pytest.raises(ValueError, match=fault):
         TOO_MUCH[fault](clip)
-    assert time.perf_counter() - begin < 30
+    assert time.thread_time() - begin < 20
 
 
-def test_a_trial_of_endless_small_operations_is_stopped(monkeypatch):
-    monkeypatch.setattr(sketch, "MAX_TRIAL_OPERATIONS", 1000)
-    with sketch.trying(num_bytes=0), pytest.raises(ValueError, match="more than 1000 operations"):
-        torch.nn.GRU(4, 4)(torch.zeros(1000, 4))
+def test_a_trial_of_endless_small_operations_is_stopped():
+    late = pytest.raises(ValueError, match=r"takes more than 0\.1 seconds")
+    with sketch.trying(num_bytes=0, max_seconds=0.1), late:
+        torch.nn.GRU(4, 4)(torch.zeros(100_000, 4))
 
 
 def test_a_trial_leaves_the_modules_as_they_were_made(bundle_folder):

@@ -269,6 +269,19 @@ def test_what_would_take_all_memory_or_time_is_refused_without_either(named):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6  # KiB
 
 
+def test_layers_without_end_are_refused_however_small_they_are():
+    """Ten million layers of twenty weights each: little memory, but hours."""
+    sizes = "enc_num_feats: 1, msk_num_feats: 1, msk_num_hidden_feats: 1"
+    layers = "msk_num_layers: 99999, msk_num_stacks: 99"
+    text = f"a: !new:torchaudio.models.ConvTasNet {{{sizes}, {layers}}}"
+    root = check_model_yaml(text, "m")
+    refusal = pytest.raises(
+        ValueError, match=r"^m: line 1: .* its construction takes more than 1 s"
+    )
+    with refusal, sketching(10**8, max_seconds=1):
+        construct(root, "m")
+
+
 def test_no_argument_of_an_allowed_class_names_a_file_or_a_download():
     """Some classes of SpeechBrain fetch weights, or read a file: their arguments are refused."""
     suspicious = re.compile(r"path|file|ckp|pretrain|checkpoint|^source$|url|repo|^load|cache")

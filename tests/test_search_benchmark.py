@@ -54,7 +54,7 @@ def test_command_writes_its_figures(tmp_path, capsys):
         ("--sizes=10,x", "--sizes: expected numbers of at least 10"),
         ("--sizes=9", "--sizes: expected numbers of at least 10"),
         ("--sizes=", "--sizes: expected numbers of at least 10"),
-        ("--kinds=exact,pq", "--kinds: expected some of exact, ivf, hnsw"),
+        ("--kinds=exact,pq", "--kinds: expected some of exact, coded"),
         ("--data=noise", "--data: expected some of identities, random"),
         ("--dim=0", "expected at least 1"),
     ],

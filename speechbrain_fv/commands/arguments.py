@@ -103,8 +103,8 @@ def _add_search(commands):
     add(
         "--kind",
         default="auto",
-        choices=("auto", "exact", "ivf", "hnsw"),
-        help="of index; auto decides by size, all but exact need the extra search",
+        choices=("auto", "exact", "coded"),
+        help="of index; auto decides by size, coded needs the extra search",
     )
     _add_model(add)
     _add_detect(add)

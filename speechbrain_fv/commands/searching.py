@@ -8,7 +8,7 @@ from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import read_arrays
 from speechbrain_fv.media.kinds import media_kind
 from speechbrain_fv.search import Gallery, sources, store
-from speechbrain_fv.search.approximate import import_faiss
+from speechbrain_fv.search.coded import import_faiss
 
 
 def build(options):
@@ -19,8 +19,8 @@ def build(options):
         raise ValueError(
             f"{options.gallery}: a file, expected the name of a folder for the gallery"
         )
-    if options.kind in ("ivf", "hnsw"):
-        import_faiss()  # its absence is told before hours of encoding, not after
+    if options.kind == "coded":
+        import_faiss()  # fails before hours of encoding if faiss is missing
     model = load_model(options)
     gallery = Gallery(model, kind=options.kind)
     left_out = _fill(gallery, model, options)

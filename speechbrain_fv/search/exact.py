@@ -20,7 +20,6 @@ class ExactIndex:
     """
 
     kind = "exact"
-    trained_on = 0
 
     def __init__(self, vectors):
         self._vectors, self._count = vectors, len(vectors)

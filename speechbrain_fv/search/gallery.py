@@ -50,8 +50,8 @@ class Gallery:
     embedding_dim : int, optional
         K; the model's by default.
     kind : str
-        Index: "exact", "ivf", "hnsw", or "auto" for the rule of size of `choose_kind`. All but
-        exact need faiss (extra ``search``), and cosines.
+        Index: "exact", "coded", or "auto" for the rule of size of `choose_kind`. A coded one needs
+        faiss (extra ``search``), and cosines.
     score : Score, optional
         How a face and a voice are compared; the model's by default, the cosine where only its
         version is given.
@@ -191,6 +191,9 @@ class Gallery:
     def load(cls, folder, model, mmap=True, verify=False, score=None):
         """Returns a gallery that was saved.
 
+        One that an earlier version saved with inverted lists or HNSW becomes exact; reading it
+        needs faiss.
+
         Arguments
         ---------
         folder : path
@@ -201,7 +204,7 @@ class Gallery:
             processes. Without it everything is read at once.
         verify : bool
             Whether to read each file and compare its SHA-256. Sizes, types and numbers are
-            compared in any case, and that links and lists of the index stay inside it.
+            compared in any case.
         score : Score, optional
             See `Gallery`; with a version alone, needed for one with weights.
 
@@ -219,17 +222,18 @@ class Gallery:
                     "version, or build the gallery again"
                 )
             score = saved_score(folder, manifest, getattr(model, "score", score))
-            gallery = cls(model, manifest["embedding_dim"], manifest["kind"], score)
+            gallery = cls(model, manifest["embedding_dim"], score=score)
             for modality in gallery.shelves:
                 shelf = load_shelf(folder, modality, manifest, mmap, verify)
                 shelf.compare_by(gallery.compare.get(modality))
                 gallery.shelves[modality] = shelf
+            gallery.kind = shelf.kind
         return gallery
 
     def save(self, folder):
         """Writes the gallery; a crash at any point leaves the one that was there.
 
-        Removed embeddings are not written, but for those in an HNSW index: see `compact`.
+        Removed embeddings are not written.
 
         Arguments
         ---------
@@ -244,8 +248,7 @@ class Gallery:
         """
         parts = {}
         for shelf in self.shelves.values():
-            if shelf.index.kind != "hnsw":
-                shelf.compact()
+            shelf.compact()
             parts |= shelf_parts(shelf)
         header = {
             "model_version": self.version,
@@ -310,7 +313,7 @@ class Gallery:
         Returns
         -------
         Hits
-            Equal scores come in the order of adding. An exact index finds the best k, the others
+            Equal scores come in the order of adding. An exact index finds the best k, a coded one
             nearly always. One query has the same result alone and in any batch.
 
         Raises
@@ -328,8 +331,7 @@ class Gallery:
     def compact(self):
         """Takes what was removed out of the indices at once.
 
-        Otherwise that happens when it is a fifth of them, and when exact and IVF indices are saved.
-        A HNSW index has to be built again; until then its file holds what was removed.
+        Otherwise that happens when it is a fifth of them, and when the gallery is saved.
         """
         for shelf in self.shelves.values():
             shelf.compact()

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from speechbrain_fv.scores import unit as to_unit
-from speechbrain_fv.search.approximate import CHUNK
+from speechbrain_fv.search.coded import CHUNK, CodedIndex, import_faiss
 from speechbrain_fv.search.compared import best_rows
 from speechbrain_fv.search.exact import ExactIndex
 from speechbrain_fv.search.ids import Ids
-from speechbrain_fv.search.index import choose_kind, make_index, must_rebuild
+from speechbrain_fv.search.index import choose_kind
 
 REMOVED_SHARE = 0.2  # of the rows; beyond it they are taken out of the index
 TIES, MOST_TIES = 16, 4096  # candidates beyond k, so that equal scores at the end keep their order
@@ -22,7 +22,7 @@ class Shelf:
     """The embeddings of one modality, each under its own id.
 
     Removed rows stay in the index, and are passed over, until they are a fifth of it or `compact`
-    takes them out. When an index is made anew says `must_rebuild`.
+    takes them out. `choose_kind` decides when an exact index becomes a coded one; it stays one.
 
     Arguments
     ---------
@@ -33,7 +33,7 @@ class Shelf:
         "auto" or one of `KINDS`.
     ids : Ids, optional
         Of the rows of `index`.
-    index : ExactIndex or FaissIndex, optional
+    index : ExactIndex or CodedIndex, optional
     removed : array of int64, optional
         Rows that are no longer there.
     compare : function of queries (B, dim) and rows (N, dim), float64 tensors, optional
@@ -84,17 +84,21 @@ class Shelf:
         Raises
         ------
         ValueError
-            If an id is there already, given twice or not text, or an embedding is not usable.
+            If an id is there already, given twice or not text, or an embedding is not usable; or
+            codes are needed and faiss is not installed.
         """
         self._check(names, vectors)
         if not names:
             return
-        if must_rebuild(self.index, len(self) + len(names), self.kind):
-            self._rebuild(names, vectors)
-            return
+        coded = choose_kind(len(self) + len(names), self.kind) == "coded"
+        if coded and self.index.kind == "exact":
+            import_faiss()  # before anything changes
+            self.index = CodedIndex(self.index.vectors)
         ids = self.ids.extended(names)
         for start in range(0, len(names), CHUNK):
             self.index.add(self.rows_of(vectors[start : start + CHUNK]))
+        if self.index.kind == "coded":
+            self.index.encode()
         if self._rows is not None:
             self._rows.update(zip(names, range(len(self.ids), len(ids)), strict=True))
         self.ids = ids
@@ -108,13 +112,10 @@ class Shelf:
             self.compact()
 
     def compact(self):
-        """Takes removed rows out of the index; HNSW has to be built again for that."""
-        if self.alive.all():
-            return
-        if must_rebuild(self.index, len(self), self.kind):
-            self._rebuild([], np.empty((0, self.dim), np.float32))
-        else:
-            self._replace(self.ids.kept(self.alive), self.index.kept(self.alive))
+        """Takes removed rows out of the index."""
+        if not self.alive.all():
+            self.ids, self.index = self.ids.kept(self.alive), self.index.kept(self.alive)
+            self.alive, self._rows = np.ones(len(self.ids), bool), None
 
     def search(self, queries, k):
         """Returns the ids and scores of the k most similar embeddings of each query, best first.
@@ -175,23 +176,6 @@ class Shelf:
         order = np.lexsort((rows, -scores), axis=1)
         scores = np.take_along_axis(scores, order, axis=1).clip(-1, 1)
         return np.take_along_axis(rows, order, axis=1), scores
-
-    def _rebuild(self, names, vectors):
-        """Makes index and ids anew, of the rows that are there and of more."""
-        old, there = self.index, np.flatnonzero(self.alive)
-
-        def take(rows):
-            new = rows[rows >= len(there)] - len(there)
-            kept = old.take(there[rows[rows < len(there)]])
-            return np.concatenate([kept, self.rows_of(vectors[new])]) if len(new) else kept
-
-        count = len(there) + len(names)
-        ids = self.ids.kept(self.alive).extended(names)
-        self._replace(ids, make_index(choose_kind(count, self.kind), self.dim, count, take))
-
-    def _replace(self, ids, index):
-        self.ids, self.index, self._rows = ids, index, None
-        self.alive = np.ones(len(ids), bool)
 
     def _check(self, names, vectors):
         """Raises ValueError unless embeddings may be added under these names."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from speechbrain_fv.search import older
+from speechbrain_fv.search.coded import CodedIndex, restored_codes
 from speechbrain_fv.search.exact import ExactIndex
-from speechbrain_fv.search.faiss_files import read_index, write_index
 from speechbrain_fv.search.ids import Ids
 from speechbrain_fv.search.shelf import Shelf
 from speechbrain_fv.search.store import MANIFEST, part_file, read_array
@@ -11,25 +12,15 @@ from speechbrain_fv.search.store import MANIFEST, part_file, read_array
 
 def shelf_entry(shelf):
     """Returns what the manifest says of a shelf."""
-    index = shelf.index
-    return {
-        "rows": len(index),
-        "removed": len(index) - len(shelf),
-        "kind": index.kind,
-        "trained_on": index.trained_on,
-    }
+    return {"rows": len(shelf.index), "kind": shelf.index.kind}
 
 
 def shelf_parts(shelf):
     """Returns a function for each data file of a shelf, which fills it; see `save_parts`."""
-    arrays = {"ids": shelf.ids.text, "offsets": shelf.ids.offsets}
-    if not shelf.alive.all():
-        arrays["removed"] = np.flatnonzero(~shelf.alive)
-    if shelf.index.kind == "exact":
-        arrays["vectors"] = shelf.index.vectors
+    arrays = {"ids": shelf.ids.text, "offsets": shelf.ids.offsets, "vectors": shelf.index.vectors}
+    if shelf.index.kind == "coded" and shelf.index.codes is not None:
+        arrays["centroids"], arrays["codes"] = shelf.index.centroids, shelf.index.packed_codes
     parts = {name: _array_writer(array) for name, array in arrays.items()}
-    if shelf.index.kind != "exact":
-        parts["index"] = lambda file: write_index(shelf.index, file)
     return {(shelf.modality, name): fill for name, fill in parts.items()}
 
 
@@ -51,8 +42,11 @@ def load_shelf(folder, modality, manifest, mmap, verify):
         If files are missing, damaged, or do not fit each other.
     """
     entry, dim = manifest[modality], manifest["embedding_dim"]
-    wanted = {"ids", "offsets", "vectors" if entry["kind"] == "exact" else "index"}
-    wanted |= {"removed"} if entry.get("removed") else set()
+    old = entry["kind"] in older.KINDS
+    wanted = {"ids", "offsets", "index" if old else "vectors"}
+    wanted |= {"removed"} if entry.get("removed") else set()  # only earlier versions saved them
+    if entry["kind"] == "coded" and "codes" in entry["files"]:  # there are none for a few vectors
+        wanted |= {"centroids", "codes"}
     if set(entry["files"]) != wanted:
         raise ValueError(
             f"{folder}: {MANIFEST} lists {sorted(entry['files'])} for {modality}, expected "
@@ -67,21 +61,27 @@ def load_shelf(folder, modality, manifest, mmap, verify):
             read_array(paths["ids"], np.uint8, 1, mmap),
             read_array(paths["offsets"], np.int64, 1, mmap),
         )
-        if entry["kind"] == "exact":
-            index = ExactIndex(read_array(paths["vectors"], np.float32, 2, mmap))
-            shape = index.vectors.shape
+        if old:
+            vectors = older.vectors_of_index(paths["index"], entry["rows"], dim)
         else:
-            count, trained_on = entry["rows"], entry["trained_on"]
-            index = read_index(paths["index"], entry["kind"], dim, count, trained_on, mmap)
-            shape = (count, dim)
+            vectors = read_array(paths["vectors"], np.float32, 2, mmap)
         removed = None
         if "removed" in paths:
             removed = read_array(paths["removed"], np.int64, 1, mmap=False)
-        _check(entry, dim, shape, ids, removed)
+        _check(entry, dim, vectors.shape, ids, removed)
+        if entry["kind"] != "coded":
+            index = ExactIndex(vectors)
+        elif "codes" not in paths:
+            index = CodedIndex(vectors)
+        else:
+            centroids = read_array(paths["centroids"], np.float32, 1, mmap)
+            packed = read_array(paths["codes"], np.uint8, 1, mmap)
+            index = CodedIndex(vectors, restored_codes(centroids, packed, *vectors.shape))
     except ValueError as error:
         message = str(error) if str(folder) in str(error) else f"{folder}: {modality}: {error}"
         raise ValueError(message) from error
-    return Shelf(modality, dim, manifest["kind"], ids, index, removed)
+    kind = "auto" if manifest["kind"] in older.KINDS else manifest["kind"]
+    return Shelf(modality, dim, kind, ids, index, removed)
 
 
 def _check(entry, dim, shape, ids, removed):

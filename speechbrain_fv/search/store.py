@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_fv.files import replacing
+from speechbrain_fv.search import older
+from speechbrain_fv.search.index import KINDS
 
 FORMAT = 1
 MANIFEST = "gallery.json"
 LARGEST_MANIFEST = 2**16  # bytes; ours have about 1500
 DATA_FILE = re.compile(
-    r"(face|voice)-(vectors|index|ids|offsets|removed)-[0-9a-f]{64}\.(npy|faiss)"
+    r"(face|voice)-(vectors|centroids|codes|index|ids|offsets|removed)-[0-9a-f]{64}\.(npy|faiss)"
 )
 PARTIAL_FILE = re.compile(r"\.((face|voice)-[a-z]+|gallery\.json)\.\d+\.partial")
 
@@ -37,8 +39,7 @@ def save_parts(folder, header, parts):
     header : dict
         For the manifest, with an entry for each modality.
     parts : dict of (modality, part) to callable
-        Each takes an object with `write(bytes)` and fills a file; of a part named "index" an index
-        of faiss, of any other a .npy.
+        Each takes an object with `write(bytes)` and fills a .npy file.
 
     Raises
     ------
@@ -218,7 +219,7 @@ def _read_manifest(path):
         )
     usable = (
         isinstance(manifest.get("model_version"), str)
-        and manifest.get("kind") in ("auto", "exact", "ivf", "hnsw")
+        and manifest.get("kind") in ("auto", *KINDS, *older.KINDS)
         and _is_count(manifest.get("embedding_dim"))
         and all(_is_shelf(manifest.get(modality)) for modality in ("face", "voice"))
     )
@@ -230,9 +231,8 @@ def _read_manifest(path):
 def _is_shelf(entry):
     return (
         isinstance(entry, dict)
-        and entry.get("kind") in ("exact", "ivf", "hnsw")
+        and entry.get("kind") in (*KINDS, *older.KINDS)
         and _is_count(entry.get("rows"))
-        and _is_count(entry.get("trained_on"))
         and isinstance(entry.get("files"), dict)
         and all(isinstance(file, dict) for file in entry["files"].values())
     )
@@ -243,6 +243,7 @@ def _is_count(value):
 
 
 def _suffix(part):
+    """Returns the suffix of a data file; earlier versions saved an index as faiss does."""
     return "faiss" if part == "index" else "npy"
 
 

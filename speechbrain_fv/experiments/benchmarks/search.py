@@ -14,7 +14,7 @@ import torch
 
 from speechbrain_fv.files import replacing
 from speechbrain_fv.search import Gallery
-from speechbrain_fv.search.approximate import import_faiss
+from speechbrain_fv.search.coded import import_faiss
 from speechbrain_fv.search.exact import CHUNK
 from speechbrain_fv.search.index import KINDS
 
