@@ -125,7 +125,7 @@ def test_broken_files_are_counted_and_leave_their_identity_in(copy, tmp_path):
     report = pd.read_csv(tmp_path / "manifests" / "excluded.csv").sort_values("identity")
     assert report.identity.tolist() == ["id10003", "id10309", "id11249", "id11249"]
     reasons = " ".join(report.reason)
-    for reason in ("silent", "too short: 0.40 s", "empty file", "unreadable"):
+    for reason in ("silent", "too short: 0.40 s", "empty file", "no image that can be read"):
         assert reason in reasons
     assert manifests.preparation["splits"]["train"]["num_faces"] == 11
     assert len(manifests.identities) == 7
