@@ -23,7 +23,9 @@ def main(argv):
         return
     if argv[0] not in BENCHMARKS:
         raise ValueError(f"benchmark: expected one of {', '.join(BENCHMARKS)}, got {argv[0]!r}")
-    importlib.import_module(f"speechbrain_fv.experiments.benchmarks.{BENCHMARKS[argv[0]]}").main(argv[1:])
+    importlib.import_module(f"speechbrain_fv.experiments.benchmarks.{BENCHMARKS[argv[0]]}").main(
+        argv[1:]
+    )
 
 
 if __name__ == "__main__":

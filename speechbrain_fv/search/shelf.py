@@ -161,11 +161,11 @@ class Shelf:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or vectors.dtype.kind not in "fiu":
             raise ValueError(
                 f"{self.modality}: expected numbers of shape (N, {self.dim}), as the model makes "
-                f"them, received {vectors.dtype} of shape {vectors.shape}"
+                f"them, got {vectors.dtype} of shape {vectors.shape}"
             )
         if len(names) != len(vectors):
             raise ValueError(
-                f"{self.modality}: expected as many ids as embeddings, received {len(names)} ids "
+                f"{self.modality}: expected as many ids as embeddings, got {len(names)} ids "
                 f"and {len(vectors)} embeddings"
             )
         Ids.of(names)

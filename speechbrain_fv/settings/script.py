@@ -10,6 +10,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.exact import check_device
+from speechbrain_fv.messages import in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,6 @@ def _exit_code(main, argv):
         if distributed.first_to_fail():
             if not isinstance(error, (ValueError, OSError)):
                 raise
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            print("error:", in_one_line(error, most=None), file=sys.stderr)
         return 2
     return 0
