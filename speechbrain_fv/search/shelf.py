@@ -144,7 +144,8 @@ class Shelf:
 
     def _ranked(self, queries, k):
         rows = self.index.search(queries, k, None if self.alive.all() else self.alive)
-        # Once more in float64 and pair by pair: the same alone and in any batch, and for any index.
+        # Scores are computed again in float64, pair by pair, so that a query has the same scores
+        # alone, in any batch and with any index.
         scores = np.empty(rows.shape)
         flat, of_query = rows.ravel(), np.repeat(np.arange(len(rows)), k)
         step = max(1, BLOCK // self.dim)
