@@ -38,7 +38,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["speechbrain_fv", "speechbrain_fv.*"]),
+    packages=find_packages(
+        include=["speechbrain_fv", "speechbrain_fv.*"],
+        exclude=["speechbrain_fv.experiments.benchmarks"],  # recipes/benchmark.py, from a clone
+    ),
     package_data={
         "speechbrain_fv": ["figures/*.html", "publish/*.md", "demo/templates/*"],
     },

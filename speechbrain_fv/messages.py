@@ -1,8 +1,20 @@
-"""What others' errors say, fit for one line."""
+"""Errors and other text, fit for one line."""
 
 
-def in_one_line(error):
+def in_one_line(error, most=300):
     """Returns the text of an error, shortened, without line breaks and commands to a terminal.
+
+    Arguments
+    ---------
+    error : Exception or other object
+    most : int or None
+        Characters that are left as they are, at least 300; a longer text loses its middle. None:
+        any number.
+
+    Returns
+    -------
+    text : str
+        Where the error has no text, the name of its type.
 
     Example
     -------
@@ -13,4 +25,4 @@ def in_one_line(error):
     text = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
-    return text if len(text) <= 300 else f"{text[:200]} ... {text[-95:]}"
+    return text if most is None or len(text) <= most else f"{text[:200]} ... {text[-95:]}"

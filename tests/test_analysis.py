@@ -73,7 +73,7 @@ def test_nearest_clips_are_the_highest_scores(direction):
 
 
 def test_nearest_clips_refuse_another_direction():
-    with pytest.raises(ValueError, match="expected 'F-V' or 'V-F', received 'V-V'"):
+    with pytest.raises(ValueError, match="expected 'F-V' or 'V-F', got 'V-V'"):
         analysis.nearest_clips(people(), "V-V")
 
 
@@ -102,7 +102,7 @@ def test_map_keeps_distant_people_apart():
 def test_map_of_equal_vectors_is_finite_and_of_three_clips_refused():
     faces, voices = analysis.map_clips(np.ones((4, 3)), np.ones((3, 3)))
     assert np.isfinite(faces).all() and np.isfinite(voices).all()
-    with pytest.raises(ValueError, match="at least 4 clips, received 3"):
+    with pytest.raises(ValueError, match="at least 4 clips, got 3"):
         analysis.map_clips(np.eye(2), np.ones((1, 2)))
 
 
@@ -150,7 +150,7 @@ def test_a_group_of_faces_only_has_no_value():
 
 
 def test_groups_of_one_person_are_refused():
-    with pytest.raises(ValueError, match="min_identities: expected at least 2, received 1"):
+    with pytest.raises(ValueError, match="min_identities: expected at least 2, got 1"):
         _groups(people(), min_identities=1)
 
 

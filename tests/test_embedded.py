@@ -23,9 +23,9 @@ from speechbrain_fv.corpora.embedded import prepare_embedded
 from speechbrain_fv.corpora.embedded.camera import FACE_PIXELS
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import SHARED_TRAITS, draw_identities
-from speechbrain_fv.corpora.embedded.sheet import write_contact_sheet
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import SPLITS, load_manifests
+from tests.processes import recipe, run_forked
 
 NUM_IDENTITIES = 10
 INCLUDE = Path(__file__).parents[1] / "hparams" / "corpora" / "embedded.yaml"
@@ -167,8 +167,12 @@ def test_yaml_include_binds_every_option():
 
 
 def test_contact_sheet_is_written(tmp_path):
-    write_contact_sheet(tmp_path / "sheet.png", num_identities=2)
+    result = run_forked(recipe("contact_sheet", tmp_path / "sheet.png", "--num_identities=2"))
+    assert result.returncode == 0, result.stderr
     assert Image.open(tmp_path / "sheet.png").width >= 600
+    assert "IMAGE" in run_forked(recipe("contact_sheet", "--help")).stdout
+    result = run_forked(recipe("contact_sheet", tmp_path / "sheet.png", "--num_identities=0"))
+    assert result.stderr.endswith("error: --num_identities: expected at least 1, got 0\n")
 
 
 # What is in the media: simple statistics of the clips of people whose hidden traits are all at

@@ -260,12 +260,12 @@ def test_torch_and_integer_labels_are_accepted():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": ["matchin"]}, r"tasks: expected some of .*received \['matchin'\]"),
-        ({"max_candidates": 1}, "max_candidates: expected an integer of at least 2, received 1"),
-        ({"chunk_size": 0}, "chunk_size: expected an integer of at least 1, received 0"),
+        ({"tasks": ["matchin"]}, r"tasks: expected some of .*got \['matchin'\]"),
+        ({"max_candidates": 1}, "max_candidates: expected an integer of at least 2, got 1"),
+        ({"chunk_size": 0}, "chunk_size: expected an integer of at least 1, got 0"),
         ({"chunk_size": "x"}, "chunk_size: expected an integer"),
-        ({"num_replicates": -1}, "num_replicates: expected an integer of at least 0, received -1"),
-        ({"num_replicates": True}, "num_replicates: expected an integer .* received True"),
+        ({"num_replicates": -1}, "num_replicates: expected an integer of at least 0, got -1"),
+        ({"num_replicates": True}, "num_replicates: expected an integer .* got True"),
         ({"bootstrap_seed": 0.5}, "bootstrap_seed: expected an integer"),
         ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
         ({"metadata": pd.DataFrame({"identity": ["a"]})}, "2 of the 3 .* no row .b, c."),

@@ -176,7 +176,7 @@ def test_a_map_tells_people_and_modalities_apart():
     assert all((voice.get_facecolor() == 1).all() for voice in voices)
     assert [text.get_text() for text in figure.axes[0].texts] == ["B", "A", "A", "B"]
     crowd = [str(number) for number in range(11)]
-    with pytest.raises(ValueError, match="at most 10 to tell apart, received 11"):
+    with pytest.raises(ValueError, match="at most 10 to tell apart, got 11"):
         plots.embedding_map_figure({"": (np.zeros((11, 2)),) * 2}, crowd, crowd)
 
 

@@ -192,7 +192,7 @@ def test_unusable_queries_are_refused(query, k, message):
         (["x", "\udcff"], np.ones((2, 8)), "is no Unicode text"),
         (3, np.ones((1, 8)), "text that is not empty, got 3"),
         (None, np.ones((1, 8)), "text that is not empty, got None"),
-        (["x"], np.ones((2, 8)), "received 1 ids and 2 embeddings"),
+        (["x"], np.ones((2, 8)), "got 1 ids and 2 embeddings"),
         (["x"], np.ones((1, 9)), r"expected numbers of shape \(N, 8\)"),
         (["x", "y"], np.array([[1.0] * 8, [0.0] * 8]), "vector of id 'y' is zero"),
         (["x", "y"], np.array([[1.0] * 8, [np.nan] * 8]), "vector of id 'y' holds NaN"),
@@ -519,7 +519,7 @@ def test_file_of_embeddings(tmp_path):
     with pytest.raises(ValueError, match="got neither"):
         Gallery.from_embeddings(VERSION)
     for ids in ("ab", 3):  # text was taken for a list of letters
-        with pytest.raises(ValueError, match="received 1 ids and 2|not empty, got 3"):
+        with pytest.raises(ValueError, match="got 1 ids and 2|not empty, got 3"):
             Gallery.from_embeddings(VERSION, vectors[:2], face_ids=ids)
     with pytest.raises(ValueError, match="kind: expected auto, exact, coded, got 'pq'"):
         Gallery.from_embeddings(VERSION, vectors, kind="pq")

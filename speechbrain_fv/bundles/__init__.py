@@ -1,1 +1,1 @@
-"""Models as they are published: exported, checked, uploaded, fetched, and loaded safely."""
+"""Published models: fetched from the hub, checked, and loaded safely."""

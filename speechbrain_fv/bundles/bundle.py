@@ -74,7 +74,7 @@ def load_bundle(folder, trust_remote_code=False):
         hparams = _trusting(text, path)
     else:
         root = check_model_yaml(text, str(path))
-        # First without memory: a few characters can ask for more than any machine has.
+        # Constructed without memory first: a few characters can ask for more than a machine has.
         with sketching(SPARE_ELEMENTS + _num_bytes(weights)):  # a weight takes at least one
             sketched = construct(root, str(path))
         check_weights(_modules(sketched, path) | {"score": _score(sketched, config, path)}, weights)
@@ -109,7 +109,7 @@ def load_bundle(folder, trust_remote_code=False):
 
 
 def model_version(folder):
-    """Returns a name for a bundle's YAML and weights: embeddings of equal names can be compared."""
+    """Returns a name for a bundle's YAML and weights; embeddings of one name can be compared."""
     digest = hashlib.sha256()
     for name in (HPARAMS_FILE, WEIGHTS_FILE):
         with open(Path(folder, name), "rb") as file:
@@ -118,14 +118,14 @@ def model_version(folder):
 
 
 def _with_present_names(text):
-    """Returns a bundle's YAML with the present names of what older bundles call otherwise."""
+    """Returns a bundle's YAML in which names of earlier versions are replaced by today's."""
     return text.replace("!new:speechbrain_fv.readers.", "!new:speechbrain_fv.data.readers.")
 
 
 def _trusting(text, path):
     try:
         return load_hyperpyyaml(text)
-    except Exception as error:  # whatever the YAML runs may raise
+    except Exception as error:  # a trusted YAML may run anything
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -234,7 +234,7 @@ def _try_out(modality, modules, readers, embedding_dim, path):
     if reader is None:
         shape = (getattr(getattr(encoder, "network", None), "input_dim", None),)
         if shape == (None,):
-            return  # a network of another kind, whose vectors have a width nobody tells
+            return  # the network does not tell the width of its vectors
     elif modality == "face":
         shape = 3, reader.image_size, reader.image_size
     else:
@@ -249,7 +249,7 @@ def _try_out(modality, modules, readers, embedding_dim, path):
             )
         if not embedding.isfinite().all():
             raise ValueError("it holds NaN or infinity")
-    except Exception as error:  # whatever networks raise that do not fit their inputs
+    except Exception as error:  # networks that do not fit their inputs raise errors of many kinds
         raise ValueError(
             f"{path}: no embedding of a {modality} comes of it ({in_one_line(error)})"
         ) from error

@@ -7,7 +7,7 @@ from speechbrain_fv.evaluation.calibration import Calibration
 from speechbrain_fv.messages import in_one_line
 
 MAX_LOG_ODDS = 10**6
-"""Of the calibration's line; probabilities are 0 or 1 far below."""
+"""Largest slope and intercept of a calibration; probabilities are 0 or 1 far below."""
 
 MAX_SCORE = 10**9
 """Of a threshold; cosines end at 1."""

@@ -56,8 +56,8 @@ def push(
     """Uploads a bundle in one commit, all of its files or none, and returns the `Commit`.
 
     Other files in the folder are left out. Files of the repository that are no part of a bundle
-    stay as they are. An upload that was interrupted has changed nothing, but that a new repository
-    or branch may be there; run again, it does not repeat what the hub has.
+    stay as they are. An interrupted upload changes no file on the hub, but may leave a new
+    repository or branch; the next run does not send again what the hub has.
 
     Arguments
     ---------
@@ -213,7 +213,7 @@ def _branch_head(api, repo, private, branch):
         try:
             info = api.model_info(repo, timeout=PATIENCE_SECONDS)
         except RepositoryNotFoundError:
-            # Without `private` the rule of the owner holds, which is public for people.
+            # Without `private` the owner's default holds; a person's is public.
             api.create_repo(repo, private=private or None)
             info = api.model_info(repo, timeout=PATIENCE_SECONDS)
     if private and not info.private:

@@ -1,4 +1,4 @@
-"""What the hub and its client complain about, in one line and with the remedy."""
+"""Errors of the hub and its client, in one line and with the remedy."""
 
 import json
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ def readable_errors(repo):
 
 
 def not_cached(repo, revision, cache, error):
-    """Returns the OSError for a model that is neither cached nor to be had from the hub.
+    """Returns the OSError for a model that is not cached and cannot be downloaded.
 
     Arguments
     ---------
@@ -101,7 +101,7 @@ def _readable(repo, error):
 
 
 def _refused(repo, error):
-    """Returns the error for an answer of the hub; its address is left out, it can be signed."""
+    """Returns the error for an answer of the hub, without its address, which may hold a signature."""
     status = error.response.status_code
     problem = _PROBLEMS.get(status, "the hub fails; run this again later")
     said = error.server_message or error.response.headers.get("X-Error-Message", "")

@@ -23,7 +23,7 @@ MAX_CHARACTERS = 50_000
 """Longest YAML that is read; a bundle's has a thousand or two."""
 
 MAX_NUMBER = 10**5
-"""Largest number, also of a result: more would be a size that no model has."""
+"""Largest number that may stand in a YAML or result from arithmetic; sizes of models are smaller."""
 
 MAX_NODES = 10**4
 """Nodes of a YAML with all aliases written out."""
@@ -260,7 +260,7 @@ def _is_module_of_ours(found):
 
 
 class _Loader(yaml.SafeLoader):
-    """Constructs from checked nodes; made without a text to read."""
+    """Constructs objects from checked nodes; it parses no text."""
 
     def __init__(self):
         yaml.constructor.SafeConstructor.__init__(self)

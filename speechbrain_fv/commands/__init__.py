@@ -8,7 +8,8 @@ import threading
 from contextlib import redirect_stdout
 
 from speechbrain_fv.commands.arguments import make_parser
-from speechbrain_fv.commands.output import notices_shown, print_outcome, printable
+from speechbrain_fv.commands.output import notices_shown, print_outcome
+from speechbrain_fv.messages import in_one_line
 
 DONE, INCOMPLETE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,12 +34,12 @@ def main(argv=None):
             outcome = _function(options)(options)
         try:
             print_outcome(outcome, options.json, options.quiet)
-        except BrokenPipeError:  # who reads has enough
+        except BrokenPipeError:  # the reader closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError) as error:
-        print(f"{options.name}: error:", printable(" ".join(str(error).split())), file=sys.stderr)
+        print(f"{options.name}: error:", in_one_line(error, most=None), file=sys.stderr)
         return MISTAKE
     return INCOMPLETE if outcome.left_out else DONE
 

@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from speechbrain_fv.messages import in_one_line
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -54,7 +56,7 @@ def print_outcome(outcome, as_json, quiet):
     """Writes the result to stdout, and to stderr what was left out."""
     for file, reason in () if quiet else outcome.left_out:
         named = reason if file in reason else f"{file}: {reason}"
-        print("left out:", printable(" ".join(named.split())), file=sys.stderr)
+        print("left out:", in_one_line(named, most=None), file=sys.stderr)
     if as_json:
         left_out = [{"file": file, "reason": reason} for file, reason in outcome.left_out]
         print(json.dumps({**outcome.data, "left_out": left_out}, allow_nan=False, indent=2))

@@ -161,7 +161,7 @@ class Comparer:
 
 
 def _middle(seconds, reader):
-    """Returns the ends of the window that the model takes; None where that is all."""
+    """Returns beginning and end of the window that the model hears; None if it hears all."""
     taken = reader.num_samples / reader.sample_rate
     return ((seconds - taken) / 2, (seconds + taken) / 2) if seconds > taken else None
 

@@ -1,4 +1,4 @@
-"""What stands before the page's server: nothing large comes in, nothing is fetched from outside."""
+"""Refuses large requests to the page's server, and those that would fetch from elsewhere."""
 
 import json
 import os
@@ -83,7 +83,7 @@ class Guard:
 
 
 def _upload_bytes(scope):
-    """Returns the size of a request that uploads files; 0 of another."""
+    """Returns the size of a request that uploads files, or 0 for any other request."""
     if scope["method"] != "POST" or not scope["path"].rstrip("/").endswith("/upload"):
         return 0
     return int(dict(scope["headers"])[b"content-length"])
@@ -108,7 +108,7 @@ async def _body(receive):
 
 
 def _replayed(body, receive):
-    """Returns a `receive` that gives a body that was read, then whatever comes after."""
+    """Returns a `receive` that first repeats a body that was read already."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay():
@@ -118,7 +118,7 @@ def _replayed(body, receive):
 
 
 def _names_address(body):
-    """Whether JSON holds a file that is the address of something elsewhere.
+    """Whether JSON names a file by the address of another server.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""The Gradio page: two tabs that rank, and a statement of how far to trust it."""
+"""The Gradio page: two tabs that rank, and a statement of its error rates."""
 
 import gradio
 

@@ -3,17 +3,14 @@
 import base64
 import io
 
-import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from torchvision.transforms.v2.functional import to_pil_image
 
+from speechbrain_fv.figures.plots.spectrogram import RANGE_DB, spectrogram
 from speechbrain_fv.figures.plots.style import finished
 
 FACE_SIDE = 224  # pixels: twice the size on the page, for dense screens
-RANGE_DB = 60
-WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.010
-HIGHEST_HZ = 8000
 
 
 def face_picture(image):
@@ -45,7 +42,16 @@ def voice_picture(samples, rate, heard=None, small=False):
     figure = Figure(figsize=(2.4, 1.2) if small else (7.2, 2.4))
     figure.set_layout_engine("none" if small else "constrained")
     axes = figure.add_axes((0, 0, 1, 1)) if small else figure.subplots()
-    _draw_levels(axes, np.asarray(samples, dtype=np.float64), rate)
+    levels, highest = spectrogram(samples, rate)
+    axes.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        cmap="Greys",
+        vmin=-RANGE_DB,
+        vmax=0,
+        extent=(0, max(len(samples), 1) / rate, 0, highest / 1000),
+    )
     for seconds in heard or ():
         axes.axvline(seconds, color="#0072B2", linewidth=1.5)
     if small:
@@ -57,26 +63,6 @@ def voice_picture(samples, rate, heard=None, small=False):
     file = io.BytesIO()
     figure.savefig(file, dpi=110, format="png")
     return _encoded(file.getvalue(), "png")
-
-
-def _draw_levels(axes, samples, rate):
-    window = max(round(WINDOW_SECONDS * rate), 2)
-    hop = max(round(HOP_SECONDS * rate), 1)
-    padded = np.pad(samples, (0, max(2 * window - len(samples), 0)))
-    emphasised = np.append(padded[:1], padded[1:] - 0.97 * padded[:-1])  # the faint high tones
-    frames = np.lib.stride_tricks.sliding_window_view(emphasised, window)[::hop]
-    power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1)) ** 2
-    level = 10 * np.log10(power / max(power.max(), 1e-20) + 1e-20)
-    axes.imshow(
-        level.T,
-        origin="lower",
-        aspect="auto",
-        cmap="Greys",
-        vmin=-RANGE_DB,
-        vmax=0,
-        extent=(0, len(padded) / rate, 0, rate / 2000),
-    )
-    axes.set_ylim(0, min(rate, 2 * HIGHEST_HZ) / 2000)
 
 
 def _address(image, kind, **options):

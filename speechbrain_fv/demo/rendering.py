@@ -1,4 +1,4 @@
-"""Results and statements as HTML in which every text from outside stays text."""
+"""Results and statements as HTML; texts of visitors and models are escaped."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Opens the page on a port, and leaves nothing behind."""
+"""Opens the page on a port, and deletes uploads at the end."""
 
 import ipaddress
 import os
@@ -94,7 +94,7 @@ def _launch(page, host, port, limits, folder):
     largest_upload = (limits.files + 1) * (limits.bytes + 10_000)
     guard = Middleware(Guard, largest_upload, folder, STORED_REQUESTS * largest_upload)
     middleware = [guard]
-    if _is_loopback(host):  # a foreign name that points here would make its site this one's
+    if _is_loopback(host):  # a site whose name points to this machine could otherwise read the page
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES))
     _, address, _ = page.launch(
         server_name=f"[{host.strip('[]')}]" if ":" in host else host,

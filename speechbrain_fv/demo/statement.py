@@ -1,4 +1,4 @@
-"""What the page says of the model: how often it errs, what it was trained on, what it is for."""
+"""What the page tells of the model: its error rates, training data and intended use."""
 
 from speechbrain_fv.figures.plots.style import CONSTRAINTS
 from speechbrain_fv.publish.card_settings import CORPORA

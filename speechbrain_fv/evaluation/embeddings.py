@@ -46,7 +46,7 @@ class Embeddings:
             vectors = np.asarray(getattr(self, modality))
             if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
                 raise ValueError(
-                    f"{modality}: expected numbers of shape (clips, dim), received "
+                    f"{modality}: expected numbers of shape (clips, dim), got "
                     f"{vectors.dtype} of shape {vectors.shape}; stack one vector per clip."
                 )
             labels = _labels(self, f"{modality}_identity", len(vectors))
@@ -116,7 +116,7 @@ def _labels(embeddings, name, num_clips):
     labels = np.asarray(labels).astype(str)
     if labels.shape != (num_clips,):
         raise ValueError(
-            f"{name}: expected {num_clips} names, one per clip, received shape {labels.shape}."
+            f"{name}: expected {num_clips} names, one per clip, got shape {labels.shape}."
         )
     return labels
 

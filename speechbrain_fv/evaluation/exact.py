@@ -91,7 +91,7 @@ def evaluate(
     """
     unknown = [task for task in tasks if task not in TASKS]
     if unknown:
-        raise ValueError(f"tasks: expected some of {TASKS}, received {unknown}.")
+        raise ValueError(f"tasks: expected some of {TASKS}, got {unknown}.")
     _check_integers(
         max_candidates=(max_candidates, 2),
         num_replicates=(num_replicates, 0),
@@ -125,9 +125,7 @@ def _check_integers(**limits):
     """Raises ValueError for a value that is no integer or less than its limit."""
     for name, (value, least) in limits.items():
         if type(value) is not int or value < least:
-            raise ValueError(
-                f"{name}: expected an integer of at least {least}, received {value!r}."
-            )
+            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}.")
 
 
 class _Trials:

@@ -53,7 +53,7 @@ def evaluate_groups(embeddings, metadata, min_identities=MIN_IDENTITIES, **optio
     [('f', 2, 1.0), ('other (1)', 1, None)]
     """
     if min_identities < 2:
-        raise ValueError(f"min_identities: expected at least 2, received {min_identities}.")
+        raise ValueError(f"min_identities: expected at least 2, got {min_identities}.")
     table = protocols.check_metadata(metadata, embeddings.identities)
     return {
         attribute: [

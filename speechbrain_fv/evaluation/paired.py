@@ -81,7 +81,7 @@ def check_paired(one, other):
     """Raises ValueError, saying what differs, unless the replicates drew the same identities."""
     for report in (one, other):
         if not report.replicates:
-            raise ValueError("num_replicates: expected at least 2 in both reports, received 0")
+            raise ValueError("num_replicates: expected at least 2 in both reports, got 0")
     identities = [set(report.replicates["identities"].tolist()) for report in (one, other)]
     if identities[0] != identities[1]:
         missing = [sorted(identities[i] - identities[1 - i]) for i in (0, 1)]

@@ -185,7 +185,7 @@ def nearest_clips(embeddings, direction, num_queries=5, num_shown=5, seed=0, sco
     [(0, [0, 1])]
     """
     if direction not in ("F-V", "V-F"):
-        raise ValueError(f"direction: expected 'F-V' or 'V-F', received {direction!r}.")
+        raise ValueError(f"direction: expected 'F-V' or 'V-F', got {direction!r}.")
     query, gallery = (MODALITIES[letter] for letter in direction.split("-"))
     asks = getattr(embeddings, f"{query}_identity")
     holds = getattr(embeddings, f"{gallery}_identity")
@@ -252,7 +252,7 @@ def map_clips(faces, voices, seed=0):
     vectors = np.concatenate([faces, voices]).astype(np.float64)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     if len(vectors) < 4:
-        raise ValueError(f"t-SNE: expected at least 4 clips, received {len(vectors)}; add clips.")
+        raise ValueError(f"t-SNE: expected at least 4 clips, got {len(vectors)}; add clips.")
     # Distances are scaled: of nearly equal vectors t-SNE would else see only rounding.
     spread = np.sqrt(vectors.var(axis=0).sum()) or 1.0
     perplexity = min(30.0, (len(vectors) - 1) / 3)

@@ -201,7 +201,7 @@ class FaceVoiceAssociation(Pretrained):
         return Verification(score, self.calibration.probability(score), score >= self.threshold)
 
     def match(self, probe, candidates, direction=None):
-        """Returns the candidates in the order of how well they match.
+        """Returns the candidates, best match first.
 
         Arguments
         ---------
@@ -327,7 +327,7 @@ class FaceVoiceAssociation(Pretrained):
         )
 
     def match_files(self, probe, candidates, detect_faces=False, remove_silence=None):
-        """Returns the candidate files in the order of how well they match the probe.
+        """Returns the candidate files, best match first.
 
         Arguments
         ---------
@@ -403,13 +403,13 @@ class FaceVoiceAssociation(Pretrained):
         while batch := list(itertools.islice(prepared, batch_size)):
             batch = torch.stack(batch).to(self.device)
             lens = (torch.ones(len(batch), device=self.device),) if modality == "voice" else ()
-            # What SpeechBrain's features make on the way belongs on this device too.
+            # SpeechBrain's features make tensors on the default device.
             with self.inference_ctx, torch.device(self.device):
                 parts.append(self.mods.cmwr(encoder(batch, *lens)).float())
         return torch.cat(parts)
 
     def _embeddings(self, given, modality):
-        """Returns embeddings (B, K) of what may already be such."""
+        """Returns embeddings (B, K) of faces or voices, or given embeddings as they are."""
         if inputs.are_embeddings(given, self.embedding_dim):
             return inputs.checked_embeddings(modality, given, self.device)
         self._refuse_vectors(modality)

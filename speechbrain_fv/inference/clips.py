@@ -88,7 +88,7 @@ def voice_loader(reader, remove_silence, least=LEAST):
                 samples = speech_of(samples, recording.rate, least.seconds)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-        # As in training, the window is cut first and resampled then.
+        # As in training, the window is cut before it is resampled.
         window = reader.window(samples, recording.rate)
         return window, [*notices, *silence_notices(window)]
 
@@ -96,7 +96,7 @@ def voice_loader(reader, remove_silence, least=LEAST):
 
 
 def silence_notices(window):
-    """Returns what to tell a user of whose recording the model hears (T,) samples: at most one."""
+    """Returns a notice if the samples (T,) that the model hears are silent, as a list."""
     return [SILENT_WINDOW] if level_db(window) < LEAST.level_db else []
 
 

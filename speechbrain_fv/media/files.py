@@ -17,7 +17,7 @@ _SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, na
 
 
 def check_file(path, max_bytes=math.inf):
-    """Refuses what is no file, may not be read, is empty or has more than `max_bytes`.
+    """Raises ValueError unless a path is a readable file of 1 to `max_bytes` bytes.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.media.audio import AudioFile
+from speechbrain_fv.messages import in_one_line
 
 TOLERANCE = 1e-6
 """Largest difference of an embedding's values, which lie in (-1, 1)."""
@@ -114,7 +115,7 @@ def main():
     try:
         print(json.dumps(compare(**vars(arguments))))
     except (ValueError, OSError) as error:
-        sys.exit(" ".join(str(error).split()))
+        sys.exit(in_one_line(error, most=None))
 
 
 if __name__ == "__main__":

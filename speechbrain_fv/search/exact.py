@@ -33,7 +33,7 @@ class ExactIndex:
         return self._vectors[: self._count]
 
     def add(self, vectors):
-        """Adds rows behind the others; room grows by half, so that many small adds stay cheap."""
+        """Adds rows behind the others; the reserved room grows by half, so many small adds stay cheap."""
         total = self._count + len(vectors)
         if total > len(self._vectors) or isinstance(self._vectors, np.memmap):
             room = max(total, self._count + self._count // 2 if self._count else total)
@@ -52,7 +52,7 @@ class ExactIndex:
         return ExactIndex(self.vectors[mask])
 
     def search(self, queries, k, alive=None):
-        """Returns the rows of the k most similar vectors of each query, in no certain order.
+        """Returns the rows of the k most similar vectors of each query, in any order.
 
         Arguments
         ---------

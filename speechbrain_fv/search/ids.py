@@ -1,4 +1,4 @@
-"""The names of a gallery's rows, held as one text: 1 M names take their bytes and 8 MB."""
+"""The names of a gallery's rows in one text; a million names take their bytes and 8 MB."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Ids:
     """
 
     def __init__(self, text, offsets):
-        # Of a memory-mapped array a plain view, since slicing a np.memmap is several times slower.
+        # np.asarray gives a plain view; slicing a np.memmap is several times slower.
         text, offsets = np.asarray(text), np.asarray(offsets)
         bounds_hold = (
             text.dtype == np.uint8

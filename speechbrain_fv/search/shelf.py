@@ -165,7 +165,8 @@ class Shelf:
 
     def _ranked(self, queries, k):
         rows = self.index.search(queries, k, None if self.alive.all() else self.alive)
-        # Once more in float64 and pair by pair: the same alone and in any batch, and for any index.
+        # Scores are computed again in float64, pair by pair, so that a query has the same scores
+        # alone, in any batch and with any index.
         scores = np.empty(rows.shape)
         flat, of_query = rows.ravel(), np.repeat(np.arange(len(rows)), k)
         step = max(1, BLOCK // self.dim)
@@ -182,11 +183,11 @@ class Shelf:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or vectors.dtype.kind not in "fiu":
             raise ValueError(
                 f"{self.modality}: expected numbers of shape (N, {self.dim}), as the model makes "
-                f"them, received {vectors.dtype} of shape {vectors.shape}"
+                f"them, got {vectors.dtype} of shape {vectors.shape}"
             )
         if len(names) != len(vectors):
             raise ValueError(
-                f"{self.modality}: expected as many ids as embeddings, received {len(names)} ids "
+                f"{self.modality}: expected as many ids as embeddings, got {len(names)} ids "
                 f"and {len(vectors)} embeddings"
             )
         Ids.of(names)

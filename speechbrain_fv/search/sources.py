@@ -205,7 +205,7 @@ def encode(model, modality, files, on_error, detect_faces):
 
 
 def embeddings_of(model, modality, given):
-    """Returns what a user gave for faces or voices as embeddings, and whether it was only one.
+    """Returns embeddings of a user's faces or voices, and whether a single one was given.
 
     Arguments
     ---------
@@ -237,7 +237,7 @@ def embeddings_of(model, modality, given):
 
 
 def as_array(modality, vectors, axes=(1, 2)):
-    """Returns numbers as an array, of a tensor on any device too; ValueError for others."""
+    """Returns an array or a tensor on any device as an array; ValueError for anything else."""
     several = isinstance(vectors, list | tuple)
     try:
         array = np.asarray([_plain(row) for row in vectors] if several else _plain(vectors))
@@ -253,7 +253,7 @@ def as_array(modality, vectors, axes=(1, 2)):
 
 
 def _plain(vectors):
-    """Returns a tensor on any device, with a gradient or without, as an array; others as given."""
+    """Returns a tensor on any device as an array, without its gradient; anything else as given."""
     if not isinstance(vectors, torch.Tensor):
         return vectors
     vectors = vectors.detach().cpu()

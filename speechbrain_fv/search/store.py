@@ -1,7 +1,7 @@
 """The files of a gallery: data named by its content, and a manifest that is replaced last.
 
 A reader finds the manifest of one save and the data that it names. A save that stops at any point
-leaves the old manifest and its data; what it wrote besides is deleted by the next save.
+leaves the old manifest and its data; the next save deletes what the stopped one wrote.
 """
 
 import fcntl
@@ -81,17 +81,17 @@ def opened(folder):
 
 @contextmanager
 def changing(folder):
-    """Keeps others that do the same waiting, from loading a gallery until it is saved again.
+    """Makes others that change a gallery wait, from its loading until it is saved again.
 
-    Without it, of two that add to one gallery at the same time, the one that saves first is
-    forgotten. Readers do not wait.
+    Otherwise, when two processes add to one gallery at the same time, the additions of the first
+    to save are lost. Readers do not wait.
 
     Raises
     ------
     ValueError
         If there is no gallery.
     """
-    while True:  # whoever was waited for has put another manifest in the place of this one
+    while True:  # the process that held the lock may have replaced the manifest
         path = _manifest(folder)
         with _locked(path, fcntl.LOCK_EX) as lock:
             if path.exists() and os.path.samestat(os.fstat(lock), os.stat(path)):
@@ -108,7 +108,7 @@ def _manifest(folder):
 
 
 def part_file(folder, modality, part, entry, verify):
-    """Returns the path of a data file that has the size, and if asked the content, it should.
+    """Returns the path of a data file after checking its size, and if asked its content.
 
     Arguments
     ---------

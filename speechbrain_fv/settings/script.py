@@ -4,6 +4,7 @@ import logging
 import sys
 
 from speechbrain_fv import distributed
+from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.settings.loading import load_hparams, resolve_hparams
 
 __all__ = ("load_hparams", "resolve_hparams", "run_script")
@@ -45,6 +46,6 @@ def _exit_code(main, argv):
         if distributed.first_to_fail():
             if not isinstance(error, (ValueError, OSError)):
                 raise
-            print("error:", " ".join(str(error).split()), file=sys.stderr)
+            print("error:", in_one_line(error, most=None), file=sys.stderr)
         return 2
     return 0

@@ -42,7 +42,7 @@ def embedding_map_figure(maps, face_identity, voice_identity):
     people = sorted({*face_identity, *voice_identity})
     if len(people) > len(COLOURS):
         raise ValueError(
-            f"identities: expected at most {len(COLOURS)} to tell apart, received {len(people)}."
+            f"identities: expected at most {len(COLOURS)} to tell apart, got {len(people)}."
         )
     number = {person: index for index, person in enumerate(people)}
     figure = Figure(figsize=(3.9 * len(maps) + 0.2, 4.2), layout="constrained")

@@ -42,7 +42,7 @@ def group_figure(groups):
     ['75.0  (n = 9)']
     """
     if not groups:
-        raise ValueError("groups: expected at least one attribute, received none; give metadata.")
+        raise ValueError("groups: expected at least one attribute, got none; give metadata.")
     heights = [min(len(entries), MAX_GROUPS) + 1.2 for entries in groups.values()]
     figure = Figure(figsize=(5.6, 0.27 * sum(heights) + 0.8), layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, height_ratios=heights, squeeze=False)

@@ -1,15 +1,14 @@
 """Pictures of clips for a retrieval sheet, found through the manifests of a run."""
 
 import numpy as np
-from matplotlib import mlab
 from PIL import Image, ImageOps
 
 from speechbrain_fv.data.schema import parse_speech
+from speechbrain_fv.figures.plots.spectrogram import RANGE_DB, spectrogram
 from speechbrain_fv.media.audio import AudioFile
 
 SIDE = 160  # pixels
 MAX_SECONDS = 2.5
-RANGE_DB = 60
 
 
 def read_picture(row):
@@ -48,12 +47,4 @@ def _spectrogram(row):
     with AudioFile(row["wav"]) as file:
         rate = file.rate
         samples = file.read(start, min(stop, start + round(MAX_SECONDS * rate)))
-    window = round(0.025 * rate)  # seconds, every 10 ms
-    samples = np.pad(samples, (0, max(2 * window - len(samples), 0)))
-    emphasised = np.append(samples[:1], samples[1:] - 0.97 * samples[:-1])  # the faint high tones
-    power, frequencies, _ = mlab.specgram(
-        emphasised, NFFT=window, Fs=rate, noverlap=window - round(0.01 * rate)
-    )
-    power = power[frequencies <= 8000]
-    level = 10 * np.log10(power / max(power.max(), 1e-20) + 1e-20)
-    return np.clip(1 + level / RANGE_DB, 0, 1)
+    return 1 + spectrogram(samples, rate)[0] / RANGE_DB
