@@ -151,4 +151,4 @@ def test_figures_show_the_table(plan, tmp_path):
     panels = figures.agreement_figure(table, content["tau"]).axes
     assert [axes.get_title() for axes in panels] == ["0.1", "0.2", "all 1"]
     labels = [line.get_label() for line in panels[0].lines]
-    assert labels == ["q = 8, training", "q = 8, held out", "q = 8, chance 1/q"]
+    assert labels == ["q = 8, training", "q = 8, held out", "q = 8, shuffled pairs"]

@@ -101,7 +101,7 @@ def _readable(repo, error):
 
 
 def _refused(repo, error):
-    """Returns the error for an answer of the hub, without its address, which may hold a signature."""
+    """Returns the error for an answer of the hub, less its address, which may hold a signature."""
     status = error.response.status_code
     problem = _PROBLEMS.get(status, "the hub fails; run this again later")
     said = error.server_message or error.response.headers.get("X-Error-Message", "")

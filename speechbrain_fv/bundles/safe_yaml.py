@@ -23,7 +23,7 @@ MAX_CHARACTERS = 50_000
 """Longest YAML that is read; a bundle's has a thousand or two."""
 
 MAX_NUMBER = 10**5
-"""Largest number that may stand in a YAML or result from arithmetic; sizes of models are smaller."""
+"""Largest number in a YAML, or as a result of its arithmetic; sizes of models are smaller."""
 
 MAX_NODES = 10**4
 """Nodes of a YAML with all aliases written out."""

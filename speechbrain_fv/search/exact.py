@@ -33,7 +33,7 @@ class ExactIndex:
         return self._vectors[: self._count]
 
     def add(self, vectors):
-        """Adds rows behind the others; the reserved room grows by half, so many small adds stay cheap."""
+        """Adds rows at the end; the reserved room grows by half, so many small adds stay cheap."""
         total = self._count + len(vectors)
         if total > len(self._vectors) or isinstance(self._vectors, np.memmap):
             room = max(total, self._count + self._count // 2 if self._count else total)

@@ -144,7 +144,7 @@ def agreement_figure(table, grid):
     >>> table = pd.DataFrame({"epoch": [1, 2], "value": [0.2, 0.3], "seed": np.nan, "std": np.nan})
     >>> table[["variant", "metric"]] = ["F", "agreement/train/8"]
     >>> [line.get_label() for line in agreement_figure(table, {}).axes[0].lines]
-    ['q = 8, training', 'q = 8, chance 1/q']
+    ['q = 8, training']
     """
     means = table[table.seed.isna() & table.metric.str.startswith("agreement/")]
     parts = means.metric.str.split("/", expand=True)
@@ -175,7 +175,7 @@ def agreement_figure(table, grid):
 
 
 def _agreement_lines(axes, rows, q, look):
-    """Draws both curves of one q and its chance; returns the lines."""
+    """Draws both curves of one q and their floor; returns the lines."""
     colour, _, marker = look
     lines = []
     for part, name, style, face in (
@@ -190,8 +190,12 @@ def _agreement_lines(axes, rows, q, look):
         lines += axes.plot(epochs, values, label=f"q = {q}, {name}", **line)
         spread = 100 * part_rows["std"].astype(float)
         axes.fill_between(epochs, values - spread, values + spread, color=colour, alpha=0.15)
-    chance = {**CHANCE, "color": colour, "linewidth": 0.9}
-    return [*lines, axes.axhline(100 / q, label=f"q = {q}, chance 1/q", **chance)]
+    floor = rows[rows.part == "shuffled"].sort_values("epoch")
+    if len(floor):
+        look = {**CHANCE, "color": colour, "linewidth": 0.9}
+        epochs = floor.epoch.astype(int)
+        lines += axes.plot(epochs, 100 * floor.value, label=f"q = {q}, shuffled pairs", **look)
+    return lines
 
 
 FIGURES = {"bars": bars_figure, "lines": line_figure, "agreement": agreement_figure}

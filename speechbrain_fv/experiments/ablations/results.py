@@ -73,9 +73,10 @@ def flatten(report, path=""):
 
 
 def agreement_by_epoch(curves):
-    """Returns (metric, epoch, value) of the label agreement, per q, in training and held out."""
-    parts = curves.name.str.extract(r"^(valid_)?agreement_q(\d+)$")
-    curves = curves.assign(q=parts[1], part=parts[0].map({"valid_": "valid"}).fillna("train"))
+    """Returns (metric, epoch, value) of the label agreement, per q: train, valid and shuffled."""
+    parts = curves.name.str.extract(r"^(valid_)?agreement_q(\d+)(_shuffled)?$")
+    part = parts[0].map({"valid_": "valid"}).fillna("train")
+    curves = curves.assign(q=parts[1], part=part.where(parts[2].isna(), "shuffled"))
     means = curves.dropna(subset="q").groupby(["part", "q", "epoch"]).value.mean()
     return [(f"agreement/{part}/{q}", epoch, value) for (part, q, epoch), value in means.items()]
 

@@ -79,12 +79,16 @@ def training_figure(curves):
 
 
 def agreement_figure(curves):
-    """Returns the hard label agreement (Eq. 5) per q over training, chance 1/q beside it (Fig. 7).
+    """Returns the hard label agreement (Eq. 5) per q over training, beside its floor (Fig. 7).
+
+    The floor is the agreement of shuffled held-out pairs; it is not 1/q, since clusters differ in
+    size, and pairs may seed them. Training logged it per epoch; without it none is drawn.
 
     Arguments
     ---------
     curves : pandas.DataFrame
-        Columns ``step``, ``name``, ``value``; names ``agreement_q<q>`` are drawn.
+        Columns ``step``, ``name``, ``value``; names ``agreement_q<q>`` and
+        ``valid_agreement_q<q>_shuffled`` are drawn.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def agreement_figure(curves):
     -------
     >>> curves = pd.DataFrame({"step": [1, 2], "name": "agreement_q8", "value": [0.1, 0.3]})
     >>> [text.get_text() for text in agreement_figure(curves).axes[0].get_legend().texts]
-    ['q = 8', 'chance, 1/q']
+    ['q = 8']
     """
     names = curves.name[curves.name.str.fullmatch(r"agreement_q\d+")].unique()
     counts = sorted(int(name.removeprefix("agreement_q")) for name in names)
@@ -109,13 +113,16 @@ def agreement_figure(curves):
             "training with pseudo-labels logs them."
         )
     figure = Figure(figsize=(5.4, 3.2), layout="constrained")
-    axes = figure.subplots()
+    axes, has_floor = figure.subplots(), False
     for look, q in zip(cycle(STRATA.values()), counts, strict=False):
         points = _averaged(curves[curves.name == f"agreement_q{q}"], curves.step.max())
         line = {**line_look(*look), "label": f"q = {q}", "markevery": 0.08}
         axes.plot(points.step, points.value * 100, **line)
-        axes.axhline(100 / q, **CHANCE | {"color": look[0]})
-    axes.plot([], [], label="chance, 1/q", **CHANCE)
+        floor = curves[curves.name == f"valid_agreement_q{q}_shuffled"]
+        has_floor |= len(floor) > 0
+        axes.plot(floor.step, floor.value * 100, **CHANCE | {"color": look[0]})
+    if has_floor:
+        axes.plot([], [], label="shuffled pairs, held out", **CHANCE)
     axes.set(xlabel="optimiser step", ylabel="pairs of equal label [%]", ylim=(0, None))
     axes.set_title("Face and voice pseudo-labels agree")
     legend_beside(axes)
