@@ -42,7 +42,10 @@ def plan(tmp_path):
             steps = pd.DataFrame({"step": range(1, 5), "epoch": [1, 1, 2, 2]})
             curves = [
                 steps.assign(name=name, value=steps.step / 10 + seed)
-                for name in ("agreement_q8", "valid_agreement_q8", "L_id", "valid_auc_U")
+                for name in (
+                    *("agreement_q8", "valid_agreement_q8", "valid_agreement_q8_shuffled"),
+                    *("L_id", "valid_auc_U"),
+                )
             ]
             pd.concat(curves).to_csv(run.folder / "train_curves.csv", index=False)
     return runs
@@ -56,6 +59,7 @@ def test_the_table_equals_loops_over_seeds_and_resamples(plan):
         "matching/V-F/U/2/accuracy",
         "agreement/train/8",
         "agreement/valid/8",
+        "agreement/shuffled/8",
     }
     auc = table[table.metric == "verification/U/auc"]
     draws, values = {}, {}

@@ -97,12 +97,17 @@ def test_roc_has_the_curves_of_the_report_on_both_kinds_of_axes():
         plots.roc_figure(report())
 
 
-def test_agreement_stands_beside_its_chance():
-    axes = plots.agreement_figure(curves(["agreement_q64", "agreement_q8", "L_id"])).axes[0]
+def test_agreement_stands_beside_that_of_shuffled_pairs():
+    """1/q is no floor: clusters differ in size, and pairs may seed them."""
+    table = curves(["agreement_q64", "agreement_q8", "valid_agreement_q8_shuffled", "L_id"])
+    axes = plots.agreement_figure(table).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert [name for name in lines if name[0] == "q"] == ["q = 8", "q = 64"]
-    levels = [line.get_ydata()[0] for line in axes.lines if line.get_label()[0] == "_"]
-    assert levels == pytest.approx([100 / 8, 100 / 64])
+    floors = [line for line in axes.lines if line.get_label()[0] == "_" and len(line.get_xdata())]
+    (floor,) = floors
+    expected = table[table.name == "valid_agreement_q8_shuffled"]
+    assert floor.get_ydata().tolist() == pytest.approx((100 * expected.value).tolist())
+    assert "shuffled pairs, held out" in lines
     with pytest.raises(ValueError, match="expected names agreement_q<q>, found"):
         plots.agreement_figure(curves(["L_id"]))
 
