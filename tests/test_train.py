@@ -141,9 +141,13 @@ def test_bipcm_plus_learns_with_labels_from_the_inputs(corpus, tmp_path):
     ],
 )
 def test_run_options_of_speechbrain_work(corpus, tmp_path, option, num_steps):
-    result = train(corpus, tmp_path, option)
+    folder = tmp_path / "run"
+    result = train(corpus, folder, option)
     assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / "report.json").read_text())
+    if option == "--debug":  # in a folder of its own: it must not replace a finished run
+        assert not folder.exists()
+        folder = tmp_path / "run-debug"
+    report = json.loads((folder / "report.json").read_text())
     assert report["training"]["num_steps"] == num_steps
 
 

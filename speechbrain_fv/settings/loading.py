@@ -7,7 +7,7 @@ from ruamel.yaml import YAML, YAMLError
 from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.settings import keys
-from speechbrain_fv.settings.arguments import parse_command_line
+from speechbrain_fv.settings.arguments import Override, parse_command_line
 from speechbrain_fv.settings.calls import check_calls, import_from
 from speechbrain_fv.settings.documents import (
     RECORD_HEADER,
@@ -60,6 +60,8 @@ def resolve_hparams(argv, reads=None):
     """Returns the run options and the YAML's text, as `load_hparams`, but makes no objects.
 
     Folders of the YAML and of its bases become importable, and what the YAML names is imported.
+    With SpeechBrain's ``--debug`` the output folder gets the ending "-debug": a few batches must
+    not take the place of a finished run's results.
     """
     file, run_opts, overrides = parse_command_line(argv)
     check_device(run_opts["device"] or "cpu")
@@ -73,7 +75,13 @@ def resolve_hparams(argv, reads=None):
             "every reference has been replaced by its value; give the YAML of the method"
         )
     try:
-        return run_opts, _flatten(document, overrides, reads)
+        text = _flatten(document, overrides, reads)
+        folder = run_opts["debug"] and _output_folder(text)
+        if folder:
+            name = f"{folder}-debug"
+            overrides["output_folder"] = Override(name, name)
+            text = _flatten(read_document(file), overrides, reads)
+        return run_opts, text
     except (YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: {_told(error)}") from error
     except ValueError as error:
@@ -110,6 +118,12 @@ def _flatten(document, overrides, reads):
     check_calls(tree)
     tree.ca.comment = None  # the document's comment has it
     return RECORD_HEADER + document.comment + dump_yaml(tree)
+
+
+def _output_folder(text):
+    """Returns the output folder that a flattened YAML names; None without one."""
+    entries = {key.value: node.value for key, node in YAML().compose(text).value}
+    return entries.get("output_folder")
 
 
 def _check_read(entries, findings, tree, reads):
