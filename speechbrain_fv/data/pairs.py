@@ -156,4 +156,7 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
 
 
 def _collate(items):
-    return PaddedBatch(items, padded_keys=["voice"])
+    """Returns the batch of some items, whose attribute `modalities` says what it holds."""
+    batch = PaddedBatch(items, padded_keys=["voice"])
+    batch.modalities = tuple(name for name in ("face", "voice") if name in items[0])
+    return batch

@@ -111,7 +111,6 @@ RULES = {
     "num_clusters": Rule("a list of different whole numbers of at least 2", _are_counts),
     "attributes": Rule("a list of different names", _are_names),
     "sampling": one_of("identities", "clips"),
-    "label_space": one_of("refined", "input"),
     "standardize": switch,
     "freeze": switch,
     "draw_figures": switch,

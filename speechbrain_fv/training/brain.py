@@ -43,12 +43,11 @@ class FaceVoiceBrain(sb.Brain):
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
         batch = batch.to(self.device)
-        encoded = []
-        if hasattr(batch, "face"):
-            encoded.append(self.modules.face_encoder(batch.face))
-        if hasattr(batch, "voice"):
-            encoded.append(self.modules.voice_encoder(*batch.voice))
-        encoded = torch.stack(encoded)
+        encode = {
+            "face": lambda: self.modules.face_encoder(batch.face),
+            "voice": lambda: self.modules.voice_encoder(*batch.voice),
+        }
+        encoded = torch.stack([encode[modality]() for modality in batch.modalities])
         if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
             encoded = distributed.gather(encoded, dim=1)
         return self.modules.cmwr(encoded).float().unbind()
@@ -183,7 +182,7 @@ class FaceVoiceBrain(sb.Brain):
                 self.modules.objective.on_epoch_start(epoch, self.embed_training_clips)
 
     def _keep(self, embeddings, batch):
-        modality = "face" if hasattr(batch, "face") else "voice"
+        (modality,) = batch.modalities
         identities, ids = (getattr(batch, f"{modality}_{name}") for name in ("identity", "id"))
         self.collected[modality].append((embeddings.cpu().numpy(), identities, ids))
 
