@@ -38,7 +38,7 @@ def main(argv):
     if if_main_process():
         report = results.write_results(brain, *held_out, hparams)
         if hparams["draw_figures"]:
-            figures, _ = report_run(folder)
+            figures, _ = report_run(folder, score=hparams["score"])
             log_figures(hparams["train_logger"], figures)
         print(report)
         print(f"Report, figures and logs: {folder}")

@@ -35,3 +35,13 @@ def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
     kept = {checkpoint.meta["epoch"] for checkpoint in checkpointer.list_checkpoints()}
     assert kept == {2, 4}
     assert checkpointer.find_checkpoint(max_key="auc").meta["epoch"] == 2
+    assert checkpointer.find_best().meta["epoch"] == 2  # as earlier versions name it
+
+
+def test_the_best_checkpoint_is_that_of_the_monitor(tmp_path):
+    checkpointer = AtomicCheckpointer(tmp_path, {"layer": torch.nn.Linear(2, 2)})
+    assert checkpointer.find_best() is None
+    for epoch, monitor in enumerate([-0.3, -0.2, -0.4], start=1):  # equal error rates
+        meta = {"auc": epoch / 10, "monitor": monitor, "epoch": epoch}
+        checkpointer.save_and_keep_only(meta=meta, max_keys=["monitor"])
+    assert checkpointer.find_best().meta["epoch"] == 2

@@ -166,6 +166,7 @@ def test_a_missing_gpu_is_one_line(corpus, tmp_path):
         (["--no_such_key=1"], "no_such_key"),
         (["--sampling=random"], "sampling: expected 'identities' or 'clips', got 'random'"),
         (["--weights={L_new: 1.0}"], "no loss has a term L_new"),
+        (["--monitor=verfication/U/auc"], "monitor: verfication/U/auc: expected a path"),
         (["--face=!include:face/timm.yaml {model: resnet35}"], "timm knows no 'resnet35'"),
         (["--face=!include:face/embedding.yaml {input_dim: 7}"], "expected width 7, got 16"),
         (["--corpus=!include:corpora/own_data.yaml {clips_csv: nowhere.csv}"], "nowhere.csv"),

@@ -176,7 +176,7 @@ def _without_sources(node):
 
 
 def _load_best_checkpoint(modules, save_folder):
-    checkpoint = AtomicCheckpointer(save_folder).find_checkpoint(max_key="auc")
+    checkpoint = AtomicCheckpointer(save_folder).find_best()
     if checkpoint is None:
         raise ValueError(f"{save_folder}: no checkpoint; train first")
     for name, module in modules.items():

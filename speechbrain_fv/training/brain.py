@@ -279,7 +279,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def training_summary(self):
         """Returns what the report says of the training: its length and the checkpoint evaluated."""
-        best = self.checkpointer.find_checkpoint(max_key="monitor").meta
+        best = self.checkpointer.find_best().meta
         last = self.checkpointer.find_checkpoint(
             importance_key=lambda checkpoint: checkpoint.meta.get("epoch", 0)
         ).meta

@@ -33,6 +33,13 @@ class AtomicCheckpointer(Checkpointer):
         ddp_barrier()  # all processes list the same checkpoints
         return checkpoint
 
+    def find_best(self):
+        """Returns the checkpoint of the best monitored value, or None.
+
+        Runs of earlier versions name it "auc".
+        """
+        return self.find_checkpoint(max_key="monitor") or self.find_checkpoint(max_key="auc")
+
     def _save_checkpoint_metafile(self, fpath, *args, **kwargs):
         return super()._save_checkpoint_metafile(_unfinished(fpath), *args, **kwargs)
 

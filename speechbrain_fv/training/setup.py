@@ -14,6 +14,7 @@ from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_
 from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
+from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.protocols.leakage import TrainIdentities
@@ -53,6 +54,10 @@ def check_method(hparams):
         The loaded YAML.
     """
     objective, score = hparams["objective"], hparams["score"]
+    try:
+        check_value(hparams["monitor"], score)
+    except ValueError as error:
+        raise ValueError(f"monitor: {error}") from error
     hparams["loss_weights"].check(objective.terms)
     objective.check_batch_size(hparams["batch_size"] * distributed.world()[1])
     sampler = hparams["sampler"].func
