@@ -8,8 +8,9 @@ def choose_kind(count, kind="auto"):
     """Returns the kind of index for some vectors: the asked one, or by their number.
 
     The rule compares all vectors up to 4 million: that is exact, needs torch only, and at K = 256
-    takes 0.1 s of CPU time and 1 GB per million. Beyond, it takes codes of the vectors, which find
-    nearly all of the best in a tenth of the time. `recipes/benchmark.py search` measures both.
+    takes 0.1 to 0.2 s of CPU time and 1 GB per million. Beyond, it takes codes of the vectors,
+    which find nearly all of the best in a tenth of the time. `recipes/benchmark.py search`
+    measures both.
 
     Example
     -------
