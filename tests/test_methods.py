@@ -20,6 +20,7 @@ OPTIONS = (
     "--device=cpu",
 )
 METHODS = {
+    "cmpc": (),
     "dimnet_i": (),
     "dimnet_ig": (),
     "dimnet_ign": (),

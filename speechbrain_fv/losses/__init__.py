@@ -15,6 +15,7 @@ from speechbrain_fv.losses.base import (
     TrainingSet,
 )
 from speechbrain_fv.losses.candidate import CandidateLoss
+from speechbrain_fv.losses.cmpc import CMPCLoss
 from speechbrain_fv.losses.contrastive import EmbeddingNormLoss, InfoNCELoss, SupConLoss
 from speechbrain_fv.losses.curriculum import CurriculumContrastiveLoss
 from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
@@ -31,6 +32,7 @@ __all__ = [
     "Batch",
     "BidirectionalRankingLoss",
     "BilinearAgreement",
+    "CMPCLoss",
     "CandidateLoss",
     "CurriculumContrastiveLoss",
     "DistanceRatioLoss",
