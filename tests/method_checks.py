@@ -106,10 +106,25 @@ class CodedClips:
         return classes_of(self.people[rows], self.clips[rows])
 
 
-def trained_auc(
+def trained_auc(loss, weights=None, score=cosine, **options):
+    """Trains two linear heads by a loss and returns the cross-modal AUC on new noise draws.
+
+    Arguments
+    ---------
+    loss : Loss
+    weights : dict of str to float, optional
+    score : callable
+        Faces (N, K) and voices (N, K) to similarities (N,).
+    **options
+        As in `trained_heads`.
+    """
+    heads, generator = trained_heads(loss, weights, **options)
+    return held_out_auc(heads, score, generator)
+
+
+def trained_heads(
     loss,
     weights=None,
-    score=cosine,
     sampling="pairs",
     clips_per_identity=1,
     shuffled=False,
@@ -120,7 +135,7 @@ def trained_auc(
     num_epochs=4,
     seed=0,
 ):
-    """Trains two linear heads by a loss and returns the cross-modal AUC on new noise draws.
+    """Trains two linear heads by a loss and returns them, with the generator as they left it.
 
     Arguments
     ---------
@@ -128,8 +143,6 @@ def trained_auc(
         Freshly made, for embeddings of `width`; it is built and trained here.
     weights : dict of str to float, optional
         Weight of every term; 1 by default.
-    score : callable
-        Faces (N, K) and voices (N, K) to similarities (N,).
     sampling, clips_per_identity, shuffled
         As in `CodedClips`.
     num_steps, batch_size, lr, num_epochs
@@ -174,7 +187,7 @@ def trained_auc(
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    return held_out_auc(heads, score, generator)
+    return heads, generator
 
 
 @torch.no_grad()

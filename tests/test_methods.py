@@ -20,9 +20,12 @@ OPTIONS = (
     "--device=cpu",
 )
 METHODS = {
+    "cmpc": (),
     "dimnet_i": (),
     "dimnet_ig": (),
     "dimnet_ign": (),
+    "fop": (),
+    "fop gated": ("--fusion=gated",),
     "fv_cme": (),
     "infonce": ("--learnable=True",),
     "infonce_id": (),
@@ -30,7 +33,13 @@ METHODS = {
     "lafv F-V": ("--direction=F-V",),
     "ldje": (),
     "pins": (),
+    "ssnet": (),
+    "ssnet git": ("--git=True", "--weights={L_git: 1.0}"),
+    "ssos": (),
+    "ssos as written": ("--weight_ce=True",),
     "supcon": (),
+    "svhf": ("--lr=4.0e-3",),
+    "svhf F-V": ("--direction=F-V", "--lr=4.0e-3"),
     "vfmr3": (),
     "vfmr3 semi-hard": ("--negatives=semi_hard",),
 }
@@ -56,7 +65,11 @@ def command(corpus, method, folder, *options, batch_size=32):
 
 
 def auc_of(folder):
+    """The AUC of a model, or its 1:2 accuracy, which is an AUC too, where that is all it has."""
     report = json.loads((folder / "report.json").read_text())
+    if report["verification"]["U"] is None:
+        (found,) = (m["U"] for m in report["matching"].values() if m["U"])
+        return found["2"]["accuracy"]
     return report["verification"]["U"]["auc"]
 
 

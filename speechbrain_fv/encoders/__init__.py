@@ -4,6 +4,7 @@ The contracts: ``face_encoder(images) -> (B, K)``, ``voice_encoder(wavs, wav_len
 The network inside is swapped through YAML.
 """
 
+from speechbrain_fv.encoders.blocks import SharedTrunk, UnitBranch
 from speechbrain_fv.encoders.canonical import CanonicalNetwork
 from speechbrain_fv.encoders.face import FaceEncoder, timm_network
 from speechbrain_fv.encoders.vectors import VectorNetwork
@@ -13,6 +14,8 @@ __all__ = [
     "CanonicalNetwork",
     "DimnetVoice",
     "FaceEncoder",
+    "SharedTrunk",
+    "UnitBranch",
     "VectorNetwork",
     "VoiceEncoder",
     "Xvector",

@@ -14,34 +14,44 @@ from speechbrain_fv.losses.base import (
     TrainingEmbeddings,
     TrainingSet,
 )
+from speechbrain_fv.losses.candidate import CandidateLoss
+from speechbrain_fv.losses.cmpc import CMPCLoss
 from speechbrain_fv.losses.contrastive import EmbeddingNormLoss, InfoNCELoss, SupConLoss
 from speechbrain_fv.losses.curriculum import CurriculumContrastiveLoss
 from speechbrain_fv.losses.discriminators import LinearDiscriminator, PrototypeDiscriminator
+from speechbrain_fv.losses.fop import FOPLoss
 from speechbrain_fv.losses.identity import IdentityLoss
+from speechbrain_fv.losses.moving_center import MovingCenterLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
 from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 from speechbrain_fv.losses.ranking import BidirectionalRankingLoss, LearnableCenterLoss
+from speechbrain_fv.losses.ssos import SSOSLoss
 from speechbrain_fv.losses.triplet import DistanceRatioLoss, VoiceAnchoredTripletLoss
 
 __all__ = [
     "Batch",
     "BidirectionalRankingLoss",
     "BilinearAgreement",
+    "CMPCLoss",
+    "CandidateLoss",
     "CurriculumContrastiveLoss",
     "DistanceRatioLoss",
     "EmbeddingNormLoss",
+    "FOPLoss",
     "IdentityLoss",
     "InfoNCELoss",
     "LearnableCenterLoss",
     "LinearDiscriminator",
     "Loss",
     "LossWeights",
+    "MovingCenterLoss",
     "Needs",
     "Objective",
     "PredictedAgreement",
     "PrototypeDiscriminator",
     "PseudoLabelLoss",
     "Renamed",
+    "SSOSLoss",
     "SupConLoss",
     "TrainingEmbeddings",
     "TrainingSet",

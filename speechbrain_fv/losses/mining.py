@@ -87,3 +87,14 @@ def draw_one(allowed, generator):
     count = allowed.sum(dim=1)
     place = (share * count).long().minimum(count - 1) + 1  # from 1; rounding may reach the count
     return (allowed.cumsum(dim=1) >= place.unsqueeze(1)).int().argmax(dim=1)
+
+
+def mean_where(valid, values):
+    """Returns the mean of the valid entries; 0, with a gradient of 0, where none is.
+
+    Example
+    -------
+    >>> mean_where(torch.tensor([True, False, True]), torch.tensor([1.0, 9.0, 2.0]))
+    tensor(1.5000)
+    """
+    return values.where(valid, 0).sum() / valid.sum().clamp_min(1)

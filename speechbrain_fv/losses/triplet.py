@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from speechbrain_fv.losses.base import Batch, Loss, Needs
-from speechbrain_fv.losses.mining import all_distances, distance, draw_one, others
+from speechbrain_fv.losses.mining import all_distances, distance, draw_one, mean_where, others
 
 NEGATIVES = ("random", "semi_hard")
 
@@ -85,8 +85,8 @@ class DistanceRatioLoss(Loss):
             losses = losses.square()
         valid = allowed.any(dim=1)
         return (
-            {"L_ratio": _mean_where(valid, losses)},
-            {"triplet_accuracy": _mean_where(valid, (excess < 0).float())},
+            {"L_ratio": mean_where(valid, losses)},
+            {"triplet_accuracy": mean_where(valid, (excess < 0).float())},
         )
 
 
@@ -164,8 +164,8 @@ class VoiceAnchoredTripletLoss(Loss):
         excess = distance(voice, face, squared=True) - distance(voice, face[chosen], squared=True)
         valid = allowed.any(dim=1)
         return (
-            {"L_VFMR3": _mean_where(valid, (excess + self.margin).clamp_min(0))},
-            {"triplet_accuracy": _mean_where(valid, (excess < 0).float())},
+            {"L_VFMR3": mean_where(valid, (excess + self.margin).clamp_min(0))},
+            {"triplet_accuracy": mean_where(valid, (excess < 0).float())},
         )
 
 
@@ -197,8 +197,3 @@ def semi_hard(distances, allowed):
     nearest = distances.masked_fill(~farther, torch.inf).argmin(dim=1)
     farthest = distances.masked_fill(~allowed, -torch.inf).argmax(dim=1)
     return torch.where(farther.any(dim=1), nearest, farthest)
-
-
-def _mean_where(valid, values):
-    """The mean of the valid entries; 0, with a gradient of 0, where none is."""
-    return values.where(valid, 0).sum() / valid.sum().clamp_min(1)

@@ -11,7 +11,13 @@ A score is one of three kinds, by what a method can say of a face and a voice:
 """
 
 from speechbrain_fv.scores.base import DIRECTIONS, TASKS, Score
-from speechbrain_fv.scores.networks import CandidateNetwork, CandidateScore, PairNetwork, PairScore
+from speechbrain_fv.scores.networks import (
+    CandidateNetwork,
+    CandidateScore,
+    PairNetwork,
+    PairScore,
+    TripleClassifier,
+)
 from speechbrain_fv.scores.ready import by_name, frozen, is_cosine, with_weights
 from speechbrain_fv.scores.vectors import (
     Cosine,
@@ -34,6 +40,7 @@ __all__ = [
     "PairNetwork",
     "PairScore",
     "Score",
+    "TripleClassifier",
     "VectorScore",
     "by_name",
     "frozen",

@@ -133,3 +133,59 @@ class CandidateNetwork(CandidateScore):
     def forward(self, probe, candidates, direction):
         """Returns the scores (B, N) of the candidates (B, N, dim) of each probe (B, dim)."""
         return self.network(torch.cat([probe, candidates.flatten(1)], dim=1))
+
+
+class TripleClassifier(CandidateNetwork):
+    """The head of SVHF: which of the candidates is the person of the probe.
+
+    The embeddings of the candidates, in their order, and then that of the probe are one vector,
+    which goes through layers of width K, K / 2 and N with ReLU between them (Nagrani et al.,
+    "Seeing Voices and Hearing Faces", CVPR 2018: 3 x 1024 -> 1024 -> 512 -> 2, found in two public
+    ports). It is a classifier of places: another order of the candidates need not give the scores
+    in the other order, and equal candidates need not have equal scores, unless `every_order`.
+
+    Arguments
+    ---------
+    embedding_dim : int
+        K, the width of the embeddings.
+    num_candidates : int
+        N. For N above 2 the paper concatenates too, as far as memory allows.
+    directions : sequence of str, optional
+        Those that it is trained in; the paper trains one model for each. See `Score`.
+    every_order : bool
+        Whether the scores are the mean over the N rotations of the candidates, each turned back.
+        Not the paper's; with two candidates these are all orders.
+
+    Example
+    -------
+    >>> score = TripleClassifier(embedding_dim=8, directions="V-F")
+    >>> score(torch.ones(5, 8), torch.ones(5, 2, 8), "V-F").shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, embedding_dim, num_candidates=2, directions=None, every_order=False):
+        network = torch.nn.Sequential(
+            torch.nn.Linear((num_candidates + 1) * embedding_dim, embedding_dim),
+            torch.nn.ReLU(),
+            torch.nn.Linear(embedding_dim, embedding_dim // 2),
+            torch.nn.ReLU(),
+            torch.nn.Linear(embedding_dim // 2, num_candidates),
+        )
+        super().__init__(network, num_candidates, directions)
+        self.every_order = bool(every_order)
+
+    def extra_repr(self):
+        """Returns the options that are not the usual ones."""
+        options = ["every_order=True"] * self.every_order + [super().extra_repr()]
+        return ", ".join(filter(None, options))
+
+    def forward(self, probe, candidates, direction):
+        """Returns the scores (B, N) of the candidates (B, N, dim) of each probe (B, dim)."""
+        turns = range(self.num_candidates if self.every_order else 1)
+        scores = [
+            self.network(torch.cat([candidates.roll(turn, dims=1).flatten(1), probe], dim=1)).roll(
+                -turn, dims=1
+            )
+            for turn in turns
+        ]
+        return torch.stack(scores).mean(dim=0)
