@@ -30,10 +30,19 @@ class Pose:
     def pixels(self, points, depth=0.0):
         """Drawing coordinates of face points [P, 2] that lie `depth` units before the outline."""
         points = np.asarray(points, dtype=float) + depth * np.array([self.yaw, self.nod])
-        cos, sin = np.cos(self.roll), np.sin(self.roll)
-        turned = points @ np.array([[cos, sin], [-sin, cos]]) * self.scale + self.shift
+        turned = points @ self._rotation() * self.scale + self.shift
         canvas = FACE_PIXELS * SUPERSAMPLING
-        return [tuple(point) for point in canvas * (0.5 + turned / UNITS_ACROSS)]
+        return [tuple(point) for point in (canvas * (0.5 + turned / UNITS_ACROSS)).tolist()]
+
+    def face_points(self):
+        """Face coordinates [FACE_PIXELS, FACE_PIXELS, 2] of the picture's pixels, at depth 0."""
+        along = (np.arange(FACE_PIXELS) + 0.5) / FACE_PIXELS - 0.5
+        turned = UNITS_ACROSS * np.stack(np.meshgrid(along, along), axis=-1)
+        return (turned - self.shift) / self.scale @ self._rotation().T
+
+    def _rotation(self):
+        cos, sin = np.cos(self.roll), np.sin(self.roll)
+        return np.array([[cos, sin], [-sin, cos]])
 
 
 def draw_pose(rng):
@@ -69,14 +78,33 @@ def draw_background(rng):
     return image.filter(ImageFilter.BoxBlur(rng.uniform(1, 10)))
 
 
-def photograph(image, rng):
-    """Directional light, colour cast, defocus and sensor noise."""
+def photograph(image, roundness, relief, rng):
+    """Lamp, colour cast, defocus and sensor noise.
+
+    Arguments
+    ---------
+    image : PIL.Image.Image
+        RGB picture without light, `FACE_PIXELS` square.
+    roundness : np.ndarray
+        Surface normals [FACE_PIXELS, FACE_PIXELS, 2] to the right and down; 0 where it is flat.
+    relief : np.ndarray
+        Factor [FACE_PIXELS, FACE_PIXELS] of the small hollows and ridges, about 1.
+    rng : np.random.Generator
+        What the picture is taken with; nothing of the person.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+    """
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
-    pixels = np.asarray(image, dtype=float)
+    pixels = np.asarray(image, dtype=np.float32)
     along = np.linspace(-1, 1, FACE_PIXELS)
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]
-    light = rng.uniform(0.8, 1.1) * (1 + rng.uniform(0, 0.25) * slope)
+    light = rng.uniform(0.85, 1.1) * (1 + rng.uniform(0, 0.2) * slope)
+    lamp = np.array([rng.uniform(-0.4, 0.4), rng.uniform(-0.35, 0.05)])  # right, down
+    bulge = np.sqrt(1 - np.minimum(0.98, np.square(roundness).sum(axis=2)))
+    light *= (0.45 + 0.55 * bulge + roundness @ lamp) * relief
     pixels = pixels * light[:, :, None] * rng.uniform(0.95, 1.05, size=3)
     pixels = pixels + rng.normal(0, rng.uniform(1, 7), size=pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
