@@ -9,15 +9,9 @@ cheeks. The rounding of head and neck, light, camera noise and JPEG come last.
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
-from speechbrain_fv.corpora.embedded.camera import (
-    FACE_PIXELS,
-    SUPERSAMPLING,
-    draw_background,
-    draw_pose,
-    photograph,
-)
+from speechbrain_fv.corpora.embedded.camera import draw_pose
+from speechbrain_fv.corpora.embedded.painting import Canvas, band, colour, ellipse, mirrored
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
@@ -53,36 +47,6 @@ class _Looks:
     glasses: bool
 
 
-class _Canvas:
-    """The picture and its relief, both drawn in face units under one pose."""
-
-    def __init__(self, pose, rng):
-        self.pose = pose
-        self.image = draw_background(rng)
-        self.relief = Image.new("L", self.image.size, 128)
-        self.draw, self.relief_draw = ImageDraw.Draw(self.image), ImageDraw.Draw(self.relief)
-
-    def fill(self, points, depth, colour):
-        """Paints a polygon."""
-        self.draw.polygon(self.pose.pixels(points, depth), fill=colour)
-
-    def line(self, points, depth, colour, width):
-        """Paints a stroke; its width in pixels of the drawing."""
-        self.draw.line(self.pose.pixels(points, depth), fill=colour, width=width, joint="curve")
-
-    def raise_(self, points, depth, amount):
-        """Lightens (amount > 0) or darkens a polygon softly, by this share."""
-        self.relief_draw.polygon(self.pose.pixels(points, depth), fill=round(128 * (1 + amount)))
-
-    def develop(self, head, rng):
-        """The photograph [FACE_PIXELS square] of what was drawn, with the head's roundness."""
-        size = (FACE_PIXELS, FACE_PIXELS)
-        image = self.image.resize(size, Image.Resampling.BOX)
-        relief = self.relief.resize(size, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(1))
-        relief = np.asarray(relief, dtype=np.float32) / 128
-        return photograph(image, _roundness(self.pose, head), relief, rng)
-
-
 def draw_face(identity, clip):
     """Returns one picture of a person.
 
@@ -105,7 +69,7 @@ def draw_face(identity, clip):
     (72, 72)
     """
     looks, rng = _draw_looks(identity), identity.face_clip_rng(clip)
-    canvas = _Canvas(draw_pose(rng), rng)
+    canvas = Canvas(draw_pose(rng), rng)
     clothes = rng.integers(20, 236, size=3)
     head = _head_outline(identity)
     _draw_back_hair(canvas, looks, head)
@@ -139,26 +103,6 @@ def _draw_looks(identity):
     )
 
 
-def _ellipse(centre, radii, num_points=32):
-    angle = np.linspace(0, 2 * np.pi, num_points, endpoint=False)
-    return np.asarray(centre) + np.asarray(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _mirrored(points):
-    """The shape and its mirror image about the vertical axis of the face."""
-    points = np.asarray(points)
-    return points, points * np.array([-1, 1])
-
-
-def _band(x, upper, lower):
-    """The polygon between two curves over x."""
-    return np.concatenate([np.stack([x, upper], 1), np.stack([x, lower], 1)[::-1]])
-
-
-def _colour(rgb, factor=1.0):
-    return tuple(int(channel) for channel in np.clip(np.asarray(rgb) * factor, 0, 255))
-
-
 def _head_outline(identity):
     """Outline [P, 2] of head and jaw, clockwise from the right temple: size and pitch."""
     male, traits = identity.gender == "m", identity.traits
@@ -173,33 +117,22 @@ def _head_outline(identity):
     return np.stack([x, np.where(sin > 0, bottom, top) * sin], axis=1)
 
 
-def _roundness(pose, head):
-    """Surface normals [FACE_PIXELS, FACE_PIXELS, 2] of the head, an ellipsoid; 0 beside it."""
-    radii = np.array([head[:, 0].max(), np.ptp(head[:, 1]) / 2])
-    centre = np.array([0.0, (head[:, 1].max() + head[:, 1].min()) / 2])
-    normals = (pose.face_points() - centre) / radii
-    # Seen from the side, the middle of the head turns away.
-    normals = normals - 0.15 * np.array([pose.yaw, pose.nod])
-    length = np.square(normals).sum(axis=2, keepdims=True)
-    return normals * 0.9 * np.clip((1.12 - length) / 0.12, 0, 1)
-
-
 def _draw_back_hair(canvas, looks, head):
     """Hair behind head and shoulders: only from chin length on."""
     if looks.hair_length < 0.3:
         return
     width = head[:, 0].max() + looks.hair_volume
     end = 0.3 + 1.1 * looks.hair_length
-    crown = _ellipse((0, -0.25), (width, 0.85 + looks.hair_volume), 60)
+    crown = ellipse((0, -0.25), (width, 0.85 + looks.hair_volume), 60)
     crown = crown[crown[:, 1] <= -0.2]
     flare = width * (1 + 0.12 * looks.hair_length)
     sides = [(flare, end - 0.15), (0.8 * flare, end), (-0.8 * flare, end), (-flare, end - 0.15)]
     shape = np.concatenate([crown, sides])
     order = np.argsort(np.arctan2(shape[:, 0], -(shape[:, 1] + 0.1)))
-    canvas.fill(shape[order], -0.05, _colour(looks.hair, 0.68))
+    canvas.fill(shape[order], -0.05, colour(looks.hair, 0.68))
     for share in (0.72, 0.8, 0.88, 0.95):
-        for strand in _mirrored([(share * width, -0.1), (share * flare, end - 0.1)]):
-            canvas.line(strand, -0.05, _colour(looks.hair, 0.5 + 0.4 * share), 3)
+        for strand in mirrored([(share * width, -0.1), (share * flare, end - 0.1)]):
+            canvas.line(strand, -0.05, colour(looks.hair, 0.5 + 0.4 * share), 3)
 
 
 def _draw_body(canvas, looks, head, identity, clothes):
@@ -207,32 +140,32 @@ def _draw_body(canvas, looks, head, identity, clothes):
     size = identity.traits["size"] + (0.25 if identity.gender == "m" else -0.25)
     neck, shoulder = 0.4 + 0.12 * size, 1.25 + 0.25 * size
     chin = head[:, 1].max()
-    bust = _ellipse((0, chin + 1.05), (shoulder, 0.8), 60)
+    bust = ellipse((0, chin + 1.05), (shoulder, 0.8), 60)
     throat = [(-neck, 0.4), (neck, 0.4), (1.15 * neck, chin + 0.42), (-1.15 * neck, chin + 0.42)]
-    canvas.fill(bust, -0.06, _colour(clothes))
-    canvas.fill(throat, -0.04, _colour(looks.skin, 0.84))
-    canvas.fill(_ellipse((0, chin + 0.38), (1.15 * neck, 0.17)), -0.04, _colour(looks.skin, 0.84))
-    for collar in _mirrored(
+    canvas.fill(bust, -0.06, colour(clothes))
+    canvas.fill(throat, -0.04, colour(looks.skin, 0.84))
+    canvas.fill(ellipse((0, chin + 0.38), (1.15 * neck, 0.17)), -0.04, colour(looks.skin, 0.84))
+    for collar in mirrored(
         [(1.15 * neck, chin + 0.3), (0.2, chin + 0.62), (1.4 * neck, chin + 0.42)]
     ):
-        canvas.fill(collar, -0.05, _colour(clothes, 0.78))
+        canvas.fill(collar, -0.05, colour(clothes, 0.78))
     shadow = head[head[:, 1] > 0.3] + np.array([0, 0.13])
-    canvas.fill(shadow[np.abs(shadow[:, 0]) < neck], -0.03, _colour(looks.skin, 0.6))
+    canvas.fill(shadow[np.abs(shadow[:, 0]) < neck], -0.03, colour(looks.skin, 0.6))
 
 
 def _draw_head(canvas, looks, head, identity):
     """Head, ears, beard and wrinkles; flushed cheeks show the trait breath."""
     width = head[:, 0].max()
-    for ear in _mirrored(_ellipse((width + 0.01, 0.03), (0.1, 0.2))):
-        canvas.fill(ear, -0.06, _colour(looks.skin, 0.9))
-    for hollow in _mirrored(_ellipse((width + 0.035, 0.03), (0.045, 0.12))):
-        canvas.fill(hollow, -0.06, _colour(looks.skin, 0.68))
-    canvas.fill(head, 0, _colour(looks.skin))
+    for ear in mirrored(ellipse((width + 0.01, 0.03), (0.1, 0.2))):
+        canvas.fill(ear, -0.06, colour(looks.skin, 0.9))
+    for hollow in mirrored(ellipse((width + 0.035, 0.03), (0.045, 0.12))):
+        canvas.fill(hollow, -0.06, colour(looks.skin, 0.68))
+    canvas.fill(head, 0, colour(looks.skin))
     flush = 0.5 + 0.5 * identity.traits["breath"]
     for size in (1.25, 1.0, 0.75):  # softly, from outside to inside
         share = 0.1 * flush * (2.25 - size) / 0.75
-        for cheek in _mirrored(_ellipse((0.6 * width, 0.3), (0.19 * size, 0.15 * size))):
-            canvas.fill(cheek, 0.04, _colour(looks.skin * (1, 1 - 1.1 * share, 1 - 0.9 * share)))
+        for cheek in mirrored(ellipse((0.6 * width, 0.3), (0.19 * size, 0.15 * size))):
+            canvas.fill(cheek, 0.04, colour(looks.skin * (1, 1 - 1.1 * share, 1 - 0.9 * share)))
     if looks.beard > 0:
         mix = 0.2 + 0.6 * looks.beard
         beard = head[head[:, 1] > 0.25] * np.array([0.98, 1.0])
@@ -240,24 +173,24 @@ def _draw_head(canvas, looks, head, identity):
         upper = 0.5 - 0.1 * looks.beard - 0.1 * identity.traits["pitch"] - 0.15 * bow**4
         edge = np.stack([width * bow, upper], 1)
         beard = np.concatenate([beard, edge])
-        canvas.fill(beard, 0, _colour(looks.skin * (1 - mix) + 0.85 * looks.hair * mix))
-    for bone in _mirrored(_ellipse((0.55 * width, 0.14), (0.16, 0.09))):
-        canvas.raise_(bone, 0.05, 0.1)
-    canvas.raise_(_ellipse((0, -0.55), (0.35 * width, 0.14)), 0.05, 0.07)
+        canvas.fill(beard, 0, colour(looks.skin * (1 - mix) + 0.85 * looks.hair * mix))
+    for bone in mirrored(ellipse((0.55 * width, 0.14), (0.16, 0.09))):
+        canvas.shade(bone, 0.05, 0.1)
+    canvas.shade(ellipse((0, -0.55), (0.35 * width, 0.14)), 0.05, 0.07)
     _draw_wrinkles(canvas, looks, identity.seniority, width)
 
 
 def _draw_wrinkles(canvas, looks, seniority, width):
     if seniority == 0:
         return
-    ink = _colour(looks.skin, 1 - 0.28 * seniority)
+    ink = colour(looks.skin, 1 - 0.28 * seniority)
     bend = np.linspace(-1, 1, 9)
     for line in range(1 + round(2 * seniority)):
         brow = np.stack([0.5 * width * bend, -0.5 - 0.08 * line + 0.03 * bend**2], axis=1)
         canvas.line(brow, 0.06, ink, 3)
-    for fold in _mirrored([(0.2, 0.26), (0.31, 0.4), (0.35, 0.55)]):
+    for fold in mirrored([(0.2, 0.26), (0.31, 0.4), (0.35, 0.55)]):
         canvas.line(fold, 0.09, ink, 4)
-    for bag in _mirrored(np.stack([0.33 + 0.14 * bend, 0.06 - 0.04 * bend**2], axis=1)):
+    for bag in mirrored(np.stack([0.33 + 0.14 * bend, 0.06 - 0.04 * bend**2], axis=1)):
         canvas.line(bag, 0.09, ink, 3)
 
 
@@ -283,22 +216,20 @@ def _draw_eyes(canvas, looks, identity):
             height = np.clip(points[:, 1], np.interp(at, along, upper), np.interp(at, along, lower))
             return np.stack([centre + radius * at, y + height], 1)
 
-        canvas.raise_(_ellipse((centre, y - 0.02), (1.35 * radius, 0.9 * radius)), 0.08, -0.16)
-        canvas.fill(_band(centre + radius * along, y + upper, y + lower), 0.1, (238, 236, 232))
+        canvas.shade(ellipse((centre, y - 0.02), (1.35 * radius, 0.9 * radius)), 0.08, -0.16)
+        canvas.fill(band(centre + radius * along, y + upper, y + lower), 0.1, (238, 236, 232))
         iris = 0.5 * radius + 0.015
-        canvas.fill(
-            almond(_ellipse((gaze, -0.1 * opening), (iris, iris))), 0.1, _colour(looks.iris)
-        )
+        canvas.fill(almond(ellipse((gaze, -0.1 * opening), (iris, iris))), 0.1, colour(looks.iris))
         pupil = 0.5 * iris
-        canvas.fill(almond(_ellipse((gaze, -0.1 * opening), (pupil, pupil))), 0.1, (12, 10, 10))
+        canvas.fill(almond(ellipse((gaze, -0.1 * opening), (pupil, pupil))), 0.1, (12, 10, 10))
         glint = (centre + gaze + 0.25 * iris, y - 0.5 * opening)
-        canvas.fill(_ellipse(glint, (0.02, 0.02), 8), 0.1, (250, 250, 250))
+        canvas.fill(ellipse(glint, (0.02, 0.02), 8), 0.1, (250, 250, 250))
         lash = np.stack([centre + 1.05 * radius * along, y + upper], 1)
         canvas.line(lash, 0.1, _INK, 7 if identity.gender == "f" else 4)
         crease = np.stack([centre + radius * along, y + 1.0 * upper - 0.045], 1)
-        canvas.line(crease[2:-2], 0.1, _colour(looks.skin, 0.7), 3)
+        canvas.line(crease[2:-2], 0.1, colour(looks.skin, 0.7), 3)
         under = np.stack([centre + radius * along, y + lower], 1)
-        canvas.line(under, 0.1, _colour(looks.skin, 0.62), 2)
+        canvas.line(under, 0.1, colour(looks.skin, 0.62), 2)
 
 
 def _draw_brows(canvas, looks, identity):
@@ -310,15 +241,15 @@ def _draw_brows(canvas, looks, identity):
     height = y - 0.27 - 0.05 * traits["tempo"] - canvas.pose.brow_raise
     middle = height + 0.06 * along**2 - 0.09 * traits["melody"] * along
     taper = thickness / 2 * np.sqrt(np.clip(1.02 - 0.55 * (along + 1) / 2 - 0.4 * along**8, 0, 1))
-    for brow in _mirrored(_band(x + 0.22 * along, middle - taper, middle + taper)):
-        canvas.fill(brow, 0.1, _colour(looks.hair, 0.5))
+    for brow in mirrored(band(x + 0.22 * along, middle - taper, middle + taper)):
+        canvas.fill(brow, 0.1, colour(looks.hair, 0.5))
 
 
 def _draw_glasses(canvas, looks, identity):
     if not looks.glasses:
         return
     x, y = _eye_centre(identity)
-    for rim in _mirrored(_ellipse((x, y), (0.27, 0.22))):
+    for rim in mirrored(ellipse((x, y), (0.27, 0.22))):
         canvas.line([*rim, rim[0]], 0.14, (40, 40, 45), 4)
     canvas.line([(0.27 - x, y), (x - 0.27, y)], 0.16, (40, 40, 45), 4)
 
@@ -327,15 +258,15 @@ def _draw_nose(canvas, looks, identity):
     """Nose: its length and width show the trait nasal."""
     nasal = identity.traits["nasal"]
     width, tip = 0.16 + 0.075 * nasal, 0.27 + 0.11 * nasal
-    for flank in _mirrored([(0.03, -0.2), (0.1, -0.12), (1.05 * width, tip), (0.45 * width, tip)]):
-        canvas.raise_(flank, 0.14, -0.16)
-    canvas.raise_([(-0.025, -0.1), (0.025, -0.1), (0.05, tip), (-0.05, tip)], 0.17, 0.14)
-    for wing in _mirrored(_ellipse((0.72 * width, tip), (0.36 * width, 0.07))):
-        canvas.fill(wing, 0.17, _colour(looks.skin, 0.8))
-    canvas.fill(_ellipse((0, tip + 0.045), (0.75 * width, 0.06)), 0.18, _colour(looks.skin, 0.66))
-    canvas.fill(_ellipse((0, tip - 0.015), (0.55 * width, 0.075)), 0.19, _colour(looks.skin, 0.95))
-    for nostril in _mirrored(_ellipse((0.5 * width, tip + 0.05), (0.26 * width, 0.028), 12)):
-        canvas.fill(nostril, 0.18, _colour(looks.skin, 0.32))
+    for flank in mirrored([(0.03, -0.2), (0.1, -0.12), (1.05 * width, tip), (0.45 * width, tip)]):
+        canvas.shade(flank, 0.14, -0.16)
+    canvas.shade([(-0.025, -0.1), (0.025, -0.1), (0.05, tip), (-0.05, tip)], 0.17, 0.14)
+    for wing in mirrored(ellipse((0.72 * width, tip), (0.36 * width, 0.07))):
+        canvas.fill(wing, 0.17, colour(looks.skin, 0.8))
+    canvas.fill(ellipse((0, tip + 0.045), (0.75 * width, 0.06)), 0.18, colour(looks.skin, 0.66))
+    canvas.fill(ellipse((0, tip - 0.015), (0.55 * width, 0.075)), 0.19, colour(looks.skin, 0.95))
+    for nostril in mirrored(ellipse((0.5 * width, tip + 0.05), (0.26 * width, 0.028), 12)):
+        canvas.fill(nostril, 0.18, colour(looks.skin, 0.32))
 
 
 def _draw_mouth(canvas, looks, identity):
@@ -351,15 +282,15 @@ def _draw_mouth(canvas, looks, identity):
     red = 0.4 + 0.22 * breath + (0.06 if identity.gender == "f" else -0.06)
     lips = looks.skin * (0.95 - 0.85 * red) + np.array((165, 30, 45)) * red
     x = width * along
-    canvas.raise_(_ellipse((0, centre + 0.08 + 1.5 * lip), (0.5 * width, 0.06)), 0.08, -0.15)
-    canvas.fill(_band(x, middle - gap - bow, middle + 0.01), 0.1, _colour(lips, 0.84))
-    canvas.fill(_band(x, middle - 0.01, middle + gap + 1.2 * lip * arc), 0.1, _colour(lips, 1.03))
-    canvas.fill(_band(x, middle - gap - 0.012, middle + gap + 0.012), 0.1, _colour(lips, 0.3))
+    canvas.shade(ellipse((0, centre + 0.08 + 1.5 * lip), (0.5 * width, 0.06)), 0.08, -0.15)
+    canvas.fill(band(x, middle - gap - bow, middle + 0.01), 0.1, colour(lips, 0.84))
+    canvas.fill(band(x, middle - 0.01, middle + gap + 1.2 * lip * arc), 0.1, colour(lips, 1.03))
+    canvas.fill(band(x, middle - gap - 0.012, middle + gap + 0.012), 0.1, colour(lips, 0.3))
     if pose.mouth_open > 0.3:
-        teeth = _band(0.85 * x, middle - gap, middle - 0.1 * gap)
+        teeth = band(0.85 * x, middle - gap, middle - 0.1 * gap)
         canvas.fill(teeth, 0.1, (232, 228, 220))
-    shine = _ellipse((0, centre + 0.06 * pose.mouth_open + 0.6 * lip), (0.4 * width, 0.3 * lip))
-    canvas.raise_(shine, 0.11, 0.12)
+    shine = ellipse((0, centre + 0.06 * pose.mouth_open + 0.6 * lip), (0.4 * width, 0.3 * lip))
+    canvas.shade(shine, 0.11, 0.12)
 
 
 def _draw_front_hair(canvas, looks, head, identity):
@@ -368,16 +299,16 @@ def _draw_front_hair(canvas, looks, head, identity):
     receding = 0.25 * identity.seniority if identity.gender == "m" else 0.0
     hairline = top + 0.42 - 0.14 * (1 - looks.fringe) - receding
     temple = -0.15 + 0.3 * min(looks.hair_length, 0.5)
-    outer = _ellipse((0, 0), (width + looks.hair_volume, -top + looks.hair_volume), 120)
+    outer = ellipse((0, 0), (width + looks.hair_volume, -top + looks.hair_volume), 120)
     outer = outer[outer[:, 1] < temple]
     outer = outer[np.argsort(outer[:, 0])]
     along = np.linspace(1, -1, len(outer))
     drop = (temple - hairline) * np.abs(along - 0.2 * looks.parting).clip(0, 1) ** 6
     inner = np.stack([0.93 * width * along, hairline + drop], axis=1)
-    canvas.fill(np.concatenate([outer, inner]), 0.03, _colour(looks.hair))
+    canvas.fill(np.concatenate([outer, inner]), 0.03, colour(looks.hair))
     for number in range(2, len(outer) - 2, 3):  # strands, from the parting outwards
         start, end = inner[::-1][number], outer[number]
         tone = (0.8, 1.12, 0.92)[number // 3 % 3]
-        canvas.line([start, 0.5 * (start + end), end], 0.03, _colour(looks.hair, tone), 3)
-    shine = _ellipse((0.3 * width * looks.parting, top + 0.1), (0.5 * width, 0.07))
-    canvas.raise_(shine, 0.0, 0.2)
+        canvas.line([start, 0.5 * (start + end), end], 0.03, colour(looks.hair, tone), 3)
+    shine = ellipse((0.3 * width * looks.parting, top + 0.1), (0.5 * width, 0.07))
+    canvas.shade(shine, 0.0, 0.2)
