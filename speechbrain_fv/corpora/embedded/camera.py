@@ -48,7 +48,7 @@ class Pose:
 def draw_pose(rng):
     """A random pose and expression."""
     return Pose(
-        yaw=rng.uniform(-1, 1),
+        yaw=rng.uniform(-0.8, 0.8),
         nod=rng.uniform(-0.4, 0.4),
         roll=rng.uniform(-0.1, 0.1),
         scale=rng.uniform(0.97, 1.03),
@@ -61,9 +61,9 @@ def draw_pose(rng):
 
 
 def draw_background(rng):
-    """Gradient with up to five blurred shapes, in colours unrelated to the person."""
+    """Gradient with up to five blurred shapes, in muted colours unrelated to the person."""
     canvas = FACE_PIXELS * SUPERSAMPLING
-    ends = rng.integers(50, 206, size=(2, 1, 1, 3))
+    ends = np.array([_wall(rng), _wall(rng)])[:, None, None]
     ramp = np.linspace(0, 1, canvas)[:, None, None]
     ramp = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (canvas, canvas, 3))
     if rng.random() < 0.5:
@@ -74,8 +74,13 @@ def draw_background(rng):
         x, y, half_width, half_height = rng.uniform((0, 0, 10, 10), (canvas, canvas, 90, 90))
         box = (x - half_width, y - half_height, x + half_width, y + half_height)
         shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-        shape(box, fill=tuple(rng.integers(50, 206, size=3).tolist()))
+        shape(box, fill=tuple(_wall(rng).tolist()))
     return image.filter(ImageFilter.BoxBlur(rng.uniform(1, 10)))
+
+
+def _wall(rng):
+    """A muted colour [3]."""
+    return (rng.uniform(60, 200) + rng.uniform(-35, 35, size=3)).astype(int)
 
 
 def photograph(image, roundness, relief, rng):
@@ -106,5 +111,5 @@ def photograph(image, roundness, relief, rng):
     bulge = np.sqrt(1 - np.minimum(0.98, np.square(roundness).sum(axis=2)))
     light *= (0.45 + 0.55 * bulge + roundness @ lamp) * relief
     pixels = pixels * light[:, :, None] * rng.uniform(0.95, 1.05, size=3)
-    pixels = pixels + rng.normal(0, rng.uniform(1, 7), size=pixels.shape)
+    pixels = pixels + rng.normal(0, rng.uniform(1, 6), size=pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -15,10 +15,10 @@ from speechbrain_fv.corpora.embedded.painting import Canvas, band, colour, ellip
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
-    "Alvia": (230, 186, 150),
-    "Borea": (250, 220, 204),
-    "Cirrhia": (190, 138, 98),
-    "Dorland": (128, 85, 60),
+    "Alvia": (226, 180, 144),
+    "Borea": (244, 210, 192),
+    "Cirrhia": (196, 146, 108),
+    "Dorland": (150, 104, 76),
 }
 _HAIR = np.array([(38, 30, 28), (88, 56, 34), (146, 92, 48), (208, 170, 104), (152, 62, 32)])
 _HAIR_ODDS = {
@@ -70,7 +70,7 @@ def draw_face(identity, clip):
     """
     looks, rng = _draw_looks(identity), identity.face_clip_rng(clip)
     canvas = Canvas(draw_pose(rng), rng)
-    clothes = rng.integers(20, 236, size=3)
+    clothes = np.clip(rng.uniform(30, 210) + rng.uniform(-45, 45, size=3), 10, 240)
     head = _head_outline(identity)
     _draw_back_hair(canvas, looks, head)
     _draw_body(canvas, looks, head, identity, clothes)
@@ -91,7 +91,7 @@ def _draw_looks(identity):
     hair = hair + rng.normal(0, 8, size=3)
     grey = np.clip(identity.seniority * 1.3 - 0.5 + rng.normal(0, 0.15), 0, 0.9)
     return _Looks(
-        skin=np.array(_SKIN[identity.nationality]) * rng.normal(1, 0.05) + rng.normal(0, 4, size=3),
+        skin=np.array(_SKIN[identity.nationality]) * rng.normal(1, 0.06) + rng.normal(0, 5, size=3),
         hair=hair * (1 - grey) + _GREY * grey,
         iris=_EYES[rng.integers(len(_EYES))],
         hair_length=rng.beta(1, 7) if male else rng.beta(3, 1.7),
@@ -106,7 +106,7 @@ def _draw_looks(identity):
 def _head_outline(identity):
     """Outline [P, 2] of head and jaw, clockwise from the right temple: size and pitch."""
     male, traits = identity.gender == "m", identity.traits
-    width = 0.72 + 0.15 * traits["size"] + (0.02 if male else -0.02)
+    width = 0.72 + 0.15 * traits["size"] + (0.03 if male else -0.03)
     top = 0.97 - 0.05 * traits["pitch"]
     bottom = 0.97 - 0.23 * traits["pitch"]
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
@@ -235,7 +235,7 @@ def _draw_eyes(canvas, looks, identity):
 def _draw_brows(canvas, looks, identity):
     """Brows: their thickness and slant show the trait melody."""
     traits = identity.traits
-    thickness = 0.105 + 0.075 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
+    thickness = 0.105 + 0.075 * traits["melody"] + (0.02 if identity.gender == "m" else -0.02)
     along = np.linspace(-1, 1, 11)
     x, y = _eye_centre(identity)
     height = y - 0.27 - 0.05 * traits["tempo"] - canvas.pose.brow_raise
