@@ -29,7 +29,8 @@ from speechbrain_fv.corpora.embedded.identities import (
     draw_identities,
 )
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
-from speechbrain_fv.data.manifests import SPLITS, load_manifests, split_identities
+from speechbrain_fv.data.manifests import SPLITS, load_manifests
+from speechbrain_fv.data.splits import split_identities
 from tests.processes import recipe, run_forked
 
 NUM_IDENTITIES = 10
