@@ -70,7 +70,7 @@ def test_a_grid_is_stopped_resumed_and_tabulated(
     own = [report["verification"]["U"]["auc"] for report in own]
     assert auc.value.tolist() == pytest.approx([*own, np.mean(own)])
     # Six people for validation have twelve pairs, too few for q = 16.
-    agreement = {f"agreement/{name}" for name in ("train/4", "train/16", "valid/4")}
+    agreement = {f"agreement/{name}" for name in ("train/4", "train/16", "valid/4", "shuffled/4")}
     assert {name for name in table.metric if name.startswith("agreement")} == agreement
     assert "q = [16] is left out" in (out / "parts" / "all" / "1" / "console.txt").read_text()
     text = (out / "ablations.md").read_text()

@@ -299,7 +299,7 @@ def test_a_gallery_of_pairs_knows_the_sides_and_the_order_of_equals():
     by_face = pairs.query_face(faces[4], 3)
     assert by_face.ids == [f"voice {row}" for row in np.argsort(-table[4], kind="stable")[:3]]
     with pytest.raises(ValueError, match="kind: expected auto or exact with the score OneSided"):
-        Gallery("v", embedding_dim=8, score=OneSided(), kind="hnsw")
+        Gallery("v", embedding_dim=8, score=OneSided(), kind="coded")
 
 
 def test_a_gallery_of_one_direction_refuses_the_other():

@@ -149,7 +149,7 @@ class PairSampler(BatchSampler):
 
     Arguments
     ---------
-    faces, voices, batch_size, steps_per_epoch, **options
+    faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes
         As in `BatchSampler`.
     sampling : str
         "identities": every identity equally often, with one of its faces and one of its voices.
@@ -170,11 +170,19 @@ class PairSampler(BatchSampler):
     """
 
     def __init__(
-        self, faces, voices, batch_size, steps_per_epoch=None, sampling="identities", **options
+        self,
+        faces,
+        voices,
+        batch_size,
+        steps_per_epoch=None,
+        sampling="identities",
+        seed=0,
+        rank=0,
+        num_processes=1,
     ):
         if sampling not in ("identities", "clips"):
             raise ValueError(f"sampling: expected 'identities' or 'clips', got {sampling!r}")
-        super().__init__(faces, voices, batch_size, steps_per_epoch, **options)
+        super().__init__(faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes)
         self.sampling = sampling
         self._groups = _identity_groups(self.faces, self.voices)
 
@@ -198,7 +206,7 @@ class IdentitySampler(BatchSampler):
 
     Arguments
     ---------
-    faces, voices, batch_size, steps_per_epoch, **options
+    faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes
         As in `BatchSampler`.
     clips_per_identity : int
         M, at least 1; the M pairs of an identity are neighbours in the batch.
@@ -219,9 +227,17 @@ class IdentitySampler(BatchSampler):
     """
 
     def __init__(
-        self, faces, voices, batch_size, steps_per_epoch=None, clips_per_identity=4, **options
+        self,
+        faces,
+        voices,
+        batch_size,
+        steps_per_epoch=None,
+        clips_per_identity=4,
+        seed=0,
+        rank=0,
+        num_processes=1,
     ):
-        super().__init__(faces, voices, batch_size, steps_per_epoch, **options)
+        super().__init__(faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes)
         size = self.global_batch_size
         if clips_per_identity < 1 or size % clips_per_identity:
             raise ValueError(
@@ -257,7 +273,7 @@ class VideoSampler(BatchSampler):
 
     Arguments
     ---------
-    faces, voices, batch_size, steps_per_epoch, **options
+    faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes
         As in `BatchSampler`.
 
     Raises
@@ -274,8 +290,10 @@ class VideoSampler(BatchSampler):
     [[(0, 1), (1, 0)]]
     """
 
-    def __init__(self, faces, voices, batch_size, steps_per_epoch=None, **options):
-        super().__init__(faces, voices, batch_size, steps_per_epoch, **options)
+    def __init__(
+        self, faces, voices, batch_size, steps_per_epoch=None, seed=0, rank=0, num_processes=1
+    ):
+        super().__init__(faces, voices, batch_size, steps_per_epoch, seed, rank, num_processes)
         for table, modality in ((self.faces, "faces"), (self.voices, "voices")):
             if "video" not in table.columns or not (table.video != "").any():
                 raise ValueError(

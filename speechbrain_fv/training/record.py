@@ -22,18 +22,19 @@ RECORD_FILE = "record.json"
 NO_PART_OF_THE_RESULT = (
     *("output_folder", "save_folder", "manifest_folder", "num_workers", "draw_figures"),
     *("train_logger", "curves", "checkpointer", "ckpt_interval_minutes", "ckpt_interval_steps"),
-    *("number_of_epochs", "patience", "epoch_counter", "modules"),
+    *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
 )
-"""Top-level keys of a YAML that may change from one start of a run to the next."""
+"""Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
+processes is compared by itself, so that a run may go on with another number of them."""
 
 CORPUS_PARTS = ("face_reader", "voice_reader", "prepare")
 """Of the corpus, which clips there are and how they are read."""
 
 LOCATION = re.compile(
-    r"(path|folder|file|csvs?|root|save_path|num_workers|embeddings)$|.*_(folder|file|csvs?|root)$"
+    r"(path|folder|file|csvs?|root|save_path|num_workers|batch_size|embeddings)$|.*_(folder|file|csvs?|root)$"
 )
-"""Arguments that say where something lies on this machine, and how many processes read it; what the
-data are, the key of their preparation tells."""
+"""Arguments that say where something lies on this machine, and how much of the work one process
+does; what the data are, the key of their preparation tells."""
 
 RUN_OPTIONS = ("precision", "grad_accumulation_factor", "max_grad_norm")
 
