@@ -33,13 +33,13 @@ METHODS = {
     "lafv F-V": ("--direction=F-V",),
     "ldje": (),
     "pins": (),
-    "ssnet": (),
-    "ssnet git": ("--git=True", "--weights={L_git: 1.0}"),
+    "ssnet": ("--lr=1.0e-2",),
+    "ssnet git": ("--git=True", "--weights={L_git: 1.0}", "--lr=1.0e-2"),
     "ssos": (),
     "ssos as written": ("--weight_ce=True",),
     "supcon": (),
-    "svhf": ("--lr=4.0e-3",),
-    "svhf F-V": ("--direction=F-V", "--lr=4.0e-3"),
+    "svhf": ("--lr=2.0e-3", "--steps_per_epoch=60"),
+    "svhf F-V": ("--direction=F-V", "--lr=2.0e-3", "--steps_per_epoch=60"),
     "vfmr3": (),
     "vfmr3 semi-hard": ("--negatives=semi_hard",),
 }
@@ -58,9 +58,14 @@ def corpus(tmp_path_factory):
 
 
 def command(corpus, method, folder, *options, batch_size=32):
-    """The training of a method in as many steps as tell that it learns."""
+    """The training of a method in as many steps as tell that it learns.
+
+    An option of a method replaces the one of its name that the others have.
+    """
     name = f"{method.split()[0]}.yaml"
-    options = (*OPTIONS, f"--batch_size={batch_size}", *METHODS[method], *options)
+    own = {option.split("=")[0] for option in METHODS[method]}
+    common = [option for option in OPTIONS if option.split("=")[0] not in own]
+    options = (*common, f"--batch_size={batch_size}", *METHODS[method], *options)
     return recipe("train", HPARAMS / name, corpus, f"--output_folder={folder}", *options)
 
 
