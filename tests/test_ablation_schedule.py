@@ -85,11 +85,11 @@ def test_stopped_runs_are_killed_or_waited_for_and_nothing_runs_twice(
 ):
     """An interrupt takes the children along. Killed outright it cannot: they go on, and hold a lock
     that keeps the next command from starting the same runs beside them."""
-    runs = [make_run(tmp_path, name, "--train=1.5") for name in "abc"]
+    runs = [make_run(tmp_path, name, "--train=3") for name in "abc"]
     context = multiprocessing.get_context("fork")
     command = context.Process(target=schedule.run_all, args=(runs, script, ["cpu"] * 2))
     command.start()
-    wait_for(lambda: all((run.folder / "starts.txt").exists() for run in runs[:2]))
+    wait_for(lambda: all((run.folder / "starts.txt").exists() and starts(run) for run in runs[:2]))
     os.kill(command.pid, stop)
     command.join()
     assert not any(run.is_done for run in runs)

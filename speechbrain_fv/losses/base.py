@@ -110,6 +110,16 @@ class TrainingSet:
     batch_size: int = 1
     input_dims: tuple = (None, None)
 
+    def identities_to_classify(self):
+        """Returns the number of training identities; ValueError if there are fewer than two."""
+        number = self.num_classes.get("identity", 0)
+        if number < 2:
+            raise ValueError(
+                f"L_id: expected at least 2 training identities, got {number}; add identities to "
+                "the training split"
+            )
+        return number
+
 
 @dataclass(frozen=True)
 class TrainingEmbeddings:

@@ -68,10 +68,7 @@ class IdentityLoss(Loss):
             elif attribute in self.optional:
                 logger.info("L_id: the corpus tells no two classes of %s; left out", attribute)
             elif attribute == "identity":
-                raise ValueError(
-                    f"L_id: expected at least 2 training identities, got {num_classes}; add "
-                    "identities to the training split"
-                )
+                training_set.identities_to_classify()
             else:
                 raise ValueError(
                     f"L_id: expected at least 2 classes of {attribute} among the training "

@@ -117,12 +117,7 @@ class SSOSLoss(Loss):
         ValueError
             If there are fewer than two training identities.
         """
-        num_identities = training_set.num_classes["identity"]
-        if num_identities < 2:
-            raise ValueError(
-                f"L_id: expected at least 2 training identities, got {num_identities}; add "
-                "identities to the training split"
-            )
+        num_identities = training_set.identities_to_classify()
         self.classifier = torch.nn.Linear(self.embedding_dim, num_identities, bias=False)
         self.register_buffer("hardness", torch.full((num_identities,), self.hardness_start))
         self.register_buffer("weight", torch.ones(num_identities))
