@@ -219,6 +219,26 @@ def test_other_tasks_lists_and_leakage_are_shown(tmp_path):
     assert "Leakage, embeddings: 1 of 2 identities, 3 of 4 pairs" in items
 
 
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"best_valid_auc": 0.75}, "validation AUC 75.00 %"),
+        (
+            {"best_valid_auc": None, "monitor": "matching/V-F/U/2/accuracy", "best_valid": 0.5},
+            "validation matching/V-F/U/2/accuracy 50.00 %",
+        ),
+    ],
+)
+def test_the_value_that_chose_the_epoch_is_shown(tmp_path, training, words):
+    training |= {"num_steps": 80, "num_epochs": 4, "best_epoch": 3}
+    report = {"verification": {"U": {"auc": 0.5, "eer": 0.5}}, "training": training}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    report_run(tmp_path)
+    assert f"80 steps, 4 epochs; best is epoch 3 ({words})" in texts(
+        parsed(tmp_path / "report.html"), "td"
+    )
+
+
 def test_folders_without_anything_to_draw_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no such folder; name the output folder"):
         report_run(tmp_path / "absent")

@@ -58,17 +58,17 @@ def facts(files):
         rows.append(["Score", report["score"]])
     rows += [[name, str(settings[name])] for name in SETTINGS if name in settings]
     training = report.get("training", {})
-    if "best_valid_auc" in training:
-        rows.append(
-            [
-                "Training",
-                "{num_steps} steps, {num_epochs} epochs; best is epoch {best_epoch}".format(
-                    **training
-                )
-                + f" (validation AUC {100 * training['best_valid_auc']:.2f} %)",
-            ]
-        )
+    if "best_epoch" in training:
+        length = "{num_steps} steps, {num_epochs} epochs; best is epoch {best_epoch}"
+        rows.append(["Training", length.format(**training) + _best(training)])
     return Table("What was run", ["Item", "Value"], rows)
+
+
+def _best(training):
+    """Returns the value that chose the epoch, of a score that has no AUC another one than it."""
+    name, value = training.get("monitor", "AUC"), training.get("best_valid")
+    value = training.get("best_valid_auc") if "monitor" not in training else value
+    return "" if value is None else f" (validation {name} {100 * value:.2f} %)"
 
 
 def _sizes(counts):
