@@ -171,6 +171,13 @@ def test_a_missing_gpu_is_one_line(corpus, tmp_path):
         (["--score=cosine"], "score: expected an object of a class of speechbrain_fv.scores"),
         (["--final_lr=1.0"], "final_lr: expected a number above 0 and at most"),
         (["--opt_class={betas: 3}"], "opt_class: "),
+        (
+            [
+                "--sampler=!name:torch.utils.data.BatchSampler {batch_size: !ref <batch_size>, "
+                "drop_last: !ref <steps_per_epoch>}"
+            ],
+            "sampler: expected a subclass of speechbrain_fv.data.samplers.BatchSampler by !name:",
+        ),
         (["--face=!include:face/timm.yaml {model: resnet35}"], "timm knows no 'resnet35'"),
         (["--face=!include:face/embedding.yaml {input_dim: 7}"], "expected width 7, got 16"),
         (["--corpus=!include:corpora/own_data.yaml {clips_csv: nowhere.csv}"], "nowhere.csv"),

@@ -12,6 +12,7 @@ from speechbrain_fv.data.classes import missing_reason, training_classes
 from speechbrain_fv.data.manifests import load_manifests, without_training_identities
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.readers import EmbeddingReader
+from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.evaluation.report import check_value
@@ -64,7 +65,12 @@ def check_method(hparams):
         raise ValueError(f"monitor: {error}") from error
     hparams["loss_weights"].check(objective.terms)
     objective.check_batch_size(hparams["batch_size"] * distributed.world()[1])
-    sampler = hparams["sampler"].func
+    sampler = getattr(hparams["sampler"], "func", None)
+    if not (isinstance(sampler, type) and issubclass(sampler, BatchSampler)):
+        raise ValueError(
+            "sampler: expected a subclass of speechbrain_fv.data.samplers.BatchSampler by !name:, "
+            f"got {getattr(sampler, '__name__', type(hparams['sampler']).__name__)}"
+        )
     if objective.needs_pairs and not sampler.paired:
         raise ValueError(
             f"sampler: expected one that draws pairs of one identity, which the loss "
