@@ -26,6 +26,7 @@ from speechbrain_fv.training import results, setup
 def main(argv):
     """Prepares, trains, evaluates and reports."""
     run_opts, hparams, resolved_yaml = load_hparams(argv, reads.TRAIN)
+    setup.check_method(hparams)
     folder = hparams["output_folder"]
     sb.create_experiment_directory(folder)
     manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)

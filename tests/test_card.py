@@ -333,3 +333,21 @@ def test_licences_that_are_none(license):
 def test_voxceleb_needs_a_licence():
     with pytest.raises(ValueError, match="whose terms decide what may be published"):
         choose_license(None, "voxceleb_vggface")
+
+
+@pytest.mark.parametrize("method", ["", "bipcm_plus", "triplet"])
+def test_it_says_how_the_model_was_trained(evaluated, tmp_path, method):
+    run = write_run(tmp_path)
+    if method:
+        with open(run / "hyperparams.yaml", "a") as file:
+            file.write(f"method: {method}\n")
+    report, config = copy.deepcopy(evaluated)
+    if method == "triplet":
+        report["training"]["monitor"] = "matching/V-F/U/2/accuracy"
+    card = model_card(report, config, read_settings(run))
+    text = "".join(token.content for token in rendered(card) if token.type == "inline")
+    is_own = method == "triplet"
+    assert ("Bi-Pcm" in text) != is_own
+    assert ("trained with the method triplet in" in text) == is_own
+    value = "matching/V-F/U/2/accuracy" if is_own else "AUC"
+    assert f"the epoch with the best validation {value} was kept" in text

@@ -6,6 +6,7 @@ import shlex
 import sys
 
 import pandas as pd
+from ruamel.yaml import YAML
 
 from tests.paths import ROOT
 from tests.processes import run_forked
@@ -24,12 +25,13 @@ def test_what_the_page_shows_trains_and_is_scored_by_its_own_classifier(tmp_path
         "mine/same_or_not.py",
         "mine/small_face.yaml",
         "mine/same_or_not.yaml",
+        "mine/evaluate.yaml",
     ]
     for name, text in files:
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
-    (command,) = COMMAND.findall(PAGE)
-    result = run_forked([sys.executable, *shlex.split(command)])
+    train, evaluate = COMMAND.findall(PAGE)
+    result = run_forked([sys.executable, *shlex.split(train)])
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "results/same_or_not/1234/report.json").read_text())
     assert report["score"] == "SameOrNot"
@@ -38,3 +40,10 @@ def test_what_the_page_shows_trains_and_is_scored_by_its_own_classifier(tmp_path
     assert {"L_same", "same_accuracy"} <= set(
         pd.read_csv(tmp_path / "results/same_or_not/1234/train_curves.csv").name
     )
+    checkpoints = (tmp_path / "results/same_or_not/1234/save").glob("CKPT*")
+    best = max(checkpoints, key=lambda path: YAML().load(path / "CKPT.yaml")["monitor"])
+    evaluate = evaluate.replace("CHECKPOINT", str(best))
+    result = run_forked([sys.executable, *shlex.split(evaluate)])
+    assert result.returncode == 0, result.stderr
+    again = json.loads((tmp_path / "results/again/report.json").read_text())
+    assert all(again[task] == report[task] for task in ("verification", "matching", "retrieval"))

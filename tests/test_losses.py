@@ -411,3 +411,45 @@ def test_an_objective_gathers_what_its_losses_need():
     assert objective.needing("video") == ["videos"] and objective.needing("gender") == []
     assert objective.needs_inputs and objective.needs_pairs == []
     assert Objective({"nce": InfoNCELoss()}).needs_pairs == ["nce"]
+
+
+class Returning(Loss):
+    """Returns what it is told to."""
+
+    terms = ("L_constant",)
+
+    def __init__(self, returned, terms=("L_constant",)):
+        super().__init__()
+        self.returned, self.terms = returned, terms
+
+    def forward(self, batch):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (torch.zeros(()), "expected forward to return two dicts, .* got Tensor"),
+        ({"L_constant": torch.zeros(())}, "expected forward to return two dicts, .* got dict"),
+        (({"L_constant": torch.zeros(3)}, {}), r"L_constant: expected a scalar .*\[3\]"),
+        (({"L_constant": 0.5}, {}), "L_constant: expected a scalar tensor, got float"),
+    ],
+)
+def test_what_a_loss_may_not_return_is_told_with_its_name(returned, message):
+    with pytest.raises(ValueError, match=f"losses: mine: {message}"):
+        Objective({"mine": Returning(returned)})(Batch(torch.ones(2, 3), torch.ones(2, 3)))
+
+
+def test_what_is_no_mapping_of_losses_or_weights_is_told():
+    with pytest.raises(ValueError, match="losses: expected a mapping of names, .* got list"):
+        Objective([Returning(None)])
+    with pytest.raises(ValueError, match="weights: expected a mapping of names, .* got list"):
+        LossWeights([1.0])
+    with pytest.raises(ValueError, match="changes a loss of that name, and there are mine$"):
+        Objective({"mine": Returning(None), "mien": {"margin": 0.5}})
+    with pytest.raises(ValueError, match=r"mine: terms: expected a tuple .* \('L_constant',\)"):
+        Objective({"mine": Returning(None, terms="L_constant")})
+    with pytest.raises(ValueError, match=r"face: expected a tuple .* \('identity',\)"):
+        Needs(face="identity")
+    with pytest.raises(ValueError, match="expected one that is not 0, got 0 for every term"):
+        LossWeights({"L_constant": 0.0}).check(["L_constant"])

@@ -255,8 +255,9 @@ def test_a_class_of_the_users_own_is_not_published(media_run, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"its model cannot be published, since nobody .*!new:tests\.scores\.SecretCosine is",
-    ):
+    ) as caught:
         export_bundle(run, tmp_path, "owner/small")
+    assert "trust_remote_code" not in str(caught.value)  # which publishing does not have
 
 
 # Galleries

@@ -267,6 +267,11 @@ def test_groups_of_a_score_without_pairs_say_why():
         ("matching/F-V/U/2/accuracy", scores.Cosine(directions=["V-F"]), "direction V-F only"),
         ("auc", scores.Cosine(), "expected a path into the report such as verification/U/auc"),
         ("retrieval/V-V/map", scores.Cosine(), "expected one of F-V, V-F after retrieval"),
+        ("verification/U/acu", scores.Cosine(), "expected one of auc, eer after verification/U"),
+        ("verification/U", scores.Cosine(), "expected one of auc, eer after verification/U"),
+        ("retrieval/V-F/map/U", scores.Cosine(), "expected nothing after retrieval/V-F/map"),
+        ("matching/V-F/X/2/accuracy", scores.Cosine(), "expected one of U, G, N, GN after"),
+        ("matching/V-F/U/2x/accuracy", scores.Cosine(), "expected one of 2, 3, .* after"),
     ],
 )
 def test_a_monitor_that_cannot_be_is_told_before_a_training(path, score, message):

@@ -197,6 +197,7 @@ def test_copies_attributes_and_functions_of_references_work_as_in_hyperpyyaml(fi
         ),
         ({"a": "--- !include:b.yaml\nx: 1", "b": "[1]"}, r"b\.yaml: expected a mapping .*a\.yaml"),
         ({"a": "--- !include:b.yaml\nx: 1", "b": "x: ["}, r"b\.yaml, line \d: cannot be read as"),
+        ({"a": "--- !include:b.yaml {x: 2}\ny: 1", "b": "x: 1"}, r"line 2: .*takes no braces"),
         ({"a": "--- !include:b.yaml\n[1]", "b": "x: 1"}, r"a\.yaml: expected a mapping of keys on"),
         ({"a": "--- !new:dict\nx: 1"}, r"a\.yaml: expected a mapping .* got the tag !new:dict"),
         ({"a": "x: 1\nx: 2"}, r"a\.yaml, line 2: cannot be read as YAML \(found duplicate key"),

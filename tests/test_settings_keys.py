@@ -32,7 +32,7 @@ ON_BASE = "--- !include:../shipped/train.yaml\n"
         ("corpus: !include:parts/large.yaml {unused: 3}", "nobody reads 'unused' of corpus"),
         ("corpus: {reader: {treshold: 3}}", r"corpus\[reader\].* 'treshold'; did you mean 'thresh"),
         ("loss: {label_smothing: 0.2}", "loss: .*'label_smothing'; did you mean 'label_smoothing'"),
-        ("colour: red", "nobody reads 'colour'$"),
+        ("colour: red", "nobody reads 'colour'; leave it out, or hand it on with !ref <colour>$"),
         # Its only reader is replaced by the same file.
         ("smoothing: 0.2\nloss: !new:torch.nn.L1Loss", "nobody reads 'smoothing'"),
         ("group: {smoothing: 1}\nlr: !ref <group[smoothing]>", None),

@@ -161,7 +161,7 @@ def test_a_module_beside_the_yaml_can_be_named_in_it(files):
         ("!new:own_losses_here.Scaled", "missing a required argument: 'scale'"),
         ("!new:own_losses_here.twice [1]", "is no class; !apply: calls a function"),
         ("!apply:own_losses_here.Scaled [1]", "is no function; !new: makes an object"),
-        ("!new:own_losses_hera.Scaled {scale: 1}", "loss: !new:own_losses_hera.Scaled: there is"),
+        ("!new:own_losses_hera.Scaled {scale: 1}", "no module 'own_losses_hera' is installed or"),
         ("!name:own_losses_here.twice {nummer: 1}", "takes no argument 'nummer'; did you mean 'nu"),
     ]:
         with pytest.raises(ValueError, match=message) as caught:
@@ -193,3 +193,17 @@ def test_a_fault_in_a_users_code_keeps_its_traceback(files):
 def test_what_a_constructor_refuses_names_the_entry(method, override, message):
     with pytest.raises(ValueError, match=message):
         load(method, override)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--precision=fp8", "argument --precision: invalid choice: 'fp8'"),
+        ("--ckpt_interval_minutes=0.5", "argument --ckpt_interval_minutes: invalid int value"),
+    ],
+)
+def test_a_wrong_run_option_is_one_line_without_the_usage(option, message, capsys):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        parse_command_line(["method.yaml", option])
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().err == ""

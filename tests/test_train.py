@@ -167,6 +167,17 @@ def test_a_missing_gpu_is_one_line(corpus, tmp_path):
         (["--sampling=random"], "sampling: expected 'identities' or 'clips', got 'random'"),
         (["--weights={L_new: 1.0}"], "no loss has a term L_new"),
         (["--monitor=verfication/U/auc"], "monitor: verfication/U/auc: expected a path"),
+        (["--monitor=verification/N/auc"], "of the validation split, 'nationality' is unknown"),
+        (["--score=cosine"], "score: expected an object of a class of speechbrain_fv.scores"),
+        (["--final_lr=1.0"], "final_lr: expected a number above 0 and at most"),
+        (["--opt_class={betas: 3}"], "opt_class: "),
+        (
+            [
+                "--sampler=!name:torch.utils.data.BatchSampler {batch_size: !ref <batch_size>, "
+                "drop_last: !ref <steps_per_epoch>}"
+            ],
+            "sampler: expected a subclass of speechbrain_fv.data.samplers.BatchSampler by !name:",
+        ),
         (["--face=!include:face/timm.yaml {model: resnet35}"], "timm knows no 'resnet35'"),
         (["--face=!include:face/embedding.yaml {input_dim: 7}"], "expected width 7, got 16"),
         (["--corpus=!include:corpora/own_data.yaml {clips_csv: nowhere.csv}"], "nowhere.csv"),
@@ -179,6 +190,14 @@ def test_mistakes_give_one_line(corpus, tmp_path, options, message):
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert message in line
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--monitor=verification/U/acu", "--weights={L_new: 1.0}"])
+def test_a_method_that_does_not_fit_is_told_before_anything_starts(corpus, tmp_path, option):
+    result = train(corpus, tmp_path / "run", option)
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    for name in ("log.txt", "hyperparams.yaml", "manifests"):
+        assert not (tmp_path / "run" / name).exists()
 
 
 def test_a_missing_yaml_gives_one_line():

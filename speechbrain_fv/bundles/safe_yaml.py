@@ -63,10 +63,11 @@ _PLAIN = {
 }
 _ROOTS = tuple(f"{package}." for package in PACKAGES)
 _CALLS = ("!new:", "!name:", "!apply:")
-_REMEDY = (
+REMEDY = (
     "nothing of the file was run. If you know who wrote it and have read it, pass "
     "trust_remote_code=True"
 )
+"""How the errors end that tell of something that is not on the list."""
 _PATH_LIKE = re.compile(r"[/\\:]|\.\.")
 
 
@@ -172,7 +173,7 @@ def _refusing(node, name):
         yield
     except Exception as error:  # a scalar such as `!!bool x` fails in many ways
         line = f"{name}, line {node.start_mark.line + 1}"
-        raise ValueError(f"{line}: {in_one_line(error)}; {_REMEDY}") from error
+        raise ValueError(f"{line}: {in_one_line(error)}; {REMEDY}") from error
 
 
 def _check_node(node):

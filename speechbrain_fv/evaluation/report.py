@@ -8,9 +8,17 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.files import replacing
+from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA
 from speechbrain_fv.scores import DIRECTIONS, TASKS
 
 REPLICATES = "replicates.npz"
+
+_PLACES = {
+    "verification": (VERIFICATION_STRATA, ("auc", "eer")),
+    "matching": (DIRECTIONS, MATCHING_STRATA, tuple(map(str, range(2, 11))), ("accuracy",)),
+    "retrieval": (DIRECTIONS, ("map", "map_per_identity")),
+}
+"""Task -> the names that follow it, place by place, on the way to a value that can be monitored."""
 
 
 class Report(dict):
@@ -254,7 +262,7 @@ def higher_is_better(path):
 
 
 def check_value(path, score):
-    """Raises ValueError if a score can give no value at a path of a report.
+    """Raises ValueError if no report has a value at a path, or a score can give none there.
 
     Example
     -------
@@ -269,11 +277,16 @@ def check_value(path, score):
             f"{path}: expected a path into the report such as verification/U/auc, which begins "
             f"with one of {', '.join(TASKS)}"
         )
-    direction = parts[0] if task != "verification" and parts else None
-    if direction is not None and direction not in DIRECTIONS:
-        raise ValueError(f"{path}: expected one of {', '.join(DIRECTIONS)} after {task}")
-    size = parts[2] if task == "matching" and len(parts) > 2 else ""
-    reason = score.unable(task, direction, int(size) if size.isdigit() else None)
+    passed = task
+    for number, names in enumerate(_PLACES[task]):
+        name = parts[number] if number < len(parts) else ""
+        if name not in names:
+            raise ValueError(f"{path}: expected one of {', '.join(names)} after {passed}")
+        passed += f"/{name}"
+    if passed != path:
+        raise ValueError(f"{path}: expected nothing after {passed}")
+    direction = parts[0] if task != "verification" else None
+    reason = score.unable(task, direction, int(parts[2]) if task == "matching" else None)
     if reason:
         raise ValueError(f"{path}: {reason}")
 

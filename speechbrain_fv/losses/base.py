@@ -35,6 +35,12 @@ class Needs:
     inputs: bool = False
     pairs: bool = True
 
+    def __post_init__(self):
+        for name in ("face", "voice", "optional"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(f"Needs: {name}: expected a tuple of names, write ({value!r},)")
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -33,11 +33,16 @@ class Objective(torch.nn.ModuleDict):
 
     def __init__(self, losses):
         owner = {}
-        for name, loss in losses.items():
+        for name, loss in _mapping("losses", losses, "a loss").items():
             if not isinstance(loss, Loss):
                 raise ValueError(
                     f"losses: {name}: expected a subclass of speechbrain_fv.losses.Loss, got "
-                    f"{type(loss).__name__}"
+                    f"{type(loss).__name__}{_which_loss(loss, losses)}"
+                )
+            if isinstance(loss.terms, str):
+                raise ValueError(
+                    f"losses: {name}: terms: expected a tuple of names, got a text; write "
+                    f"({loss.terms!r},)"
                 )
             for term in loss.terms:
                 if term in owner:
@@ -133,12 +138,16 @@ class Objective(torch.nn.ModuleDict):
         """
         terms, monitors = {}, {}
         for name, loss in self.items():
-            new_terms, new_monitors = loss(batch)
+            new_terms, new_monitors = _returned(name, loss(batch))
             if set(new_terms) != set(loss.terms):
                 raise ValueError(
                     f"losses: {name}: expected the terms {list(loss.terms)} that it declares, got "
                     f"{list(new_terms)}"
                 )
+            for term, value in new_terms.items():
+                if not isinstance(value, torch.Tensor) or value.ndim:
+                    got = getattr(value, "shape", type(value).__name__)
+                    raise ValueError(f"losses: {name}: {term}: expected a scalar tensor, got {got}")
             terms.update(new_terms)
             twice = sorted(set(new_monitors) & (set(monitors) | set(self.terms)))
             if twice:
@@ -148,6 +157,37 @@ class Objective(torch.nn.ModuleDict):
                 )
             monitors.update(new_monitors)
         return terms, monitors
+
+
+def _mapping(key, value, of):
+    """Returns a mapping itself; ValueError for another kind of value of a key."""
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{key}: expected a mapping of names, as {{name: {of}}}, got {type(value).__name__}"
+        )
+    return value
+
+
+def _which_loss(loss, losses):
+    """Returns the remedy where a plain mapping stands for a loss: it names none of the base's."""
+    if not isinstance(loss, dict):
+        return ""
+    names = [name for name, other in losses.items() if isinstance(other, Loss)]
+    return f"; a plain mapping changes a loss of that name, and there are {', '.join(names)}"
+
+
+def _returned(name, values):
+    """Returns what a loss has returned; ValueError unless it is terms and monitors."""
+    if (
+        isinstance(values, tuple)
+        and len(values) == 2
+        and all(isinstance(value, dict) for value in values)
+    ):
+        return values
+    raise ValueError(
+        f"losses: {name}: expected forward to return two dicts, the terms and the monitors, got "
+        f"{type(values).__name__}"
+    )
 
 
 class LossWeights:
@@ -180,7 +220,7 @@ class LossWeights:
     """
 
     def __init__(self, weights, ramped=(), warmup_steps=0, ramp_steps=0):
-        for name, weight in weights.items():
+        for name, weight in _mapping("weights", weights, "1.0").items():
             number = isinstance(weight, int | float) and not isinstance(weight, bool)
             if not number or not math.isfinite(weight):
                 raise ValueError(f"weights: {name}: expected a finite number, got {weight!r}")
@@ -193,9 +233,9 @@ class LossWeights:
         self.ramp_steps = ramp_steps
 
     def check(self, terms):
-        """Raises ValueError for a term without a weight or a weight without a term.
+        """Raises ValueError for a term without a weight, or a weight without a term.
 
-        A misspelt name would train another method.
+        A misspelt name would train another method. All weights 0 would train nothing.
 
         Arguments
         ---------
@@ -211,6 +251,8 @@ class LossWeights:
                 + (f"; give {without_weight[0]} a weight" if without_weight else "")
                 + (f"; no loss has a term {without_term[0]}" if without_term else "")
             )
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("loss weights: expected one that is not 0, got 0 for every term")
 
     def at(self, step):
         """Returns every term's weight at an optimiser step counted from 0."""

@@ -68,6 +68,8 @@ def model_card(report, config, settings):
             name: take(report, "training", name)
             for name in ("num_steps", "num_epochs", "best_epoch")
         },
+        method=_method(settings.method),
+        monitor=report["training"].get("monitor", "AUC"),
         num_replicates=take(report, "bootstrap", "num_replicates"),
         counts="{:,} people with {:,} faces and {:,} voices".format(
             *(take(report, f"num_{name}") for name in ("identities", "faces", "voices"))
@@ -80,6 +82,15 @@ def model_card(report, config, settings):
         license_text=_license_text(settings),
         **_of_config(config),
     )
+
+
+def _method(name):
+    """Returns how a model was trained, by the name of its method; "" is Bi-Pcm of old."""
+    if not name or name.startswith("bipcm"):
+        return (
+            "Bi-Pcm, bi-directional pseudo-labels with a shared cross-modal residual block (CMWR),"
+        )
+    return f"the method {name}"
 
 
 def _of_config(config):

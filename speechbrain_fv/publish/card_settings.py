@@ -51,6 +51,7 @@ class CardSettings(NamedTuple):
     data : str, the publisher's words about the data; "" where the corpus describes itself
     license : str, in the hub's spelling where it knows the licence
     versions : dict of str to str, by package
+    method : str, the name of the training's YAML; "" where the settings do not tell
     """
 
     corpus: str
@@ -62,6 +63,7 @@ class CardSettings(NamedTuple):
     data: str
     license: str
     versions: dict
+    method: str = ""
 
 
 def read_settings(run_folder, license=None, data=None):
@@ -105,6 +107,7 @@ def read_settings(run_folder, license=None, data=None):
         data=(data or "").strip(),
         license=choose_license(license, corpus, sources),
         versions={name: version(name) for name in ("speechbrain-fv", "speechbrain", "torch")},
+        method=str(yaml.get("method", "")),
     )
 
 

@@ -10,7 +10,7 @@ import yaml
 from speechbrain_fv.bundles.bundle import MODULES, READERS, model_version
 from speechbrain_fv.bundles.config import FORMAT
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, REPORT_FILE, WEIGHTS_FILE
-from speechbrain_fv.bundles.safe_yaml import FETCHING, check_model_yaml, construct
+from speechbrain_fv.bundles.safe_yaml import FETCHING, REMEDY, check_model_yaml, construct
 from speechbrain_fv.bundles.weights import save_weights
 from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
@@ -62,9 +62,11 @@ def export_bundle(run_folder, bundle_folder, name):
     try:
         hparams = construct(check_model_yaml(text, HPARAMS_FILE), HPARAMS_FILE)
     except ValueError as error:
+        reason = str(error).removesuffix(f"; {REMEDY}")
         raise ValueError(
             f"{run_folder}: its model cannot be published, since nobody could load it without "
-            f"running what it names: {error}"
+            f"running what it names: {reason}; take a class of speechbrain_fv, or share the code "
+            "and the training's folder"
         ) from error
     score = hparams.get("score", Cosine())
     if not isinstance(score, Score):

@@ -1,5 +1,7 @@
 """From a command line to SpeechBrain's run options and the overrides of the YAML."""
 
+import contextlib
+import io
 import re
 from typing import NamedTuple
 
@@ -65,8 +67,22 @@ def parse_command_line(argv):
             if name in overrides:
                 raise ValueError(f"--{name}: given twice; keep one")
             overrides[name] = Override(text, _parse(name, text))
-    file, run_opts, _ = sb.parse_arguments([*path, *options])
+    file, run_opts = _run_options([*path, *options])
     return file, run_opts, overrides
+
+
+def _run_options(words):
+    """Returns the YAML and the run options; SpeechBrain's complaint in one line, without usage."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            file, run_opts, _ = sb.parse_arguments(words)
+    except SystemExit as error:
+        if not error.code:  # --help
+            raise
+        (*_, line) = complaint.getvalue().strip().splitlines() or [""]
+        raise ValueError(line.partition("error: ")[2] or line) from error
+    return file, run_opts
 
 
 def _values_of(name, words):

@@ -75,6 +75,13 @@ def _check_call(where, kind, name, node):
         raise ValueError(f"{where}: {name}: {error}") from error
 
 
+def _no_module(name):
+    """Returns the remedy where the module of a class is not found."""
+    if not name:
+        return "; write module.name"
+    return f"; no module {name!r} is installed or lies beside the YAML or one of its bases"
+
+
 def _locate(where, kind, name):
     """Returns the class or function of a name; ValueError if it is not there or another kind."""
     try:
@@ -85,7 +92,7 @@ def _locate(where, kind, name):
         module, _, last = name.rpartition(".")
         parent = pydoc.locate(module) if module else None
         public = [other for other in dir(parent) if not other.startswith("_")]
-        hint = did_you_mean(last, public) if parent is not None else ""
+        hint = did_you_mean(last, public) if parent is not None else _no_module(module)
         raise ValueError(f"{where}: {kind}:{name}: there is no such class or function{hint}")
     if kind == "!new" and not inspect.isclass(target):
         raise ValueError(f"{where}: !new:{name} is no class; !apply: calls a function")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from dataclasses import dataclass, field
 
 from ruamel.yaml import YAML, YAMLError
@@ -127,6 +128,8 @@ def load_yaml(text, path):
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
+        if re.search(r"^--- *!include:\S+ *\{", text, re.M):
+            problem = "a base takes no braces; write its keys on the lines below it"
         raise ValueError(f"{path}{line}: cannot be read as YAML ({problem})") from error
 
 

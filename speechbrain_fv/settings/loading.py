@@ -136,7 +136,10 @@ def _check_read(entries, findings, tree, reads):
     file = next(filter(None, files), None)
     where = f" of {keys.format_path(path[:-1])}" if path[1:] else ""
     where += f" ({file})" if file else ""
-    raise ValueError(f"nobody reads {path[-1]!r}{where}{keys.did_you_mean(path[-1], names)}")
+    hint = keys.did_you_mean(path[-1], names)
+    name = keys.format_path(path)
+    hint = hint or f"; leave it out, or hand it on with !ref <{name}>"
+    raise ValueError(f"nobody reads {path[-1]!r}{where}{hint}")
 
 
 # What a YAML and its constructors raise; a NameError, say, is a fault of the code and keeps its

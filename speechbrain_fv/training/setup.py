@@ -12,13 +12,17 @@ from speechbrain_fv.data.classes import missing_reason, training_classes
 from speechbrain_fv.data.manifests import load_manifests, without_training_identities
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.readers import EmbeddingReader
+from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
+from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.protocols.leakage import TrainIdentities
+from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
+from speechbrain_fv.scores import frozen
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
@@ -54,18 +58,30 @@ def check_method(hparams):
         The loaded YAML.
     """
     objective, score = hparams["objective"], hparams["score"]
+    frozen(score)
     try:
         check_value(hparams["monitor"], score)
     except ValueError as error:
         raise ValueError(f"monitor: {error}") from error
     hparams["loss_weights"].check(objective.terms)
     objective.check_batch_size(hparams["batch_size"] * distributed.world()[1])
-    sampler = hparams["sampler"].func
+    sampler = getattr(hparams["sampler"], "func", None)
+    if not (isinstance(sampler, type) and issubclass(sampler, BatchSampler)):
+        raise ValueError(
+            "sampler: expected a subclass of speechbrain_fv.data.samplers.BatchSampler by !name:, "
+            f"got {getattr(sampler, '__name__', type(hparams['sampler']).__name__)}"
+        )
     if objective.needs_pairs and not sampler.paired:
         raise ValueError(
             f"sampler: expected one that draws pairs of one identity, which the loss "
             f"{objective.needs_pairs[0]} needs, got {sampler.__name__}"
         )
+    hparams["lr_schedule"](total_steps=1)
+    if objective.terms:
+        try:
+            hparams["opt_class"]([torch.zeros(1, requires_grad=True)])
+        except TypeError as error:
+            raise ValueError(f"opt_class: {in_one_line(error)}") from error
     trained = {id(parameter) for parameter in objective.parameters()}
     for name, parameter in score.named_parameters():
         if parameter.requires_grad and id(parameter) not in trained:
@@ -73,6 +89,26 @@ def check_method(hparams):
                 f"score: expected weights that a loss trains, got {name} of {type(score).__name__} "
                 "in no loss; hand the score to the loss with !ref <score>"
             )
+
+
+def check_monitor(monitor, identities):
+    """Raises ValueError, before anything is trained, if the validation has no such stratum.
+
+    Arguments
+    ---------
+    monitor : str
+        The path of the value in the report that chooses the checkpoint.
+    identities : pandas.DataFrame
+        The identities of the corpus.
+    """
+    task, *parts = monitor.split("/")
+    stratum = {"verification": parts[0], "matching": parts[1]}.get(task, "U")
+    reason = undefined_reason(identities[identities.split == "valid"], stratum)
+    if reason:
+        raise ValueError(
+            f"monitor: {monitor}: of the validation split, {reason}; label the corpus, or take "
+            "another value"
+        )
 
 
 def training_manifests(hparams):
@@ -231,8 +267,7 @@ def make_brain(hparams, run_opts, manifests, classes):
         classes,
         {
             modality: {
-                name: torch.as_tensor(of.of(tables[modality]["train"]))
-                for name, of in classes.items()
+                name: torch.tensor(of.of(tables[modality]["train"])) for name, of in classes.items()
             }
             for modality in MODALITIES
         },
@@ -278,10 +313,9 @@ def prepared(hparams, run_opts, resolved_yaml):
     Raises
     ------
     ValueError
-        If the parts of the method do not fit together or the corpus not to them, or the folder
-        holds checkpoints that were made with something else.
+        If the corpus does not fit the method, or the folder holds checkpoints that were made with
+        something else.
     """
-    check_method(hparams)
     checkpointer = hparams["checkpointer"]
     folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
     record = {
@@ -298,6 +332,7 @@ def prepared(hparams, run_opts, resolved_yaml):
         manifests = training_manifests(hparams)
         record["corpus"] = manifests.preparation["key"]
         check_record(folder, record, has_checkpoints)
+    check_monitor(hparams["monitor"], manifests.identities)
     classes = build_objective(hparams, manifests)
     fit_networks(hparams, manifests)
     if if_main_process():
