@@ -1,25 +1,19 @@
 """The pretrained interface: someone's own faces and voices, matched in three lines."""
 
 import itertools
-import logging
 
 import torch
-from speechbrain.inference.interfaces import Pretrained
 
-from speechbrain_fv.bundles.bundle import MODULES, load_bundle
-from speechbrain_fv.bundles.hub import fetch
-from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
+from speechbrain_fv.inference.loading import PublishedModel
 from speechbrain_fv.inference.results import Ranking, Verification
 from speechbrain_fv.media.kinds import media_kind
 
 BATCH_SIZE = 64
 
-logger = logging.getLogger(__name__)
 
-
-class FaceVoiceAssociation(Pretrained):
+class FaceVoiceAssociation(PublishedModel):
     """Matches faces and voices with a published model.
 
     >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
@@ -48,72 +42,6 @@ class FaceVoiceAssociation(Pretrained):
     embedding_dim : int
         K.
     """
-
-    MODULES_NEEDED = MODULES
-
-    def __init__(self, bundle, run_opts=None, freeze_params=True):
-        super().__init__(bundle.modules, {}, run_opts, freeze_params)
-        self.is_frozen = freeze_params
-        self.readers = bundle.readers
-        self.config = bundle.config
-        self.version = bundle.version
-        self.calibration = bundle.calibration
-        self.threshold = bundle.calibration and bundle.calibration.threshold
-        self._score = (bundle.score,)  # in a tuple, so that no device or type moves it
-        self.embedding_dim = bundle.config["embedding_dim"]
-
-    @property
-    def score(self):
-        """How a face and a voice are compared."""
-        return self._score[0]
-
-    @classmethod
-    def from_hparams(
-        cls,
-        source,
-        savedir=None,
-        run_opts=None,
-        revision=None,
-        token=None,
-        trust_remote_code=False,
-        freeze_params=True,
-    ):
-        """Returns a model from a folder or from the Hugging Face hub.
-
-        Arguments
-        ---------
-        source : str or Path
-            A bundle's folder, or its name on the hub, "owner/name".
-        savedir : str or Path, optional
-            Where to put what is downloaded; the hub's cache by default.
-        run_opts : dict, optional
-            SpeechBrain's run options, such as ``{"device": "cuda"}``.
-        revision : str, optional
-            Commit, tag or branch on the hub; pin a commit to always get the same model.
-        token : str, optional
-            For private repositories; by default the one that the hub's client has stored.
-        trust_remote_code : bool
-            Whether the model's YAML may run anything it names. Without it only the parts of
-            speechbrain, torch and timm that a model needs are made.
-        freeze_params : bool
-            Whether the weights need no gradient.
-
-        Raises
-        ------
-        ValueError
-            If the model is incomplete, not to be had, or names what it may not, or the device
-            cannot be used.
-        OSError
-            If the hub cannot be reached.
-        """
-        if run_opts and run_opts.get("device") is not None:
-            check_device(run_opts.get("device"))
-            run_opts = {**run_opts, "device": str(run_opts["device"])}
-        inputs.check_default_dtype()
-        folder = fetch(source, savedir=savedir, revision=revision, token=token)
-        with torch.device("cpu"):  # whatever the caller's default is; the options move it then
-            bundle = load_bundle(folder, trust_remote_code)
-        return cls(bundle, run_opts, freeze_params)
 
     def encode_face(self, images, batch_size=BATCH_SIZE):
         """Returns face embeddings f*.
@@ -355,27 +283,6 @@ class FaceVoiceAssociation(Pretrained):
             self.encode_face_files(candidates, detect_faces),
             "V-F",
         )
-
-    def train(self, mode=True):
-        """Sets the mode of training or evaluation; frozen weights stay in evaluation mode."""
-        return super().train(mode and not self.is_frozen)
-
-    def _apply(self, fn, recurse=True):
-        """Moves the weights, as `to` and `cuda` ask for, and `device` with them; not their type."""
-        asked = fn(torch.empty(0, device=self.device)).dtype
-        if asked != torch.float32:
-            logger.warning(
-                "the weights stay in float32, %s was asked for: the model's embeddings are float32",
-                asked,
-            )
-
-        def moved(tensor):
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-        super()._apply(moved, recurse)
-        self.device = str(next(self.parameters()).device)
-        return self
 
     def forward(self, face, voice):
         """Returns `verify`."""
