@@ -105,7 +105,7 @@ setup(
         "torchaudio>=2.8,<3",
         "torchvision>=0.23,<1",
         "timm>=1.0.20,<1.1",
-        "hyperpyyaml>=1.2.2,<2",
+        "hyperpyyaml>=1.2.3,<2",  # 1.2.2 fails with the ruamel.yaml of today
         "sentencepiece>=0.2,<0.3",  # only speechbrain needs it, but takes ones without wheels
         "numpy>=1.26,<3",
         "scipy>=1.11,<2",

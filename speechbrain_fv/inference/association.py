@@ -1,9 +1,14 @@
 """The pretrained interface: someone's own faces and voices, matched in three lines."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 import torch
+from PIL.Image import Image
 
+from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
 from speechbrain_fv.inference.loading import PublishedModel
@@ -11,6 +16,13 @@ from speechbrain_fv.inference.results import Ranking, Verification
 from speechbrain_fv.media.kinds import media_kind
 
 BATCH_SIZE = 64
+Direction = Literal["F-V", "V-F"]
+Array = torch.Tensor | np.ndarray
+Pixels = Array | Image
+Faces = Pixels | Sequence[Pixels]
+Voices = Array | Sequence[Array]
+Paths = PathLike | Sequence[PathLike]
+Skipped = list[tuple[str, str]]
 
 
 class FaceVoiceAssociation(PublishedModel):
@@ -43,7 +55,7 @@ class FaceVoiceAssociation(PublishedModel):
         K.
     """
 
-    def encode_face(self, images, batch_size=BATCH_SIZE):
+    def encode_face(self, images: Faces, batch_size: int = BATCH_SIZE) -> torch.Tensor:
         """Returns face embeddings f*.
 
         Arguments
@@ -68,7 +80,9 @@ class FaceVoiceAssociation(PublishedModel):
         prepared = inputs.prepared_images(images, self.readers["face_reader"])
         return self._embed("face", prepared, batch_size)
 
-    def encode_voice(self, wavs, wav_lens=None, batch_size=BATCH_SIZE):
+    def encode_voice(
+        self, wavs: Voices, wav_lens: torch.Tensor | None = None, batch_size: int = BATCH_SIZE
+    ) -> torch.Tensor:
         """Returns voice embeddings v* of the middle `clip_seconds` of each clip.
 
         A shorter clip is repeated until it is as long.
@@ -99,7 +113,7 @@ class FaceVoiceAssociation(PublishedModel):
         windows = inputs.windows(wavs, wav_lens, self.readers["voice_reader"])
         return self._embed("voice", windows, batch_size)
 
-    def verify(self, face, voice):
+    def verify(self, face: Faces, voice: Voices) -> Verification:
         """Returns whether faces and voices belong together, pair by pair.
 
         Arguments
@@ -128,7 +142,9 @@ class FaceVoiceAssociation(PublishedModel):
         score = self.score.pairs(faces.cpu(), voices.cpu()).float().to(self.device)
         return Verification(score, self.calibration.probability(score), score >= self.threshold)
 
-    def match(self, probe, candidates, direction=None):
+    def match(
+        self, probe: Faces | Voices, candidates: Faces | Voices, direction: Direction | None = None
+    ) -> Ranking:
         """Returns the candidates, best match first.
 
         Arguments
@@ -179,7 +195,13 @@ class FaceVoiceAssociation(PublishedModel):
         probabilities = self.calibration and self.calibration.probability(scores)
         return Ranking(indices, scores, probabilities)
 
-    def encode_face_files(self, paths, detect_faces=False, batch_size=BATCH_SIZE, skipped=None):
+    def encode_face_files(
+        self,
+        paths: Paths,
+        detect_faces: bool = False,
+        batch_size: int = BATCH_SIZE,
+        skipped: Skipped | None = None,
+    ) -> torch.Tensor:
         """Returns face embeddings of image files.
 
         Arguments
@@ -209,7 +231,13 @@ class FaceVoiceAssociation(PublishedModel):
         load = clips.face_loader(self.readers["face_reader"], detect_faces, least)
         return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
 
-    def encode_voice_files(self, paths, remove_silence=None, batch_size=BATCH_SIZE, skipped=None):
+    def encode_voice_files(
+        self,
+        paths: Paths,
+        remove_silence: bool | None = None,
+        batch_size: int = BATCH_SIZE,
+        skipped: Skipped | None = None,
+    ) -> torch.Tensor:
         """Returns voice embeddings of audio files.
 
         Arguments
@@ -239,7 +267,13 @@ class FaceVoiceAssociation(PublishedModel):
         load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
         return self._embed("voice", clips.load_all(paths, load, skipped), batch_size)
 
-    def verify_files(self, face, voice, detect_faces=False, remove_silence=None):
+    def verify_files(
+        self,
+        face: Paths,
+        voice: Paths,
+        detect_faces: bool = False,
+        remove_silence: bool | None = None,
+    ) -> Verification:
         """Returns whether image and audio files belong together, pair by pair, as `verify`.
 
         Arguments
@@ -254,7 +288,13 @@ class FaceVoiceAssociation(PublishedModel):
             self.encode_voice_files(voice, remove_silence),
         )
 
-    def match_files(self, probe, candidates, detect_faces=False, remove_silence=None):
+    def match_files(
+        self,
+        probe: PathLike,
+        candidates: Sequence[PathLike],
+        detect_faces: bool = False,
+        remove_silence: bool | None = None,
+    ) -> Ranking:
         """Returns the candidate files, best match first.
 
         Arguments
@@ -284,7 +324,7 @@ class FaceVoiceAssociation(PublishedModel):
             "V-F",
         )
 
-    def forward(self, face, voice):
+    def forward(self, face: Faces, voice: Voices) -> Verification:
         """Returns `verify`."""
         return self.verify(face, voice)
 

@@ -3,18 +3,26 @@
 import dataclasses
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.fetching import FetchConfig, LocalStrategy
+from speechbrain.utils.fetching import FetchConfig, FetchSource, LocalStrategy
+from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_fv.bundles.bundle import MODULES, load_bundle, of_hparams
 from speechbrain_fv.bundles.layout import CODE_FILE, HPARAMS_FILE
 from speechbrain_fv.bundles.savedir import collect
 from speechbrain_fv.evaluation.exact import check_device
+from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import inputs
+from speechbrain_fv.scores import Score
 
 logger = logging.getLogger(__name__)
+
+Options = RunOptions | dict[str, Any] | None
+Model = TypeVar("Model", bound="PublishedModel")
 
 
 class PublishedModel(Pretrained):
@@ -39,7 +47,13 @@ class PublishedModel(Pretrained):
 
     MODULES_NEEDED = MODULES
 
-    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+    def __init__(
+        self,
+        modules: Mapping[str, torch.nn.Module] | None = None,
+        hparams: Mapping[str, Any] | None = None,
+        run_opts: Options = None,
+        freeze_params: bool = True,
+    ) -> None:
         bundle = of_hparams(modules, hparams)
         inputs.check_default_dtype()
         super().__init__(bundle.modules, hparams, _run_options(run_opts), freeze_params)
@@ -54,31 +68,31 @@ class PublishedModel(Pretrained):
         self.embedding_dim = bundle.config["embedding_dim"]
 
     @property
-    def score(self):
+    def score(self) -> Score:
         """How a face and a voice are compared."""
         return self._score[0]
 
     @classmethod
     def from_hparams(
-        cls,
-        source,
-        hparams_file=HPARAMS_FILE,
-        overrides=None,
-        overrides_must_match=True,
-        savedir=None,
-        download_only=False,
-        local_strategy=LocalStrategy.SYMLINK,
-        fetch_config=FetchConfig(),  # noqa: B008, as SpeechBrain's; it is frozen
-        run_opts=None,
-        freeze_params=True,
+        cls: type[Model],
+        source: PathLike | FetchSource,
+        hparams_file: str = HPARAMS_FILE,
+        overrides: dict[str, Any] | str | None = None,
+        overrides_must_match: bool = True,
+        savedir: PathLike | None = None,
+        download_only: bool = False,
+        local_strategy: LocalStrategy = LocalStrategy.SYMLINK,
+        fetch_config: FetchConfig = FetchConfig(),  # noqa: B008, as SpeechBrain's; it is frozen
+        run_opts: Options = None,
+        freeze_params: bool = True,
         *,
-        pymodule_file=None,
-        use_auth_token=None,
-        huggingface_cache_dir=None,
-        revision=None,
-        token=None,
-        trust_remote_code=False,
-    ):
+        pymodule_file: str | None = None,
+        use_auth_token: str | bool | None = None,
+        huggingface_cache_dir: PathLike | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> Model:
         """Returns a model from a folder or from the Hugging Face hub.
 
         Takes what SpeechBrain's ``from_hparams`` takes, in its order, and by name what it took in
@@ -159,7 +173,7 @@ class PublishedModel(Pretrained):
             )
         return cls(bundle.modules, bundle.hparams, run_opts, freeze_params)
 
-    def train(self, mode=True):
+    def train(self: Model, mode: bool = True) -> Model:
         """Sets the mode of training or evaluation; frozen weights stay in evaluation mode."""
         return super().train(mode and not self.is_frozen)
 
