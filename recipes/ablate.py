@@ -63,8 +63,6 @@ def main(argv):
     _, hparams, _ = load_hparams(argv, reads.ABLATE)
     names = grids.select_grids(hparams["ablations"], hparams["grids"])
     slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
-    for device in slots:
-        check_device(device)
     variants = grids.expand_grids(hparams["ablations"], hparams["hparams_file"], hparams["base"])
     plan = grids.plan_runs(variants, hparams["seeds"], hparams["output_folder"], names)
     runs = list({run.name: run for run in plan.values()}.values())
@@ -73,6 +71,8 @@ def main(argv):
             print("done" if run.is_done else "to do", run.name, *run.arguments[1:])
         print(f"{len(plan)} cells, {len(runs)} runs, {sum(run.is_done for run in runs)} done")
         return
+    for device in slots:
+        check_device(device)
     failures, stopped = run_missing(runs, slots)
     write_results(hparams, plan, {name: hparams["ablations"][name] for name in names})
     for name, failure in failures.items():

@@ -16,6 +16,7 @@ from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
+from speechbrain_fv.protocols.ages import with_age_groups
 from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
 from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings import reads
@@ -26,7 +27,10 @@ def main(argv):
     """Loads, evaluates and reports."""
     run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE)
     embeddings = load_embeddings(hparams["embeddings"])
-    metadata = hparams["metadata"] and evaluation.load_metadata(hparams["metadata"])
+    metadata = None
+    if hparams["metadata"]:
+        metadata = evaluation.load_metadata(hparams["metadata"])
+        metadata = with_age_groups(metadata, hparams["age_edges"])
     lists = resolve_lists(hparams["lists"], embeddings, metadata) if hparams["lists"] else []
     trained = hparams["train_identities"] and read_train_identities(hparams["train_identities"])
     leakage = check_leakage(

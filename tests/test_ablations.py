@@ -89,7 +89,11 @@ def test_a_grid_is_stopped_resumed_and_tabulated(
 
 def test_a_dry_run_lists_and_runs_nothing(tmp_path, ablate, capsys):
     yaml = write_ablation(tmp_path)
-    ablate([str(yaml), "--grids=parts", "--seeds=[7]", '--base=["--lr=0.5"]', "--dry_run"])
+    arguments = [str(yaml), "--grids=parts", "--seeds=[7]", '--base=["--lr=0.5"]']
+    arguments.append("--devices=[nowhere:0]")  # only what runs needs the devices
+    ablate([*arguments, "--dry_run"])
     printed = capsys.readouterr().out
     assert "to do parts/all/7 --lr=0.5\n" in printed and "2 cells, 2 runs, 0 done" in printed
+    with pytest.raises(ValueError, match="device 'nowhere:0' cannot be used"):
+        ablate(arguments)
     assert not (tmp_path / "out").exists()

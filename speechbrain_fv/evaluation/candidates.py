@@ -49,3 +49,4 @@ def matching_by_candidates(trials, direction, strata, max_candidates):
                 num_trials=found.num_trials,
                 sampled=found.sampled,
             )
+            trials.explain_no_probes(place)

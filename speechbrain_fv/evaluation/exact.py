@@ -184,6 +184,8 @@ class _Trials:
             self.add(path, "auc", auc, replicates[0])
             self.add(path, "eer", eer, replicates[1])
             false_accept, true_accept = metrics.roc_points(inside)
+            if np.isnan(auc):
+                self.reasons["/".join(path)] = protocols.no_trials_reason(stratum)
             self.node(path).update(
                 num_positives=int(inside.num_positives.sum()),
                 num_negatives=inside.num_negatives,
@@ -242,6 +244,17 @@ class _Trials:
             place = (*path, str(index + 2))
             self.add(place, "accuracy", values.nanmean(), of_candidates)
             self.node(place)["num_probes"] = int((~values.isnan()).sum())
+            self.explain_no_probes(place)
+
+    def explain_no_probes(self, place):
+        """Notes why nobody is a probe of 1:N matching at a place: of N = 2 for the stratum."""
+        _, direction, stratum, num_candidates = place
+        if self.node(place)["num_probes"]:
+            return
+        if num_candidates == "2":
+            self.reasons[f"matching/{direction}/{stratum}"] = protocols.no_trials_reason(stratum)
+        elif f"matching/{direction}/{stratum}" not in self.reasons:
+            self.reasons["/".join(place)] = f"{stratum} has too few people in every group"
 
     def _add_retrieval(self, direction, scores, replicates):
         """Adds mAP by query and by identity with chance, of queries that have a positive."""
@@ -255,6 +268,8 @@ class _Trials:
             num_queries=means.num_queries,
             gallery_size=len(gallery.vectors),
         )
+        if not means.num_queries:
+            self.reasons["/".join(path)] = "nobody has both a face and a voice"
 
     def leave_out(self, path, reason):
         """Puts None at a path of the report, and the reason beside."""

@@ -8,6 +8,7 @@ matches nobody in a stratum that asks for it.
 import numpy as np
 
 from speechbrain_fv.data.schema import named
+from speechbrain_fv.protocols.ages import with_age_groups
 
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age"}
 VERIFICATION_STRATA = ("U", "G", "N", "A", "GN", "GNA")
@@ -45,6 +46,8 @@ def stratum_attributes(stratum):
 def check_metadata(metadata, identities):
     """Returns the metadata as clean text, one row per identity in the order asked for.
 
+    Ages in years become groups, see `ages.group_ages`.
+
     Arguments
     ---------
     metadata : pandas.DataFrame
@@ -60,8 +63,8 @@ def check_metadata(metadata, identities):
     Raises
     ------
     ValueError
-        If the column ``identity`` is missing, an identity has two rows, or an identity of the
-        embeddings has none.
+        If the column ``identity`` is missing, an identity has two rows, an identity of the
+        embeddings has none, or an age cannot be.
 
     Example
     -------
@@ -90,7 +93,7 @@ def check_metadata(metadata, identities):
             f"metadata: {len(missing)} of the {len(identities)} identities in the embeddings have "
             f"no row ({named(missing)}); add one each, its attributes may be empty."
         )
-    return table.loc[list(identities)]
+    return with_age_groups(table.loc[list(identities)])
 
 
 def stratum_groups(metadata, stratum):
@@ -124,6 +127,19 @@ def stratum_groups(metadata, stratum):
     result = np.full(len(metadata), -1, dtype=np.int64)
     result[known] = np.unique(groups[known], return_inverse=True)[1]
     return result
+
+
+def no_trials_reason(stratum):
+    """Returns why a stratum that the metadata defines may still have nothing to compare.
+
+    Example
+    -------
+    >>> no_trials_reason("GN")
+    'GN has no trials: no two people share gender and nationality, or nobody has face and voice'
+    """
+    shared = " and ".join(stratum_attributes(stratum))
+    others = f"no two people share {shared}" if shared else "there is one person only"
+    return f"{stratum} has no trials: {others}, or nobody has face and voice"
 
 
 def undefined_reason(metadata, stratum):

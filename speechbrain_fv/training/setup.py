@@ -19,6 +19,7 @@ from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.protocols.ages import with_age_groups
 from speechbrain_fv.protocols.leakage import TrainIdentities
 from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
@@ -262,7 +263,7 @@ def make_brain(hparams, run_opts, manifests, classes):
     steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
     hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
-    hparams["metadata"] = manifests.identities
+    hparams["metadata"] = with_age_groups(manifests.identities, hparams["age_edges"])
     hparams["training"] = TrainingClips(
         classes,
         {

@@ -1,0 +1,105 @@
+"""Ages in years -> age groups, by one rule wherever labels are read."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from speechbrain_fv.data.schema import named
+
+OLDEST = 130
+YOUNGEST_IN_YEARS = 10  # if no number is as high, they are numbers of groups
+
+
+def group_ages(ages, edges=None):
+    """Returns the age group of every age: that of ages in years, and a group's name as it is.
+
+    Years become decades, "30-39", or lie between edges: with [18, 40], "<18", "18-39" and "40+".
+    Without edges, numbers that are all below 10 are numbers of groups and stay. A table has years
+    or names of groups, not both.
+
+    Arguments
+    ---------
+    ages : pandas.Series of str
+        "" where unknown, which stays.
+    edges : sequence of float, optional
+        Increasing, in years; each begins a group.
+
+    Returns
+    -------
+    pandas.Series of str
+        With the index of ages.
+
+    Raises
+    ------
+    ValueError
+        If years stand beside names of groups, or an age or the edges cannot be.
+
+    Example
+    -------
+    >>> group_ages(pd.Series(["31", "39.5", "", "62"])).tolist()
+    ['30-39', '30-39', '', '60-69']
+    >>> group_ages(pd.Series(["31", "62"]), edges=[18, 40]).tolist()
+    ['18-39', '40+']
+    >>> group_ages(pd.Series(["young", "old"])).tolist()
+    ['young', 'old']
+    """
+    edges = _checked(edges)
+    known = ages != ""
+    years = pd.to_numeric(ages.where(known), errors="coerce")
+    is_year = years.notna()
+    if not is_year.any() or (not edges and years.max() < YOUNGEST_IN_YEARS):
+        return ages
+    if (is_year != known).any():
+        groups = ages[known & ~is_year].unique()
+        raise ValueError(
+            f"age: expected years or names of groups, found years and {named(groups)}; write all "
+            "as groups, or leave the others empty"
+        )
+    wrong = ages[is_year & ~years.between(0, OLDEST)].unique()
+    if len(wrong):
+        raise ValueError(
+            f"age: expected years from 0 to {OLDEST}, found {named(wrong)}; leave what is unknown "
+            "empty"
+        )
+    return ages.mask(is_year, years.map(_decade if not edges else lambda age: _between(age, edges)))
+
+
+def with_age_groups(table, edges=None):
+    """Returns a table whose column ``age``, if it has one, holds groups, see `group_ages`.
+
+    Example
+    -------
+    >>> with_age_groups(pd.DataFrame({"age": ["31", None]})).age.tolist()
+    ['30-39', '']
+    """
+    if "age" not in table.columns:
+        return table
+    ages = table.age.astype(object).where(table.age.notna(), "").astype(str).str.strip()
+    return table.assign(age=group_ages(ages, edges))
+
+
+def _checked(edges):
+    """Returns the edges as a list of finite numbers that increase; [] without."""
+    edges = [] if edges is None else list(edges)
+    numbers = all(type(edge) in (int, float) and math.isfinite(edge) for edge in edges)
+    if not numbers or any(np.diff(edges) <= 0):
+        raise ValueError(f"age_edges: expected increasing years such as [18, 40], got {edges}")
+    return edges
+
+
+def _decade(age):
+    return "" if np.isnan(age) else f"{int(age // 10 * 10)}-{int(age // 10 * 10 + 9)}"
+
+
+def _between(age, edges):
+    place = int(np.searchsorted(edges, age, side="right"))
+    if np.isnan(age):
+        return ""
+    if place == 0:
+        return f"<{edges[0]:g}"
+    if place == len(edges):
+        return f"{edges[-1]:g}+"
+    low, high = edges[place - 1], edges[place]
+    whole = float(low).is_integer() and float(high).is_integer()
+    return f"{low:g}-{high - 1:g}" if whole else f"{low:g}-<{high:g}"
