@@ -26,6 +26,7 @@ EXTRAS = {
 TEST = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
+    "setuptools>=70",  # builds what test_shipped.py looks into
     "ruff>=0.6,<1",
     "import-linter>=2,<3",  # rooms import one way, see pyproject.toml
     "html5lib>=1.1,<2",
