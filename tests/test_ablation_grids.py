@@ -19,8 +19,8 @@ def test_equal_settings_have_one_key_however_they_are_written():
         return grids.settings_key((BIPCM, *options))
 
     plain = key()
-    assert key("--num_clusters=[8,32, 64]") == key("--discriminator={temperature: 0.1}") == plain
-    phi = "--discriminator=!new:speechbrain_fv.losses.PrototypeDiscriminator {temperature: 0.1}"
+    assert key("--num_clusters=[8,32, 64]") == key("--discriminator={temperature: 0.3}") == plain
+    phi = "--discriminator=!new:speechbrain_fv.losses.PrototypeDiscriminator {temperature: 0.3}"
     assert key(phi) == plain
     others = [key("--gamma1=1.0"), key("--num_clusters=[8]"), key("--precision=bf16")]
     assert len({plain, *others}) == 4

@@ -38,7 +38,7 @@ def content(folder):
         ("--lr=0.1", "lr was 0.0003, is 0.1"),
         ("--seed=7", "seed was 1234, is 7"),
         ("--batch_size=16", "batch"),
-        ("--discriminator={temperature: 0.7}", "discriminator.temperature was 0.1, is 0.7"),
+        ("--discriminator={temperature: 0.7}", "discriminator.temperature was 0.3, is 0.7"),
         ("--embedding_dim=64", "embedding_dim was 256, is 64"),
         ("--standardize=True", "standardize was false, is true"),
         ("--precision=bf16", "--precision was fp32, is bf16"),

@@ -25,7 +25,7 @@ class PrototypeDiscriminator(torch.nn.Module):
     tensor([0, 1, 1])
     """
 
-    def __init__(self, temperature=0.1):
+    def __init__(self, temperature=0.3):
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature: expected a positive number, got {temperature}")

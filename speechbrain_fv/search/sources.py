@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,13 @@ from speechbrain_fv.messages import progress_bar
 
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
+
+
+class Model(Protocol):
+    """What a gallery needs of a `FaceVoiceAssociation`, which can take its place."""
+
+    version: str
+    embedding_dim: int
 
 
 class Media(NamedTuple):

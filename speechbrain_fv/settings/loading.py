@@ -1,5 +1,7 @@
 """From a command line to settings: the YAML read, overridden, checked, flattened, and made."""
 
+import os
+
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML, YAMLError
@@ -18,6 +20,7 @@ from speechbrain_fv.settings.documents import (
 from speechbrain_fv.settings.merging import merge
 from speechbrain_fv.settings.references import Findings, put_in_place
 from speechbrain_fv.settings.run_options import settle
+from speechbrain_fv.shipped import shipped_yaml
 
 
 def load_hparams(argv, reads=None, options=None):
@@ -26,7 +29,8 @@ def load_hparams(argv, reads=None, options=None):
     Arguments
     ---------
     argv : list of str
-        Arguments as in ``sys.argv[1:]``: the YAML, run options, and overrides ``--key=value``. A
+        Arguments as in ``sys.argv[1:]``: the YAML, one's own or the name of a shipped one, run
+        options, and overrides ``--key=value``. A
         tagged value, a text, a number or a list replaces the entry; a plain mapping is merged into
         it, as ``--discriminator='{temperature: 0.3}'`` and ``--corpus='{clip_seconds: 3.0}'``.
     reads : iterable of str, optional
@@ -67,6 +71,8 @@ def resolve_hparams(argv, reads=None, options=None):
     not take the place of a finished run's results.
     """
     file, run_opts, overrides = parse_command_line(argv)
+    if not os.path.isfile(file):
+        file = shipped_yaml(file) or file
     document = read_document(file)
     if not isinstance(document.tree, dict):
         raise ValueError(f"{file}: expected a mapping of keys")

@@ -282,8 +282,8 @@ class FaceVoiceBrain(sb.Brain):
     def _validate(self, epoch):
         """Logs the validation to the curves.
 
-        Returns its values, the means of the epoch's training, and the monitored value with the sign
-        that makes higher better.
+        Returns its values without the details of losses, to be read in one line, the means of the
+        epoch's training, and the monitored value with the sign that makes higher better.
         """
         monitor = self.hparams.monitor
         report = evaluate(
@@ -309,10 +309,11 @@ class FaceVoiceBrain(sb.Brain):
         if not (monitor.startswith("verification/") and monitor.endswith("/auc")):
             valid[monitor.replace("/", "_")] = monitored
         batch_size = self.hparams.batch_size * distributed.world()[1]
-        valid |= self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
+        details = self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
-        curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
+        rows = {f"valid_{name}": value for name, value in (valid | details).items()}
+        curves.append(self.optimizer_step, epoch, rows)
         return valid, train, monitored if higher_is_better(monitor) else -monitored
 
     def embed_training_clips(self):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from speechbrain_fv.corpora.embedded import camera, faces, identities, voices
+from speechbrain_fv.corpora.embedded import camera, faces, identities, painting, voices
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
@@ -112,7 +112,8 @@ def _check_at_least(name, value, minimum):
 
 def _generator_digest():
     """Hash of the code that draws people, faces and voices: editing it makes a new corpus."""
-    sources = (Path(module.__file__).read_bytes() for module in (identities, camera, faces, voices))
+    modules = (identities, camera, painting, faces, voices)
+    sources = (Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 

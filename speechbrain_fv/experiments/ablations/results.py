@@ -258,4 +258,6 @@ def metric_label(metric):
             return f"1:{candidates} {direction} {stratum}"
         case ["retrieval", direction, "map"]:
             return f"mAP {direction}"
+        case ["losses", part, name]:
+            return f"{name.replace('_', ' ')}, {part}"
     return metric
