@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from tqdm import tqdm
 
 from speechbrain_fv.corpora.embedded import camera, faces, identities, painting, voices
 from speechbrain_fv.corpora.embedded.faces import draw_face
@@ -24,6 +23,7 @@ from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.splits import split_identities
+from speechbrain_fv.messages import progress_bar
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
 MIN_IDENTITIES = 10
@@ -158,7 +158,7 @@ def _generate(media_folder, people, num_workers):
 
 def _map(function, people, num_workers):
     """List of the function's values for all people, with a progress bar."""
-    bar = partial(tqdm, desc="embedded corpus", unit="person", total=len(people))
+    bar = partial(progress_bar, desc="embedded corpus", unit="person", total=len(people))
     if num_workers == 1:
         return list(bar(map(function, people)))
     # "spawn": the caller may hold threads (torch), which do not survive a fork.
