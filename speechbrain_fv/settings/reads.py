@@ -22,3 +22,9 @@ ABLATE = (
     "ablations",
 )
 """Of recipes/ablate.py."""
+
+COMPARE = (
+    *("methods", "tuning", "only", "reference", "base", "seeds", "num_folds", "tune"),
+    *("output_folder", "devices", "jobs", "dry_run"),
+)
+"""Of recipes/compare_methods.py."""
