@@ -10,6 +10,7 @@ from speechbrain.utils.superpowers import import_from_path
 from speechbrain_fv.corpora.voxceleb_splits import coverage, named_split, read_meta
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import check_columns, check_voices, named
+from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_table
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def prepare_voxceleb_vggface(
     age_csv=None,
     voice_csvs=(),
     speechbrain_root=None,
+    folds=None,
 ):
     """Write the manifests of VoxCeleb1 and VGGFace.
 
@@ -59,6 +61,8 @@ def prepare_voxceleb_vggface(
         CSVs in SpeechBrain's format, ID,duration,wav,start,stop,spk_id.
     speechbrain_root : path, optional
         A checkout of SpeechBrain; default the environment variable SPEECHBRAIN_ROOT.
+    folds : Folds, optional
+        Cross-validation over the people on disk, stratified by gender, in place of the split.
 
     Raises
     ------
@@ -85,6 +89,11 @@ def prepare_voxceleb_vggface(
     notes = coverage(split_of, faces, voices, split)
     notes["unknown_face_folders"] = unknown_names
     notes["unknown_voice_identities"] = sorted(set(voices.spk_id) - set(meta.identity))
+    folds = folds or Folds()
+    if folds.fold is not None:
+        on_disk = split_of.keys() & set(faces.spk_id) & set(voices.spk_id)
+        genders = {name: (gender,) for name, gender in zip(meta.identity, meta.gender, strict=True)}
+        split_of = folds.assign({name: split_of[name] for name in on_disk}, genders)
     faces, voices = (rows[rows.spk_id.isin(split_of.keys())] for rows in (faces, voices))
     lists = [file for file in (meta_csv, pins_split_file, age_csv, *voice_csvs) if file]
     options = {
@@ -93,6 +102,7 @@ def prepare_voxceleb_vggface(
         "lists": [os.path.abspath(file) for file in lists],
         "split": split,
         "speechbrain_root": speechbrain_root,
+        **folds.options,
         **scanner.criteria,
     }
     key = cache_key(options, [*lists, *faces.image, *voices.wav])

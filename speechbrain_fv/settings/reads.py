@@ -27,4 +27,10 @@ ABLATE = (
 """Of recipes/ablate.py."""
 
 ABLATE_OPTIONS = ("noprogressbar",)
-"""The run options that recipes/ablate.py makes use of; those of its runs stand in `base`."""
+"""Run options of recipes/ablate.py and compare_methods.py; those of their runs are in `base`."""
+
+COMPARE = (
+    *("methods", "tuning", "only", "reference", "base", "seeds", "num_folds", "tune"),
+    *("output_folder", "devices", "jobs", "dry_run"),
+)
+"""Of recipes/compare_methods.py."""
