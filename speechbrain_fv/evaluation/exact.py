@@ -11,7 +11,6 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
 from speechbrain_fv.evaluation.candidates import matching_by_candidates
@@ -24,6 +23,7 @@ from speechbrain_fv.evaluation.report import (
     save_report,
 )
 from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
+from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score, is_cosine
 
 __all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
@@ -109,7 +109,7 @@ def evaluate(
     num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
     total = sum(num_rows[direction] for direction in directions)
     total += len(embeddings.face) * ("verification" in tasks)
-    with tqdm(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
+    with progress_bar(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
         if "verification" in tasks:
             trials.verify(bar.update)
         for direction in directions:
