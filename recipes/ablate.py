@@ -38,7 +38,7 @@ def write_results(hparams, plan, selected):
 
 def main(argv):
     """Plans, runs, tabulates."""
-    _, hparams, _ = load_hparams(argv, reads.ABLATE)
+    _, hparams, _ = load_hparams(argv, reads.ABLATE, reads.ABLATE_OPTIONS)
     names = grids.select_grids(hparams["ablations"], hparams["grids"])
     slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
     variants = grids.expand_grids(hparams["ablations"], hparams["hparams_file"], hparams["base"])

@@ -25,7 +25,7 @@ from speechbrain_fv.settings.script import load_hparams, run_script
 
 def main(argv):
     """Loads, evaluates and reports."""
-    run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE)
+    run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE, reads.EVALUATE_OPTIONS)
     embeddings = load_embeddings(hparams["embeddings"])
     metadata = None
     if hparams["metadata"]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from speechbrain_fv.experiments.ablations.grids import Run
+from speechbrain_fv.messages import progress_bar
 
 CONSOLE_FILE = "console.txt"  # what a run printed at its last start
 LOCK_FILE = ".lock"
@@ -80,7 +79,7 @@ def run_missing(runs, script, slots, title):
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     num_done = sum(run.is_done for run in runs)
-    with tqdm(total=len(runs), initial=num_done, unit="run", desc=title) as bar:
+    with progress_bar(total=len(runs), initial=num_done, unit="run", desc=title) as bar:
 
         def show(num_done, names):
             bar.n = num_done

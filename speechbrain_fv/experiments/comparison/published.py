@@ -1,7 +1,7 @@
 """What papers report of the methods: other encoders, other clips, often other people and trials.
 
-Values are in percent, digits as printed; each row says on what. They stand beside measured values in
-columns of their own and are never compared with them by this package.
+Values are in percent, digits as printed; each row says on what. They stand beside measured values
+in columns of their own and are never compared with them by this package.
 """
 
 from typing import NamedTuple
