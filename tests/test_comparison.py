@@ -164,7 +164,7 @@ def test_what_a_method_cannot_do_is_a_dash_with_its_reason(comparison):
     first = text.split("## ")[1]
     assert "| SVHF | 2 | - | - |" in first and "| CCA | 0 | - | - |" in first
     assert "-: SVHF (U, N, A, GNA): it ranks two" in first and "-: CCA: it takes vectors" in first
-    assert "-: FST, ssnet (G): no gender" in first
+    assert "FST, ssnet, SVHF" in first and "(G): no gender" in first
     folds = hparams["num_folds"]
     failed = "| IG & more_50% | 0 | -" in first and "-: IG & more_50%: no gender here" in first
     assert failed != bool(folds)

@@ -114,10 +114,8 @@ def failures_of(methods, runs, plan):
     failures = {}
     for method in methods:
         own = {cell: run for cell, run in plan.items() if cell[0].split("/")[0] == method.name}
-        num_grids, num_done = (
-            len({grid for grid, *_ in own}),
-            sum(m == method.name for _, m in done),
-        )
+        num_grids = len({grid for grid, *_ in own})
+        num_done = sum(name == method.name for _, name in done)
         if method.reason:
             failures[method.name] = method.reason
         elif num_done < num_grids:
