@@ -217,13 +217,11 @@ def _missing(measured, means, methods, reasons, failures):
 
 def _reason(method, path, reasons, failures):
     """Returns the reason of the nearest entry at or above a path of the report."""
-    if method in failures:
-        return failures[method]
     parts = path.split("/")
     for end in range(len(parts), 0, -1):
         if (method, "/".join(parts[:end])) in reasons:
             return reasons[method, "/".join(parts[:end])]
-    return "undefined in some fold or run"
+    return failures.get(method, "undefined in some fold or run")
 
 
 def fold_sheets(table, methods, reference, num_folds):

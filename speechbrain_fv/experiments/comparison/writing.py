@@ -109,13 +109,16 @@ def _write_tables(folder, table, methods, costs, tuning):
 
 
 def failures_of(methods, runs, plan):
-    """Returns why methods have no finished run: their reason, or what their first run said."""
-    done = {method for (_, method, _), run in runs.items() if run.is_done}
+    """Returns why methods lack a finished run in some fold: their reason, or what a run said."""
+    done = {(fold, method) for (fold, method, _), run in runs.items() if run.is_done}
     failures = {}
     for method in methods:
+        own = {cell: run for cell, run in plan.items() if cell[0].split("/")[0] == method.name}
+        num_grids = len({grid for grid, *_ in own})
+        num_done = sum(name == method.name for _, name in done)
         if method.reason:
             failures[method.name] = method.reason
-        elif method.name not in done:
-            own = [run for (grid, *_), run in plan.items() if grid.split("/")[0] == method.name]
-            failures[method.name] = next(filter(None, map(said, own)), "not run yet")
+        elif num_done < num_grids:
+            texts = [said(run) for run in own.values() if not run.is_done]
+            failures[method.name] = next(filter(None, texts), "not run yet")
     return failures
