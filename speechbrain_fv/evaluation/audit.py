@@ -36,7 +36,8 @@ def audit_list(resolved, attributes, leaked=None):
         - ``alternation`` (verification): ``neighbours_differ``, the share of neighbouring rows with
           different labels, and ``longest_run``, the most rows in a row that alternate;
         - ``positional`` (verification): ``agreement``, the share of rows whose label is that of
-          `positional_labels`; (matching) the share of rows whose first candidate, and no other,
+          `positional_labels`, and ``perfect_auc``, the AUC that a model without errors has by
+          these; (matching) the share of rows whose first candidate, and no other,
           is the probe's identity by the embeddings;
         - ``promise``: ``stratum`` that the name states (None: none, or several) and ``negatives``,
           by attribute of it, and ``together`` where it has several: ``share`` of negative pairs
@@ -147,6 +148,10 @@ def negatives_agree(resolved, attributes):
 def format_audit(section):
     """Returns the audit of all lists as a table for the terminal, in percent.
 
+    Its columns: positive pairs; neighbouring rows whose labels differ, and the longest run of them
+    in rows; labels that position tells, and by such labels the AUC of a model without errors and of
+    the scores; rows that repeat others, and pairs with both labels.
+
     Arguments
     ---------
     section : dict
@@ -157,7 +162,16 @@ def format_audit(section):
     str
     """
     width = max([5, *map(len, section)])
-    titles = ("positive", "alternate", "longest", "by place", "AUC by it", "repeated", "both ways")
+    titles = (
+        "positive",
+        "alternate",
+        "longest",
+        "by place",
+        "perfect",
+        "AUC",
+        "repeated",
+        "both ways",
+    )
     lines = [f"{'Audit':<{width}}" + "".join(f"{title:>11}" for title in titles)]
     for name, entry in section.items():
         audit = entry["audit"]
@@ -167,6 +181,7 @@ def format_audit(section):
             percent(order.get("neighbours_differ")),
             order.get("longest_run", "-"),
             percent(place.get("agreement")),
+            percent(place.get("perfect_auc")),
             percent(place.get("auc")),
             audit["num_repeated_rows"],
             audit["num_contradictory_pairs"],
@@ -219,7 +234,7 @@ def _alternation(resolved):
     differ = adjacent & (labels[1:] != labels[:-1])
     # A run of n changes has n + 1 rows; changes are counted from the last place without one.
     places = np.arange(1, len(differ) + 1)
-    since = np.maximum.accumulate(np.where(differ, 0, places), initial=0)[1:]
+    since = np.maximum.accumulate(np.where(differ, 0, places))
     longest = int((places - since).max(initial=0)) + 1 if len(labels) else 0
     return {
         "neighbours_differ": _share(differ.sum(), adjacent.sum()),
@@ -232,10 +247,16 @@ def _positional(resolved):
         return None
     num_rows = len(resolved.probes)
     if resolved.trials.kind == "matching":
-        right = num_rows - resolved.num_contradictions
-    else:
-        right = (positional_labels(resolved) == resolved.labels).sum()
-    return {"agreement": _share(right, num_rows)}
+        return {"agreement": _share(num_rows - resolved.num_contradictions, num_rows)}
+    labels, truth = positional_labels(resolved), resolved.labels
+    perfect = None
+    if labels.any() and not labels.all():
+        # Scores that are the true labels: ties count half.
+        perfect = 0.5 * (1 + truth[labels].mean() - truth[~labels].mean())
+    return {
+        "agreement": _share((labels == truth).sum(), num_rows),
+        "perfect_auc": None if perfect is None else float(perfect),
+    }
 
 
 def _compared(resolved, codes):
