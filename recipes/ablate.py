@@ -12,11 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
 from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 
@@ -30,7 +29,7 @@ def run_missing(runs, slots):
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     num_done = sum(run.is_done for run in runs)
-    with tqdm(total=len(runs), initial=num_done, unit="run", desc="ablations") as bar:
+    with progress_bar(total=len(runs), initial=num_done, unit="run", desc="ablations") as bar:
 
         def show(num_done, names):
             bar.n = num_done
@@ -60,7 +59,7 @@ def write_results(hparams, plan, selected):
 
 def main(argv):
     """Plans, runs, tabulates."""
-    _, hparams, _ = load_hparams(argv, reads.ABLATE)
+    _, hparams, _ = load_hparams(argv, reads.ABLATE, reads.ABLATE_OPTIONS)
     names = grids.select_grids(hparams["ablations"], hparams["grids"])
     slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
     variants = grids.expand_grids(hparams["ablations"], hparams["hparams_file"], hparams["base"])

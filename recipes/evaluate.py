@@ -29,7 +29,7 @@ from speechbrain_fv.settings.script import load_hparams, run_script
 
 def main(argv):
     """Loads, evaluates and reports."""
-    run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE)
+    run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE, reads.EVALUATE_OPTIONS)
     audit_only = hparams["embeddings"] is None
     if audit_only and not hparams["lists"]:
         raise ValueError(

@@ -13,6 +13,7 @@ logs in the output folder. Run again, it resumes where it was stopped. On severa
 import sys
 
 import speechbrain as sb
+from speechbrain.core import DEFAULT_LOG_CONFIG
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_fv.figures.loggers import log_figures
@@ -26,9 +27,9 @@ from speechbrain_fv.training import results, setup
 def main(argv):
     """Prepares, trains, evaluates and reports."""
     run_opts, hparams, resolved_yaml = load_hparams(argv, reads.TRAIN)
-    setup.check_method(hparams)
+    setup.check_method(hparams, run_opts)
     folder = hparams["output_folder"]
-    sb.create_experiment_directory(folder)
+    sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or DEFAULT_LOG_CONFIG)
     manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)
     brain, train, valid, test = setup.make_brain(hparams, run_opts, manifests, classes)
     if not hparams["checkpointer"].list_checkpoints():

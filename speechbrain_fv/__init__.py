@@ -1,1 +1,3 @@
 """SpeechBrain-FV: face-voice association with SpeechBrain."""
+
+__version__ = "0.1.0"

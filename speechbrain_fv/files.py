@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+PathLike = str | os.PathLike[str]
+"""What names a file or a folder."""
+
 
 @contextmanager
 def replacing(path):

@@ -1,4 +1,29 @@
-"""Errors and other text, fit for one line."""
+"""What is shown while something runs: errors and other text in one line, and progress bars."""
+
+from huggingface_hub.utils import disable_progress_bars
+from tqdm import tqdm
+
+_shown = {"bars": True}
+
+
+def show_progress(shown):
+    """Says for this process whether progress bars are drawn, those of downloads among them."""
+    _shown["bars"] = shown
+    if not shown:
+        disable_progress_bars()
+
+
+def progress_bar(*args, disable=False, **kwargs):
+    """Returns tqdm's progress bar, which `show_progress` turns off.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        tqdm's.
+    disable : bool or None
+        tqdm's; None draws it in a terminal only.
+    """
+    return tqdm(*args, disable=disable if _shown["bars"] else True, **kwargs)
 
 
 def in_one_line(error, most=300):

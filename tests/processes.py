@@ -27,6 +27,7 @@ _SERVER.set_forkserver_preload(
         *(f"speechbrain_fv.{name}" for name in ("training.setup", "encoders", "data.readers")),
         *(f"speechbrain_fv.{name}" for name in ("figures.run_figures", "evaluation.groups")),
         *(f"speechbrain_fv.{name}" for name in ("protocols.leakage", "figures.loggers")),
+        "tests.described",
     ]
 )
 

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from speechbrain_fv.commands import main, matching
-from speechbrain_fv.commands.arguments import make_parser
+from speechbrain_fv.commands.arguments import RECIPES, make_parser
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.search import Gallery, store
@@ -395,7 +395,7 @@ def parsers(parser):
 
 def test_every_command_has_help_with_an_example():
     found = list(parsers(make_parser()))
-    assert len(found) == 11
+    assert len(found) == 12 + len(RECIPES)
     for parser in found[1:]:
         assert f"example: {parser.prog} " in parser.format_help().replace("\n", " ")
         for action in parser._actions:

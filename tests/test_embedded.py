@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,15 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain_fv.corpora.embedded import prepare_embedded
 from speechbrain_fv.corpora.embedded.camera import FACE_PIXELS
 from speechbrain_fv.corpora.embedded.faces import draw_face
-from speechbrain_fv.corpora.embedded.identities import SHARED_TRAITS, draw_identities
+from speechbrain_fv.corpora.embedded.identities import (
+    NATIONALITIES,
+    SHARED_TRAITS,
+    draw_identities,
+)
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import SPLITS, load_manifests
-from tests.processes import recipe, run, run_forked
+from speechbrain_fv.data.splits import split_identities
+from tests.processes import recipe, run_forked
 
 NUM_IDENTITIES = 10
 INCLUDE = Path(__file__).parents[1] / "hparams" / "corpora" / "embedded.yaml"
@@ -166,11 +172,39 @@ def test_yaml_include_binds_every_option():
     assert hparams["resize"] <= FACE_PIXELS
 
 
+def test_test_people_meet_others_of_their_group():
+    """The stratum GNA needs negatives: of the 100 test people, hardly anybody is alone."""
+    people = draw_identities(500, seed=1234)
+    splits = split_identities([person.name for person in people], seed=1234)
+    groups = Counter(
+        (person.gender, person.nationality, person.age)
+        for person in people
+        if splits[person.name] == "test"
+    )
+    pairs = sum(size * (size - 1) for size in groups.values())
+    assert pairs > 300 and sum(size == 1 for size in groups.values()) < 5
+
+
+def test_traits_and_labels_are_independent():
+    people = draw_identities(3000, seed=5)
+    table = np.array(
+        [
+            [*person.traits.values(), person.gender == "f", person.seniority]
+            + [person.nationality == name for name in NATIONALITIES[1:]]
+            for person in people
+        ],
+        dtype=float,
+    )
+    correlation = np.corrcoef(table.T)
+    correlation[-3:, -3:] = 0  # a person has one nationality
+    assert np.abs(correlation[np.triu_indices(len(correlation), 1)]).max() < 0.08
+
+
 def test_contact_sheet_is_written(tmp_path):
     result = run_forked(recipe("contact_sheet", tmp_path / "sheet.png", "--num_identities=2"))
     assert result.returncode == 0, result.stderr
     assert Image.open(tmp_path / "sheet.png").width >= 600
-    assert "IMAGE" in run(recipe("contact_sheet", "--help")).stdout
+    assert "IMAGE" in run_forked(recipe("contact_sheet", "--help")).stdout
     result = run_forked(recipe("contact_sheet", tmp_path / "sheet.png", "--num_identities=0"))
     assert result.stderr.endswith("error: --num_identities: expected at least 1, got 0\n")
 
@@ -239,12 +273,12 @@ def _auc(features, signs):
 
 @pytest.mark.parametrize("trait", [*SHARED_TRAITS, "gender"])
 def test_face_shows_what_is_shared(extremes, face_features, trait):
-    assert _auc(face_features, extremes[0][trait]) > 0.65
+    assert _auc(face_features, extremes[0][trait]) > 0.72
 
 
 @pytest.mark.parametrize("trait", [*SHARED_TRAITS, "gender"])
 def test_voice_lets_hear_what_is_shared(extremes, voice_features, trait):
-    assert _auc(voice_features, extremes[0][trait]) > 0.65
+    assert _auc(voice_features, extremes[0][trait]) > 0.8
 
 
 def test_background_tells_nothing(extremes):

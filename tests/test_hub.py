@@ -161,7 +161,7 @@ def write_bundle(folder, mark):
 
 
 def contents(folder):
-    return {name: (Path(folder) / name).read_bytes() for name in bundle_hub.MAX_BYTES}
+    return {name: (Path(folder) / name).read_bytes() for name in bundle_hub.FETCHED}
 
 
 def cut(method, part, after, times):
@@ -181,9 +181,9 @@ def test_a_bundle_comes_back_byte_by_byte(hub, client, repo, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", "first")
     commit = client.call("push", folder=str(bundle), repo=repo, token=WRITER)
     assert commit == (f"{hub.url}/{repo}/commit/{commit.oid}", commit.oid)
-    folder = client.call("fetch", source=repo, savedir=str(tmp_path / "cache"))
+    folder = client.call("fetch", source=repo, cache_folder=str(tmp_path / "cache"))
     assert contents(folder) == contents(bundle)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(bundle_hub.MAX_BYTES)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(bundle_hub.FETCHED)
     published = hub.repository(repo).files(commit.oid)
     assert sorted(published) == sorted([".gitattributes", *bundle_hub.MAX_BYTES])
     assert sum("/commit/" in request for request in hub.requests) == 1
@@ -196,7 +196,7 @@ def test_revisions_stay_what_they_were(hub, client, repo, tmp_path):
     hub.repository(repo).ref("v1.0").write_text(old)
     new = client.call("push", folder=str(second), repo=repo, token=WRITER).oid
     assert old != new
-    asked = {"source": repo, "savedir": str(tmp_path / "cache")}
+    asked = {"source": repo, "cache_folder": str(tmp_path / "cache")}
     folders = {
         revision: client.call("fetch", revision=revision, **asked)
         for revision in (old, "v1.0", new, "main", None)
@@ -222,7 +222,7 @@ def test_a_push_during_a_download_does_not_mix_versions(hub, client, repo, tmp_p
             pushed.append(hub.repository(repo).commit("main", files))
 
     hub.watch = push_between
-    folder = client.call("fetch", source=repo, savedir=str(tmp_path / "cache"))
+    folder = client.call("fetch", source=repo, cache_folder=str(tmp_path / "cache"))
     assert pushed and contents(folder) == contents(first)
     assert contents(client.call("fetch", source=repo)) == contents(second)
 
@@ -300,11 +300,11 @@ def test_an_interrupted_download_is_never_taken_for_whole(hub, client, repo, tmp
     bundle, cache = write_bundle(tmp_path / "bundle", "first"), tmp_path / "cache"
     client.call("push", folder=str(bundle), repo=repo, token=WRITER)
     hub.watch = cut("GET", "/model.safetensors", 0, times=1000)
-    error = client.fail("fetch", source=repo, savedir=str(cache))
+    error = client.fail("fetch", source=repo, cache_folder=str(cache))
     assert "OSError" in error and "Run the same again" in error
     assert not [path for path in cache.rglob("*") if path.is_file() and "safetensors" in path.name]
     hub.watch = lambda method, path: None
-    folder = client.call("fetch", source=repo, savedir=str(cache))
+    folder = client.call("fetch", source=repo, cache_folder=str(cache))
     assert contents(folder) == contents(bundle)
 
 
@@ -313,7 +313,7 @@ def test_a_download_goes_on_where_it_was_cut(hub, client, repo, tmp_path):
     client.call("push", folder=str(bundle), repo=repo, token=WRITER)
     hub.watch = cut("GET", "/model.safetensors", 1_000_000, times=2)
     hub.requests.clear()
-    folder = client.call("fetch", source=repo, savedir=str(tmp_path / "cache"))
+    folder = client.call("fetch", source=repo, cache_folder=str(tmp_path / "cache"))
     assert contents(folder) == contents(bundle)
     assert sum("GET" in request and "safetensors" in request for request in hub.requests) == 3
 
@@ -329,10 +329,10 @@ def test_a_killed_download_leaves_nothing_that_is_used(hub, repo, clients, tmp_p
             victim.process.wait()
 
     hub.watch = kill
-    victim.send("fetch", source=repo, savedir=str(cache))
+    victim.send("fetch", source=repo, cache_folder=str(cache))
     assert victim.process.wait(SECONDS) == -signal.SIGKILL
     hub.watch = lambda method, path: None
-    assert contents(client.call("fetch", source=repo, savedir=str(cache))) == contents(bundle)
+    assert contents(client.call("fetch", source=repo, cache_folder=str(cache))) == contents(bundle)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_private_models_need_a_token(hub, client, repo, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", "first")
     client.call("push", folder=str(bundle), repo=repo, token=WRITER, private=True)
     assert hub.repository(repo).private
-    asked = {"source": repo, "savedir": str(tmp_path / "cache")}
+    asked = {"source": repo, "cache_folder": str(tmp_path / "cache")}
     assert "for a private model log in" in client.fail("fetch", **asked)
     assert "does not accept the token" in client.fail("fetch", token="hf_wrong", **asked)
     assert contents(client.call("fetch", token=READER, **asked)) == contents(bundle)
@@ -377,8 +377,8 @@ def test_without_a_network_the_cache_is_used(hub, clients, repo, tmp_path, name,
     """At once, without the client's wait for a hub that may come back, and with the remedy."""
     first, cache = write_bundle(tmp_path / "first", "first"), str(tmp_path / "cache")
     oid = clients["client"].call("push", folder=str(first), repo=repo, token=WRITER).oid
-    clients["client"].call("fetch", source=repo, savedir=cache)
-    alone, asked = clients[name], {"source": repo, "savedir": cache}
+    clients["client"].call("fetch", source=repo, cache_folder=cache)
+    alone, asked = clients[name], {"source": repo, "cache_folder": cache}
     for revision in (None, "main", oid):
         assert contents(alone.call("fetch", revision=revision, **asked)) == contents(first)
         assert alone.waited == 0
@@ -396,10 +396,10 @@ def test_of_a_hub_that_fails_the_cache_is_used(hub, client, repo, tmp_path):
 
     bundle, cache = write_bundle(tmp_path / "bundle", "first"), str(tmp_path / "cache")
     client.call("push", folder=str(bundle), repo=repo, token=WRITER)
-    client.call("fetch", source=repo, savedir=cache)
+    client.call("fetch", source=repo, cache_folder=cache)
     hub.watch = fails
-    assert contents(client.call("fetch", source=repo, savedir=cache)) == contents(bundle)
-    error = client.fail("fetch", source=repo, savedir=str(tmp_path / "other"))
+    assert contents(client.call("fetch", source=repo, cache_folder=cache)) == contents(bundle)
+    error = client.fail("fetch", source=repo, cache_folder=str(tmp_path / "other"))
     assert error.startswith("OSError") and "cannot be reached" in error and "not in" in error
 
 
@@ -408,10 +408,10 @@ def test_a_half_filled_cache_is_not_a_model_without_a_network(hub, clients, repo
     client = clients["client"]
     oid = client.call("push", folder=str(bundle), repo=repo, token=WRITER).oid
     hub.watch = cut("GET", "/model.safetensors", 0, times=1000)
-    client.fail("fetch", source=repo, savedir=str(cache))
+    client.fail("fetch", source=repo, cache_folder=str(cache))
     assert list(cache.rglob("hyperparams.yaml"))
     for revision in (None, oid):
-        asked = {"source": repo, "savedir": str(cache), "revision": revision}
+        asked = {"source": repo, "cache_folder": str(cache), "revision": revision}
         error = clients["offline"].fail("fetch", **asked)
         assert "HF_HUB_OFFLINE is set" in error and "not in" in error
 
@@ -436,7 +436,7 @@ def test_sizes_are_checked_before_the_download(hub, client, repo, tmp_path):
     client.call("push", folder=str(bundle), repo=repo, token=WRITER)
     bomb = b" " * (bundle_hub.MAX_BYTES["config.json"] + 1)
     hub.repository(repo).commit("main", {"config.json": bomb})
-    error = client.fail("fetch", source=repo, savedir=str(cache))
+    error = client.fail("fetch", source=repo, cache_folder=str(cache))
     assert "config.json has 4,000,001 bytes, expected at most 4,000,000" in error
     assert not list(cache.rglob("config.json"))
     (bundle / "config.json").write_bytes(bomb)
@@ -472,7 +472,7 @@ def test_malformed_names(client, tmp_path, name):
 
 @pytest.mark.parametrize("revision", ["../../x", "/etc", "a b", "", "a//b", "-x"])
 def test_malformed_revisions(client, tmp_path, revision):
-    error = client.fail("fetch", source="owner/name", revision=revision, savedir=str(tmp_path))
+    error = client.fail("fetch", source="owner/name", revision=revision, cache_folder=str(tmp_path))
     assert "expected the name of a branch, tag or commit" in error
     assert not list(tmp_path.iterdir())
 

@@ -96,14 +96,14 @@ def test_a_killed_run_leaves_nothing_that_loads(publish, media_run, tmp_path):
 def test_a_move_that_fails_leaves_nothing_that_loads(
     publish, media_run, bundle_folder, tmp_path, monkeypatch
 ):
-    """The disk fails at the fourth of five files: an earlier bundle is no mixture of both."""
+    """The disk fails at the fifth of six files: an earlier bundle is no mixture of both."""
     folder, moved, replace = tmp_path / "bundle", [], os.replace
     shutil.copytree(bundle_folder, folder)
 
     def fail(source, target):
         if Path(target).parent == folder:
             moved.append(Path(target).name)
-            if len(moved) == 4:
+            if len(moved) == 5:
                 raise OSError("the disk fails")
         replace(source, target)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import yaml
 from huggingface_hub.utils.sha import sha_fileobj
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from speechbrain_fv.bundles.config import read_config, read_text
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
@@ -45,8 +46,25 @@ class Bundle(NamedTuple):
     calibration: Calibration | None
     version: str
 
+    @property
+    def hparams(self):
+        """All but the modules, as `of_hparams` takes it."""
+        return {
+            "embedding_dim": self.config["embedding_dim"],
+            "score": self.score,
+            **self.readers,
+            "config": self.config,
+            "version": self.version,
+        }
 
-def load_bundle(folder, trust_remote_code=False):
+
+def load_bundle(
+    folder,
+    trust_remote_code=False,
+    hparams_file=HPARAMS_FILE,
+    overrides=None,
+    overrides_must_match=True,
+):
     """Returns the `Bundle` in a folder; nothing of it is run unless the caller trusts it.
 
     Arguments
@@ -54,6 +72,12 @@ def load_bundle(folder, trust_remote_code=False):
     folder : path
     trust_remote_code : bool
         Whether the YAML may run whatever it names, as SpeechBrain's own loading does.
+    hparams_file : str
+        The YAML in the folder.
+    overrides : dict or str, optional
+        Entries of the YAML that are replaced, as SpeechBrain does; they are checked as it is.
+    overrides_must_match : bool
+        Whether an override of what the YAML does not have is an error.
 
     Returns
     -------
@@ -62,30 +86,25 @@ def load_bundle(folder, trust_remote_code=False):
     Raises
     ------
     ValueError
-        If a file is missing or unusable, the YAML names what is not allowed, the weights are not
-        exactly those of its modules, the encoders do not give embeddings of the width K, or the
-        score does not compare these.
+        If a file is missing or unusable, the YAML or an override names what is not allowed, the
+        weights are not exactly those of its modules, the encoders do not give embeddings of the
+        width K, or the score does not compare these.
     """
     folder = Path(folder)
     config = read_config(folder / CONFIG_FILE)
-    path, weights = folder / HPARAMS_FILE, folder / WEIGHTS_FILE
+    path, weights = folder / hparams_file, folder / WEIGHTS_FILE
     text = _with_present_names(read_text(path))
     if trust_remote_code:
-        hparams = _trusting(text, path)
+        hparams = _trusting(text, path, overrides, overrides_must_match)
     else:
-        root = check_model_yaml(text, str(path))
+        root = _checked(text, path, overrides, overrides_must_match)
         # Constructed without memory first: a few characters can ask for more than a machine has.
         with sketching(SPARE_ELEMENTS + _num_bytes(weights)):  # a weight takes at least one
             sketched = construct(root, str(path))
         check_weights(_modules(sketched, path) | {"score": _score(sketched, config, path)}, weights)
         hparams = construct(root, str(path))
     modules = _modules(hparams, path)
-    if hparams.get("embedding_dim") != config["embedding_dim"]:
-        got = in_one_line(repr(hparams.get("embedding_dim")))
-        raise ValueError(
-            f"{path}: embedding_dim: expected {config['embedding_dim']} as in {CONFIG_FILE}, got "
-            f"{got}"
-        )
+    _check_width(hparams, config, path)
     score = _score(hparams, config, path)
     _check_device(modules | {"score": score}, path)
     load_weights(modules | {"score": score}, weights)
@@ -104,16 +123,56 @@ def load_bundle(folder, trust_remote_code=False):
         readers,
         config,
         config["calibration"] and Calibration(**config["calibration"]),
-        model_version(folder),
+        model_version(folder, hparams_file, overrides),
     )
 
 
-def model_version(folder):
+def of_hparams(modules, hparams):
+    """Returns the `Bundle` of what SpeechBrain's loaders, or `Bundle.hparams`, hand to a class.
+
+    Arguments
+    ---------
+    modules : dict of str to torch.nn.Module
+        With their weights.
+    hparams : dict
+        The objects of the YAML, among them a ``pretrainer`` that has loaded the weights; or else
+        ``config`` and ``version``.
+
+    Raises
+    ------
+    ValueError
+        If something is missing, or the parts do not fit together.
+    """
+    hparams = {**(hparams or {}), "modules": modules}
+    pretrainer = hparams.get("pretrainer")
+    config, version = (
+        hparams.get(name, getattr(pretrainer, name, None)) for name in ("config", "version")
+    )
+    if config is None or version is None:
+        raise ValueError(
+            "hparams: expected those of a bundle, whose pretrainer has loaded config.json and the "
+            "weights; FaceVoiceAssociation.from_hparams and SpeechBrain's foreign_class make them"
+        )
+    modules = _modules(hparams, HPARAMS_FILE)
+    loaded = getattr(pretrainer, "loadables", modules)
+    for name in (*MODULES, *({"score"} & set(hparams) if pretrainer else ())):
+        if loaded.get(name) is not (modules | hparams).get(name):
+            raise ValueError(f"{HPARAMS_FILE}: pretrainer: it loads another {name} than is used")
+    _check_width(hparams, config, HPARAMS_FILE)
+    score = frozen(_score(hparams, config, HPARAMS_FILE))
+    readers = _readers(hparams, config, HPARAMS_FILE)
+    calibration = config["calibration"] and Calibration(**config["calibration"])
+    return Bundle(modules, score, readers, config, calibration, version)
+
+
+def model_version(folder, hparams_file=HPARAMS_FILE, overrides=None):
     """Returns a name for a bundle's YAML and weights; embeddings of one name can be compared."""
     digest = hashlib.sha256()
-    for name in (HPARAMS_FILE, WEIGHTS_FILE):
+    for name in (hparams_file, WEIGHTS_FILE):
         with open(Path(folder, name), "rb") as file:
             digest.update(sha_fileobj(file))
+    if overrides:
+        digest.update(repr(overrides).encode())
     return digest.hexdigest()[:16]
 
 
@@ -122,11 +181,32 @@ def _with_present_names(text):
     return text.replace("!new:speechbrain_fv.readers.", "!new:speechbrain_fv.data.readers.")
 
 
-def _trusting(text, path):
+def _trusting(text, path, overrides, must_match):
     try:
-        return load_hyperpyyaml(text)
+        return load_hyperpyyaml(text, overrides, must_match)
     except Exception as error:  # a trusted YAML may run anything
         raise ValueError(f"{path}: {error}") from error
+
+
+def _checked(text, path, overrides, must_match):
+    """Returns the root node of a YAML, checked as it is and again with its overrides."""
+    root = check_model_yaml(text, str(path))
+    if not overrides:
+        return root
+    try:  # of what was checked, written out again, so that no second parser reads the file
+        text = resolve_references(yaml.serialize(root), overrides, must_match).getvalue()
+    except Exception as error:  # overrides of any kind, which the caller wrote
+        raise ValueError(f"{path}: overrides: {in_one_line(error)}") from error
+    return check_model_yaml(text, f"{path} with overrides")
+
+
+def _check_width(hparams, config, path):
+    width, expected = hparams.get("embedding_dim"), config["embedding_dim"]
+    if width != expected:
+        raise ValueError(
+            f"{path}: embedding_dim: expected {expected} as in {CONFIG_FILE}, got "
+            f"{in_one_line(repr(width))}"
+        )
 
 
 def _num_bytes(path):

@@ -1,4 +1,4 @@
-"""Bundles to and from the Hugging Face hub: always the same five files, always of one commit.
+"""Bundles to and from the Hugging Face hub: always the same files, always of one commit.
 
 The client reads HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE when it is first imported.
 """
@@ -26,12 +26,21 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from speechbrain_fv.bundles.hub_errors import not_cached, readable_errors
-from speechbrain_fv.bundles.layout import CARD_FILE, MAX_BYTES, REPORT_FILE
+from speechbrain_fv.bundles.layout import (
+    CARD_FILE,
+    CODE_FILE,
+    MAX_BYTES,
+    MAX_TEXT_BYTES,
+    REPORT_FILE,
+)
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 10
 """How long the hub may take for its first answer."""
+
+FETCHED = tuple(name for name in MAX_BYTES if name != CODE_FILE)
+"""What is downloaded: all but the code, which this package does not read and old bundles lack."""
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _REVISION = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*", re.ASCII)
@@ -86,7 +95,7 @@ def push(
     OSError
         If the hub cannot be reached, or the upload is interrupted.
     """
-    folder = check_files(folder)
+    folder = check_files(folder, MAX_BYTES)
     _check_names(repo, branch, token)
     api = HfApi(token=token)
     head = _branch_head(api, repo, private, branch)
@@ -99,7 +108,7 @@ def push(
     return Commit(commit.commit_url, commit.oid)
 
 
-def fetch(source, savedir=None, revision=None, token=None):
+def fetch(source, cache_folder=None, revision=None, token=None, more=(), network=True):
     """Returns the local folder of a bundle; one on the hub is downloaded first.
 
     All files are of one commit, also if somebody pushes meanwhile. What is in the cache is not
@@ -111,12 +120,16 @@ def fetch(source, savedir=None, revision=None, token=None):
     source : path or str
         A folder, which is returned as it is, and may lack card and report; or "owner/name" on
         the hub.
-    savedir : path, optional
+    cache_folder : path, optional
         Takes the place of the client's cache; it may hold any number of models and versions.
     revision : str, optional
         A branch, a tag, or a commit's 40 digits; by default the newest commit of main.
     token : str, optional
         By default the client's own, from HF_TOKEN or `hf auth login`.
+    more : sequence of str
+        Names of further files of the bundle that are needed, small ones.
+    network : bool
+        Whether the hub may be asked.
 
     Returns
     -------
@@ -135,48 +148,61 @@ def fetch(source, savedir=None, revision=None, token=None):
     if Path(source).is_dir():
         if revision is not None:
             raise ValueError(f"{source}: a local folder has no revisions, got {revision!r}")
-        return check_files(source, optional=(CARD_FILE, REPORT_FILE))
-    api, repo = HfApi(token=token), str(source)
+        return check_files(source, [*FETCHED, *more], optional=(CARD_FILE, REPORT_FILE))
+    return fetch_commit(str(source), cache_folder, revision, token, more, network)
+
+
+def fetch_commit(repo, cache_folder=None, revision=None, token=None, more=(), network=True):
+    """Returns the folder in the cache of a bundle on the hub, also where a local one has its name.
+
+    Arguments, result and errors are those of `fetch`.
+    """
+    api, names = HfApi(token=token), [*FETCHED, *more]
     _check_names(repo, revision, token)
-    unreachable = None
-    if not (_is_commit(revision) and not _missing(repo, revision, savedir)):
+    unreachable = None if network else OfflineModeIsEnabled("the hub was not to be asked")
+    if network and not (_is_commit(revision) and not _missing(repo, revision, cache_folder, names)):
         unreachable = _unreachable(api, repo, revision)
-    commit = _resolve(api, repo, revision, savedir, unreachable)
-    missing = _missing(repo, commit, savedir)
+    commit = _resolve(api, repo, revision, cache_folder, unreachable)
+    missing = _missing(repo, commit, cache_folder, names)
     if missing and unreachable:
-        raise not_cached(repo, revision, savedir or constants.HF_HUB_CACHE, unreachable)
+        raise not_cached(repo, revision, cache_folder or constants.HF_HUB_CACHE, unreachable)
     if missing:
-        _check_remote(api, repo, commit)
+        _check_remote(api, repo, commit, names)
     with readable_errors(repo):
         paths = [
-            hf_hub_download(repo, name, revision=commit, cache_dir=savedir, token=token)
-            for name in MAX_BYTES
+            hf_hub_download(
+                *(repo, name),
+                revision=commit,
+                cache_dir=cache_folder,
+                token=token,
+                local_files_only=not network,
+            )
+            for name in names
         ]
-    return check_files(Path(paths[0]).parent)
+    return check_files(Path(paths[0]).parent, names)
 
 
-def check_files(folder, optional=()):
+def check_files(folder, names, optional=()):
     """Returns a bundle's folder as a Path; ValueError if a file is missing or too large."""
     folder = Path(folder)
-    paths = [folder / name for name in MAX_BYTES]
-    _check_sizes(
-        folder, {path.name: path.stat().st_size for path in paths if path.is_file()}, optional
-    )
+    paths = [folder / name for name in names]
+    sizes = {path.name: path.stat().st_size for path in paths if path.is_file()}
+    _check_sizes(folder, sizes, names, optional)
     return folder
 
 
-def _check_sizes(place, sizes, optional=()):
-    missing = [name for name in MAX_BYTES if name not in (*sizes, *optional)]
+def _check_sizes(place, sizes, names, optional=()):
+    missing = [name for name in names if name not in (*sizes, *optional)]
     if missing:
         raise ValueError(
             f"{place}: no {', '.join(missing)}; expected a bundle as recipes/publish.py makes it, "
-            f"with {', '.join(MAX_BYTES)}"
+            f"with {', '.join(names)}"
         )
     for name, size in sizes.items():
-        if size > MAX_BYTES[name]:
+        most = MAX_BYTES.get(name, MAX_TEXT_BYTES)
+        if size > most:
             raise ValueError(
-                f"{place}: {name} has {size:,} bytes, expected at most {MAX_BYTES[name]:,}; this "
-                "is no bundle"
+                f"{place}: {name} has {size:,} bytes, expected at most {most:,}; this is no bundle"
             )
 
 
@@ -240,18 +266,18 @@ def _unreachable(api, repo, revision):
     return None
 
 
-def _resolve(api, repo, revision, savedir, unreachable):
+def _resolve(api, repo, revision, cache_folder, unreachable):
     """Returns the commit of a revision, from the cache if the hub does not answer."""
     try:
         with readable_errors(repo):
             commit = api.resolve_revision(
                 repo,
                 revision=revision,
-                cache_dir=savedir,
+                cache_dir=cache_folder,
                 local_files_only=unreachable is not None,
             ).resolved
     except RevisionResolutionError as error:
-        cache = savedir or constants.HF_HUB_CACHE
+        cache = cache_folder or constants.HF_HUB_CACHE
         raise not_cached(repo, revision, cache, unreachable or error) from error
     if not _is_commit(commit):  # it becomes the name of a folder
         raise ValueError(f"{repo}: the hub answers {commit[:50]!r} instead of a commit")
@@ -260,20 +286,20 @@ def _resolve(api, repo, revision, savedir, unreachable):
     return commit
 
 
-def _missing(repo, commit, savedir):
-    """Returns the files of a bundle that are not in the cache."""
+def _missing(repo, commit, cache_folder, names):
+    """Returns those of the named files that are not in the cache."""
     return [
         name
-        for name in MAX_BYTES
+        for name in names
         if not isinstance(
-            try_to_load_from_cache(repo, name, cache_dir=savedir, revision=commit), str
+            try_to_load_from_cache(repo, name, cache_dir=cache_folder, revision=commit), str
         )
     ]
 
 
-def _check_remote(api, repo, commit):
+def _check_remote(api, repo, commit, names):
     """Raises ValueError if a file is missing on the hub or too large to be downloaded."""
     with readable_errors(repo):
-        entries = api.get_paths_info(repo, list(MAX_BYTES), revision=commit)
+        entries = api.get_paths_info(repo, list(names), revision=commit)
     sizes = {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
-    _check_sizes(f"{repo} at {commit[:8]}", sizes)
+    _check_sizes(f"{repo} at {commit[:8]}", sizes, names)

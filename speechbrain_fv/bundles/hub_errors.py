@@ -72,7 +72,9 @@ def not_cached(repo, revision, cache, error):
         Why the hub did not answer.
     """
     if isinstance(error, OfflineModeIsEnabled):
-        reason, remedy = "HF_HUB_OFFLINE is set", "unset it"
+        offline = constants.is_offline_mode()
+        reason = "HF_HUB_OFFLINE is set" if offline else "allow_network is False"
+        remedy = "unset it" if offline else "allow it"
     else:
         reason = f"the hub {constants.ENDPOINT} cannot be reached ({in_one_line(error)})"
         remedy = "check the network and HF_ENDPOINT"

@@ -39,9 +39,13 @@ PACKAGES = (
     "torchaudio.models",
     "torchaudio.transforms",
 )
-"""Where the classes of a bundle may be defined; they must be torch modules, or one of `READERS`."""
+"""Where the classes of a bundle may be defined; they must be torch modules, one of `READERS`, or
+the `PRETRAINER`."""
 
 READERS = ("speechbrain_fv.data.readers.ImageReader", "speechbrain_fv.data.readers.SpeechReader")
+
+PRETRAINER = "speechbrain_fv.bundles.pretrainer.BundlePretrainer"
+"""By which SpeechBrain's own loaders find the weights; to make one reads and runs nothing."""
 
 ARITHMETIC = {f"operator.{name}": getattr(operator, name) for name in ("add", "sub", "mul")} | {
     f"operator.{name}": getattr(operator, name) for name in ("truediv", "floordiv")
@@ -80,7 +84,8 @@ def check_model_yaml(text, name):
     ---------
     text : str
         Mappings, lists, texts, numbers and anchors; ``!new:`` and ``!name:`` with a torch module
-        of `PACKAGES` or one of `READERS`; ``!apply:`` with one of `MODEL_MAKERS` or `ARITHMETIC`.
+        of `PACKAGES`, one of `READERS` or the `PRETRAINER`; ``!apply:`` with one of `MODEL_MAKERS`
+        or `ARITHMETIC`.
     name : str
         The file, for messages.
 
@@ -234,7 +239,7 @@ def _target(call, path):
             return ARITHMETIC[path]
         allowed = path in MODEL_MAKERS
     else:
-        allowed = path in READERS or path.startswith(_ROOTS)
+        allowed = path in (*READERS, PRETRAINER) or path.startswith(_ROOTS)
     if not allowed or not re.fullmatch(r"[A-Za-z_][\w.]*", path):
         raise ValueError(f"{call}{path} is not on the list of what may run")
     module, _, attribute = path.rpartition(".")
@@ -242,7 +247,8 @@ def _target(call, path):
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an optional package may be missing in any way
         raise ValueError(f"{call}{path} cannot be found ({error})") from error
-    if call != "!apply:" and path not in READERS and not _is_module_of_ours(found):
+    no_modules = (*READERS, PRETRAINER)
+    if call != "!apply:" and path not in no_modules and not _is_module_of_ours(found):
         raise ValueError(f"{call}{path} is no torch module defined in {', '.join(PACKAGES)}")
     return found
 

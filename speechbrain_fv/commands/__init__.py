@@ -1,4 +1,4 @@
-"""The command `speechbrain-fv`: what a published model does, without writing Python."""
+"""The command `speechbrain-fv`: training, and what a published model does, without Python."""
 
 import importlib
 import os
@@ -7,8 +7,9 @@ import sys
 import threading
 from contextlib import redirect_stdout
 
-from speechbrain_fv.commands.arguments import make_parser
+from speechbrain_fv.commands.arguments import RECIPES, make_parser
 from speechbrain_fv.commands.output import notices_shown, print_outcome
+from speechbrain_fv.commands.scripts import run_recipe
 from speechbrain_fv.messages import in_one_line
 
 DONE, INCOMPLETE, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -27,6 +28,9 @@ def main(argv=None):
     exit_code : int
         0: done. 1: done, but some files were left out. 2: a mistake. 130: interrupted.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in RECIPES:
+        return run_recipe(argv[0], argv[1:])
     options = make_parser().parse_args(argv)
     try:
         # Whatever a library prints, stdout holds the result alone.

@@ -6,7 +6,16 @@ import sys
 EXIT_CODES = (
     "exit codes: 0 done; 1 done, but some files were left out; 2 a mistake; 130 interrupted"
 )
-DESCRIPTION = "Matches faces and voices with a published model. For research and teaching: it errs."
+DESCRIPTION = "Trains and uses models of faces and voices. For research and teaching: they err."
+RECIPES = {
+    "train": ("trains a model and evaluates it", "bipcm_fst.yaml --output_folder=results/mine"),
+    "evaluate": ("scores embeddings of any method", "evaluate.yaml --embeddings=E.npz"),
+    "compare": ("compares two reports, paired over people", "RUN_A RUN_B"),
+    "figures": ("draws the figures of a run again", "results/mine"),
+    "ablate": ("trains grids of variants", "ablations.yaml --grids=tau"),
+    "publish": ("makes a model of a training", "results/mine --repo=owner/name"),
+}
+"""Commands that are scripts in recipes/, which parse their own options: summary and example."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,6 +40,10 @@ def make_parser():
     _add_embed(commands)
     _add_search(commands)
     _add_serve(commands)
+    _add_yaml(commands)
+    for name, (summary, example) in RECIPES.items():
+        epilog = f"example: speechbrain-fv {name} {example}"
+        commands.add_parser(name, help=summary, epilog=epilog, add_help=False)
     return parser
 
 
@@ -146,6 +159,18 @@ def _add_serve(commands):
     add("--max_seconds", type=float, default=120, help="of one recording (default: 120)")
     add("--max_megapixels", type=float, default=50, help="of one image (default: 50)")
     add("--keep_minutes", type=float, default=15, help="before uploads are deleted (default: 15)")
+
+
+def _add_yaml(commands):
+    add = _command(
+        commands,
+        "yaml",
+        "scripts",
+        "copies the YAMLs of all methods to a folder, to be read and edited",
+        "speechbrain-fv yaml my_hparams, then speechbrain-fv train my_hparams/bipcm_fst.yaml",
+        "None has to be copied to be used: train takes the names of those that the package has.",
+    )
+    add("folder", metavar="FOLDER", help="new or empty")
 
 
 def _command(commands, name, module, summary, example, note="", json=True):

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
 from speechbrain_fv.data.manifests import REPORT_FILE
@@ -31,6 +30,7 @@ from speechbrain_fv.data.schema import (
 )
 from speechbrain_fv.files import file_stamp, write_table
 from speechbrain_fv.media.bounds import LEAST, ONE_COLOUR, level_fault, short_fault, size_fault
+from speechbrain_fv.messages import progress_bar
 
 CHUNK_SIZE = 16  # files per task of a worker process
 
@@ -175,7 +175,7 @@ class Scanner:
     def _read_all(self, read, paths, modality):
         bar = {"total": len(paths), "desc": f"scanning {modality} files", "unit": "file"}
         if self.num_workers == 0:
-            yield from zip(paths, tqdm(map(read, paths), **bar), strict=True)
+            yield from zip(paths, progress_bar(map(read, paths), **bar), strict=True)
             return
         # A forked copy of a process whose torch has threads can deadlock: start afresh.
         pool = ProcessPoolExecutor(
@@ -185,7 +185,7 @@ class Scanner:
         )
         try:
             facts = pool.map(read, paths, chunksize=CHUNK_SIZE)
-            yield from zip(paths, tqdm(facts, **bar), strict=True)
+            yield from zip(paths, progress_bar(facts, **bar), strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -5,18 +5,24 @@ against the name, trials listed twice or with both answers, people of a training
 """
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.report import percent
 from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, stratum_attributes
+from speechbrain_fv.protocols.lists import TrialList
+from speechbrain_fv.protocols.resolve import ResolvedList
 
 _PUBLISHED_NAMES = {"g": "G", "random": "U"}
 """How published lists write a stratum otherwise: `verify_g_v2f`, `veriflist_random_seenheard`."""
 
 
-def audit_list(resolved, attributes, leaked=None):
+def audit_list(
+    resolved: ResolvedList, attributes: dict[str, Any], leaked: dict[str, int] | None = None
+) -> dict[str, Any]:
     """Returns what the rows of a list say of it.
 
     Arguments
@@ -70,7 +76,7 @@ def audit_list(resolved, attributes, leaked=None):
     }
 
 
-def positional_labels(resolved):
+def positional_labels(resolved: ResolvedList) -> np.ndarray:
     """Returns the labels (num_left,) of code that does not read them: they alternate by position.
 
     The first row of the file is taken as positive, the second as negative, and so on.
@@ -83,7 +89,7 @@ def positional_labels(resolved):
     return resolved.rows % 2 == 0
 
 
-def promised_stratum(trials):
+def promised_stratum(trials: TrialList) -> str | None:
     """Returns the stratum that a list states: how it was drawn, or a part of its name.
 
     Such a part is U, or letters of GNA in upper case; g and random are G and U, as published lists
@@ -104,7 +110,7 @@ def promised_stratum(trials):
     return found[0] if len(found) == 1 else None
 
 
-def attribute_codes(embeddings, metadata):
+def attribute_codes(embeddings: Embeddings, metadata: pd.DataFrame | None) -> dict[str, Any]:
     """Returns attribute -> modality -> code of each clip, -1 where unknown."""
     if metadata is None:
         return {}
@@ -122,7 +128,7 @@ def attribute_codes(embeddings, metadata):
     return {name: {m: code[rows[m]] for m in rows} for name, code in codes.items()}
 
 
-def negatives_agree(resolved, attributes):
+def negatives_agree(resolved: ResolvedList, attributes: dict[str, Any]) -> dict[str, Any] | None:
     """Returns by attribute the share of negative pairs that agree; None for retrieval.
 
     Arguments
@@ -145,7 +151,7 @@ def negatives_agree(resolved, attributes):
     return result
 
 
-def format_audit(section):
+def format_audit(section: dict[str, Any]) -> str:
     """Returns the audit of all lists as a table for the terminal, in percent.
 
     Its columns: positive pairs; neighbouring rows whose labels differ, and the longest run of them

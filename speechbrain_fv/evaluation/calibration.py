@@ -5,14 +5,17 @@ person when as many pairs show one person as two: with another share of true pai
 weighed anew.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from speechbrain_fv import metrics, protocols
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.scoring import Comparison
+from speechbrain_fv.scores import Score
 
 NUM_BINS = 2**16
 """Of the histogram of scores. Cosines' is over [-1, 1], where a bin is 3e-5 wide; that of other
@@ -32,12 +35,12 @@ class Calibration(NamedTuple):
     intercept: float
     threshold: float
 
-    def probability(self, scores):
+    def probability(self, scores: torch.Tensor) -> torch.Tensor:
         """Returns the probability of one person for scores of any shape."""
         return torch.sigmoid(self.slope * scores + self.intercept)
 
 
-def fit_calibration(embeddings, score=None):
+def fit_calibration(embeddings: Embeddings, score: Score | None = None) -> Calibration:
     """Returns the `Calibration` of all pairs of a set, positives and negatives weighing the same.
 
     Probabilities by logistic regression (Platt scaling, with the L2 penalty of scikit-learn's
@@ -86,7 +89,14 @@ def fit_calibration(embeddings, score=None):
     return Calibration(float(slope), float(intercept), threshold)
 
 
-def error_rates(embeddings, metadata, threshold, num_replicates=1000, seed=0, score=None):
+def error_rates(
+    embeddings: Embeddings,
+    metadata: pd.DataFrame | None,
+    threshold: float,
+    num_replicates: int = 1000,
+    seed: int = 0,
+    score: Score | None = None,
+) -> dict[str, Any]:
     """Returns the error rates at a threshold per stratum, with 95 % intervals over identities.
 
     Arguments

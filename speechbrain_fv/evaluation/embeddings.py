@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_fv.files import read_arrays, replacing
+from speechbrain_fv.files import PathLike, read_arrays, replacing
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Embeddings:
             )
 
     @property
-    def identities(self):
+    def identities(self) -> np.ndarray:
         """The identities that have a face or a voice, sorted."""
         return sorted({*self.face_identity.tolist(), *self.voice_identity.tolist()})
 
 
-def load_embeddings(path):
+def load_embeddings(path: PathLike) -> Embeddings:
     """Returns the `Embeddings` of an .npz file.
 
     Arguments
@@ -101,7 +101,7 @@ def load_embeddings(path):
         raise ValueError(f"{path}: {error}") from error
 
 
-def save_embeddings(path, embeddings):
+def save_embeddings(path: PathLike, embeddings: Embeddings) -> None:
     """Writes embeddings where `load_embeddings` finds them; a killed run leaves no half file."""
     arrays = {key: value for key, value in vars(embeddings).items() if value is not None}
     with replacing(path) as file:

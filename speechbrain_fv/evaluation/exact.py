@@ -6,12 +6,15 @@ beside it; what the metadata cannot define, or the score cannot do, is None, wit
 Beside each value stands its 95 % interval over identities (see `metrics.bootstrap`).
 """
 
+from collections.abc import Collection
+
 import numpy as np
+import pandas as pd
 import torch
-from tqdm import tqdm
 
 from speechbrain_fv import metrics, protocols
 from speechbrain_fv.evaluation.candidates import matching_by_candidates
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.report import (
     Report,
     format_report,
@@ -20,23 +23,24 @@ from speechbrain_fv.evaluation.report import (
     save_report,
 )
 from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
-from speechbrain_fv.scores import DIRECTIONS, TASKS, is_cosine
+from speechbrain_fv.messages import progress_bar
+from speechbrain_fv.scores import DIRECTIONS, TASKS, Score, is_cosine
 
 __all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
 
 
 def evaluate(
-    embeddings,
-    metadata=None,
-    tasks=TASKS,
-    max_candidates=10,
-    num_replicates=1000,
-    bootstrap_seed=0,
-    chunk_size=metrics.CHUNK_SIZE,
-    device="cpu",
-    progress=False,
-    score=None,
-):
+    embeddings: Embeddings,
+    metadata: pd.DataFrame | None = None,
+    tasks: Collection[str] = TASKS,
+    max_candidates: int = 10,
+    num_replicates: int = 1000,
+    bootstrap_seed: int = 0,
+    chunk_size: int = metrics.CHUNK_SIZE,
+    device: str = "cpu",
+    progress: bool = False,
+    score: Score | None = None,
+) -> Report:
     """Returns the report of a set of embeddings: exact values by enumeration, with intervals.
 
     Every same-identity pair is a positive in each stratum; strata restrict the negatives.
@@ -105,7 +109,7 @@ def evaluate(
     num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
     total = sum(num_rows[direction] for direction in directions)
     total += len(embeddings.face) * ("verification" in tasks)
-    with tqdm(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
+    with progress_bar(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
         if "verification" in tasks:
             trials.verify(bar.update)
         for direction in directions:
@@ -113,7 +117,7 @@ def evaluate(
     return trials.finished()
 
 
-def check_device(device):
+def check_device(device: str | torch.device) -> None:
     """Raises ValueError if torch cannot compute on the device, such as "cpu" or "cuda:0"."""
     try:
         torch.empty(0, device=device)

@@ -1,17 +1,25 @@
 """Verification within each gender, nationality and age group, so that a bias shows."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from speechbrain_fv import protocols
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 
 MIN_IDENTITIES = 5
 VALUES = ("auc", "auc_interval", "eer", "eer_interval", "num_positives", "num_negatives")
 
 
-def evaluate_groups(embeddings, metadata, min_identities=MIN_IDENTITIES, **options):
+def evaluate_groups(
+    embeddings: Embeddings,
+    metadata: pd.DataFrame,
+    min_identities: int = MIN_IDENTITIES,
+    **options: Any,
+) -> dict[str, list[dict[str, Any]]]:
     """Returns the verification values among the people of each group alone.
 
     Positives and negatives are both within the group, so that groups compare on equal terms.

@@ -5,8 +5,10 @@ that ties with k negatives wins 1 / (k + 1). Retrieval: mAP over the listed gall
 chance. What a score cannot do is None, with the reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +21,15 @@ from speechbrain_fv.evaluation.audit import (
     negatives_agree,
     positional_labels,
 )
+from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.report import number_or_none
 from speechbrain_fv.evaluation.scoring import Comparison
-from speechbrain_fv.files import write_table
+from speechbrain_fv.files import PathLike, write_table
 from speechbrain_fv.metrics.candidates import candidate_wins
 from speechbrain_fv.metrics.listed import listed_counts, pair_scores, wins
 from speechbrain_fv.protocols import write_list
+from speechbrain_fv.protocols.resolve import ResolvedList
+from speechbrain_fv.scores import Score
 
 ROWS_AT_ONCE = 2**14
 NUM_EXAMPLES = 5
@@ -32,14 +37,14 @@ NUM_EXAMPLES = 5
 
 
 def evaluate_lists(
-    embeddings,
-    lists,
-    metadata=None,
-    chunk_size=metrics.CHUNK_SIZE,
-    device="cpu",
-    score=None,
-    leakage=None,
-):
+    embeddings: Embeddings,
+    lists: Sequence[ResolvedList],
+    metadata: pd.DataFrame | None = None,
+    chunk_size: int = metrics.CHUNK_SIZE,
+    device: str = "cpu",
+    score: Score | None = None,
+    leakage: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Returns the section `lists` of a report: the values of each list over its resolvable trials.
 
     Arguments
@@ -105,7 +110,7 @@ def evaluate_lists(
     return section
 
 
-def save_list_files(folder, lists):
+def save_list_files(folder: PathLike, lists: Sequence[ResolvedList]) -> None:
     """Writes `unresolved.csv` (list, modality, clip, num_rows) and every drawn list.
 
     Arguments
@@ -121,7 +126,7 @@ def save_list_files(folder, lists):
             write_list(Path(folder) / f"{trials.name}.csv", trials)
 
 
-def format_lists(section):
+def format_lists(section: dict[str, Any]) -> str:
     """Returns the table of the section for the terminal, in percent, chance beside each value.
 
     Arguments
@@ -150,7 +155,7 @@ def format_lists(section):
     return "\n".join(lines)
 
 
-def list_reasons(entry):
+def list_reasons(entry: dict[str, Any]) -> list[str]:
     """Returns why values of a list are None, each reason once."""
     nodes = [entry, *entry.get("accuracy", {}).values()]
     return list(dict.fromkeys(node["reason"] for node in nodes if "reason" in node))

@@ -1,18 +1,20 @@
 """Two reports on the same test identities -> their differences, with paired intervals."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.exact import evaluate
-from speechbrain_fv.evaluation.report import load_metadata, load_report, percent
+from speechbrain_fv.evaluation.report import Report, load_metadata, load_report, percent
+from speechbrain_fv.files import PathLike
 from speechbrain_fv.metrics import interval
 
 LABELS = ("identities", "seed")  # of the replicates: no values
 
 
-def open_report(source, metadata=None, **options):
+def open_report(source: PathLike, metadata: PathLike | None = None, **options: Any) -> Report:
     """Returns the `Report` of a run, or of an embeddings file.
 
     Arguments
@@ -36,7 +38,7 @@ def open_report(source, metadata=None, **options):
     return load_report(source)
 
 
-def compare_reports(one, other):
+def compare_reports(one: Report, other: Report) -> dict[str, dict[str, Any]]:
     """Returns the difference of each value of two reports, paired by the identities drawn.
 
     Arguments
@@ -77,7 +79,7 @@ def compare_reports(one, other):
     return result
 
 
-def check_paired(one, other):
+def check_paired(one: Report, other: Report) -> None:
     """Raises ValueError, saying what differs, unless the replicates drew the same identities."""
     for report in (one, other):
         if not report.replicates:
@@ -99,7 +101,7 @@ def check_paired(one, other):
         )
 
 
-def format_comparison(comparison):
+def format_comparison(comparison: dict[str, dict[str, Any]]) -> str:
     """Returns the table of `compare_reports` for the terminal, in percent; 1:N for N = 2, 5, 10.
 
     Example

@@ -2,14 +2,16 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import PathLike, replacing
 from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA
-from speechbrain_fv.scores import DIRECTIONS, TASKS
+from speechbrain_fv.scores import DIRECTIONS, TASKS, Score
 
 REPLICATES = "replicates.npz"
 
@@ -34,7 +36,7 @@ class Report(dict):
     replicates = None
 
 
-def load_metadata(path):
+def load_metadata(path: PathLike) -> pd.DataFrame:
     """Returns the table of a metadata CSV as text; an empty field is unknown.
 
     Raises
@@ -50,7 +52,7 @@ def load_metadata(path):
         raise ValueError(f"{path}: {error}") from error
 
 
-def number_or_none(value):
+def number_or_none(value: float) -> float | None:
     """Returns a number as a float, or None for NaN (JSON has no NaN).
 
     Example
@@ -61,7 +63,7 @@ def number_or_none(value):
     return None if np.isnan(float(value)) else float(value)
 
 
-def save_report(path, report):
+def save_report(path: PathLike, report: Report) -> None:
     """Writes a report as strict JSON and its replicates, if any, to replicates.npz beside it.
 
     A killed run leaves no half file.
@@ -84,7 +86,7 @@ def save_report(path, report):
         file.write(text.encode() + b"\n")
 
 
-def load_report(folder):
+def load_report(folder: PathLike) -> Report:
     """Returns the `Report` that `save_report` left as report.json in a folder.
 
     Arguments
@@ -112,7 +114,7 @@ def load_report(folder):
     return report
 
 
-def format_report(report):
+def format_report(report: dict[str, Any]) -> str:
     """Returns the tables of a report for the terminal: percent, "-" where undefined.
 
     Arguments
@@ -168,7 +170,7 @@ def format_report(report):
     return "\n".join(lines)
 
 
-def shown_candidates(strata):
+def shown_candidates(strata: dict[str, Any]) -> list[str]:
     """Returns which N of matching in one direction a table shows: those of 2, 5 and 10 that the
     score can do, or else what it can.
 
@@ -182,7 +184,7 @@ def shown_candidates(strata):
     return [name for name in ("2", "5", "10") if name in known] or known[:3]
 
 
-def undefined(report):
+def undefined(report: dict[str, Any]) -> dict[str, str]:
     """Returns what of a report is None as text -> why: strata, and what the score cannot do.
 
     Example
@@ -205,7 +207,7 @@ def undefined(report):
     return reasons | {", ".join(names): reason for reason, names in others.items()}
 
 
-def value_at(report, path):
+def value_at(report: dict[str, Any], path: str) -> Any:
     """Returns the number at a path of a report.
 
     Arguments
@@ -250,7 +252,7 @@ def value_at(report, path):
     return float(node)
 
 
-def higher_is_better(path):
+def higher_is_better(path: str) -> bool:
     """Whether more is better of the value at a path of a report; of the error rates less is.
 
     Example
@@ -261,7 +263,7 @@ def higher_is_better(path):
     return path.split("/")[-1] != "eer"
 
 
-def check_value(path, score):
+def check_value(path: str, score: Score) -> None:
     """Raises ValueError if no report has a value at a path, or a score can give none there.
 
     Example
@@ -312,7 +314,7 @@ def _reason(report, passed):
     return "there are no trials"
 
 
-def percent(value, interval=None):
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
     """Returns a share in percent, with its interval if there is one; "-" for None.
 
     Example

@@ -1,5 +1,7 @@
 """Trial lists without embeddings: the names of the clips tell who it is, and nothing is scored."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,12 +13,14 @@ from speechbrain_fv.scores import Cosine
 class Unscored(Cosine):
     """The score where there are no embeddings: it can do nothing, and says so."""
 
-    def unable(self, task, direction=None, num_candidates=None):
+    def unable(
+        self, task: str, direction: str | None = None, num_candidates: int | None = None
+    ) -> str:
         """Returns why there is no value."""
         return "there are no embeddings, so the list is audited and not scored"
 
 
-def embeddings_of_names(source):
+def embeddings_of_names(source: Any) -> Embeddings:
     """Returns stand-ins for the embeddings of all clips that lists name, each clip once.
 
     Arguments

@@ -1,25 +1,31 @@
 """The pretrained interface: someone's own faces and voices, matched in three lines."""
 
 import itertools
-import logging
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
 import torch
-from speechbrain.inference.interfaces import Pretrained
+from PIL.Image import Image
 
-from speechbrain_fv.bundles.bundle import MODULES, load_bundle
-from speechbrain_fv.bundles.hub import fetch
-from speechbrain_fv.evaluation.exact import check_device
+from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
+from speechbrain_fv.inference.loading import PublishedModel
 from speechbrain_fv.inference.results import Ranking, Verification
 from speechbrain_fv.media.kinds import media_kind
 
 BATCH_SIZE = 64
+Direction = Literal["F-V", "V-F"]
+Array = torch.Tensor | np.ndarray
+Pixels = Array | Image
+Faces = Pixels | Sequence[Pixels]
+Voices = Array | Sequence[Array]
+Paths = PathLike | Sequence[PathLike]
+Skipped = list[tuple[str, str]]
 
-logger = logging.getLogger(__name__)
 
-
-class FaceVoiceAssociation(Pretrained):
+class FaceVoiceAssociation(PublishedModel):
     """Matches faces and voices with a published model.
 
     >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
@@ -49,73 +55,7 @@ class FaceVoiceAssociation(Pretrained):
         K.
     """
 
-    MODULES_NEEDED = MODULES
-
-    def __init__(self, bundle, run_opts=None, freeze_params=True):
-        super().__init__(bundle.modules, {}, run_opts, freeze_params)
-        self.is_frozen = freeze_params
-        self.readers = bundle.readers
-        self.config = bundle.config
-        self.version = bundle.version
-        self.calibration = bundle.calibration
-        self.threshold = bundle.calibration and bundle.calibration.threshold
-        self._score = (bundle.score,)  # in a tuple, so that no device or type moves it
-        self.embedding_dim = bundle.config["embedding_dim"]
-
-    @property
-    def score(self):
-        """How a face and a voice are compared."""
-        return self._score[0]
-
-    @classmethod
-    def from_hparams(
-        cls,
-        source,
-        savedir=None,
-        run_opts=None,
-        revision=None,
-        token=None,
-        trust_remote_code=False,
-        freeze_params=True,
-    ):
-        """Returns a model from a folder or from the Hugging Face hub.
-
-        Arguments
-        ---------
-        source : str or Path
-            A bundle's folder, or its name on the hub, "owner/name".
-        savedir : str or Path, optional
-            Where to put what is downloaded; the hub's cache by default.
-        run_opts : dict, optional
-            SpeechBrain's run options, such as ``{"device": "cuda"}``.
-        revision : str, optional
-            Commit, tag or branch on the hub; pin a commit to always get the same model.
-        token : str, optional
-            For private repositories; by default the one that the hub's client has stored.
-        trust_remote_code : bool
-            Whether the model's YAML may run anything it names. Without it only the parts of
-            speechbrain, torch and timm that a model needs are made.
-        freeze_params : bool
-            Whether the weights need no gradient.
-
-        Raises
-        ------
-        ValueError
-            If the model is incomplete, not to be had, or names what it may not, or the device
-            cannot be used.
-        OSError
-            If the hub cannot be reached.
-        """
-        if run_opts and run_opts.get("device") is not None:
-            check_device(run_opts.get("device"))
-            run_opts = {**run_opts, "device": str(run_opts["device"])}
-        inputs.check_default_dtype()
-        folder = fetch(source, savedir=savedir, revision=revision, token=token)
-        with torch.device("cpu"):  # whatever the caller's default is; the options move it then
-            bundle = load_bundle(folder, trust_remote_code)
-        return cls(bundle, run_opts, freeze_params)
-
-    def encode_face(self, images, batch_size=BATCH_SIZE):
+    def encode_face(self, images: Faces, batch_size: int = BATCH_SIZE) -> torch.Tensor:
         """Returns face embeddings f*.
 
         Arguments
@@ -140,7 +80,9 @@ class FaceVoiceAssociation(Pretrained):
         prepared = inputs.prepared_images(images, self.readers["face_reader"])
         return self._embed("face", prepared, batch_size)
 
-    def encode_voice(self, wavs, wav_lens=None, batch_size=BATCH_SIZE):
+    def encode_voice(
+        self, wavs: Voices, wav_lens: torch.Tensor | None = None, batch_size: int = BATCH_SIZE
+    ) -> torch.Tensor:
         """Returns voice embeddings v* of the middle `clip_seconds` of each clip.
 
         A shorter clip is repeated until it is as long.
@@ -171,7 +113,7 @@ class FaceVoiceAssociation(Pretrained):
         windows = inputs.windows(wavs, wav_lens, self.readers["voice_reader"])
         return self._embed("voice", windows, batch_size)
 
-    def verify(self, face, voice):
+    def verify(self, face: Faces, voice: Voices) -> Verification:
         """Returns whether faces and voices belong together, pair by pair.
 
         Arguments
@@ -200,7 +142,9 @@ class FaceVoiceAssociation(Pretrained):
         score = self.score.pairs(faces.cpu(), voices.cpu()).float().to(self.device)
         return Verification(score, self.calibration.probability(score), score >= self.threshold)
 
-    def match(self, probe, candidates, direction=None):
+    def match(
+        self, probe: Faces | Voices, candidates: Faces | Voices, direction: Direction | None = None
+    ) -> Ranking:
         """Returns the candidates, best match first.
 
         Arguments
@@ -251,7 +195,13 @@ class FaceVoiceAssociation(Pretrained):
         probabilities = self.calibration and self.calibration.probability(scores)
         return Ranking(indices, scores, probabilities)
 
-    def encode_face_files(self, paths, detect_faces=False, batch_size=BATCH_SIZE, skipped=None):
+    def encode_face_files(
+        self,
+        paths: Paths,
+        detect_faces: bool = False,
+        batch_size: int = BATCH_SIZE,
+        skipped: Skipped | None = None,
+    ) -> torch.Tensor:
         """Returns face embeddings of image files.
 
         Arguments
@@ -281,7 +231,13 @@ class FaceVoiceAssociation(Pretrained):
         load = clips.face_loader(self.readers["face_reader"], detect_faces, least)
         return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
 
-    def encode_voice_files(self, paths, remove_silence=None, batch_size=BATCH_SIZE, skipped=None):
+    def encode_voice_files(
+        self,
+        paths: Paths,
+        remove_silence: bool | None = None,
+        batch_size: int = BATCH_SIZE,
+        skipped: Skipped | None = None,
+    ) -> torch.Tensor:
         """Returns voice embeddings of audio files.
 
         Arguments
@@ -311,7 +267,13 @@ class FaceVoiceAssociation(Pretrained):
         load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
         return self._embed("voice", clips.load_all(paths, load, skipped), batch_size)
 
-    def verify_files(self, face, voice, detect_faces=False, remove_silence=None):
+    def verify_files(
+        self,
+        face: Paths,
+        voice: Paths,
+        detect_faces: bool = False,
+        remove_silence: bool | None = None,
+    ) -> Verification:
         """Returns whether image and audio files belong together, pair by pair, as `verify`.
 
         Arguments
@@ -326,7 +288,13 @@ class FaceVoiceAssociation(Pretrained):
             self.encode_voice_files(voice, remove_silence),
         )
 
-    def match_files(self, probe, candidates, detect_faces=False, remove_silence=None):
+    def match_files(
+        self,
+        probe: PathLike,
+        candidates: Sequence[PathLike],
+        detect_faces: bool = False,
+        remove_silence: bool | None = None,
+    ) -> Ranking:
         """Returns the candidate files, best match first.
 
         Arguments
@@ -356,28 +324,7 @@ class FaceVoiceAssociation(Pretrained):
             "V-F",
         )
 
-    def train(self, mode=True):
-        """Sets the mode of training or evaluation; frozen weights stay in evaluation mode."""
-        return super().train(mode and not self.is_frozen)
-
-    def _apply(self, fn, recurse=True):
-        """Moves the weights, as `to` and `cuda` ask for, and `device` with them; not their type."""
-        asked = fn(torch.empty(0, device=self.device)).dtype
-        if asked != torch.float32:
-            logger.warning(
-                "the weights stay in float32, %s was asked for: the model's embeddings are float32",
-                asked,
-            )
-
-        def moved(tensor):
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-        super()._apply(moved, recurse)
-        self.device = str(next(self.parameters()).device)
-        return self
-
-    def forward(self, face, voice):
+    def forward(self, face: Faces, voice: Voices) -> Verification:
         """Returns `verify`."""
         return self.verify(face, voice)
 

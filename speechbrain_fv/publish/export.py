@@ -1,6 +1,7 @@
 """From the output folder of a training to a bundle: the best checkpoint, and what it is worth."""
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,8 +10,20 @@ import yaml
 
 from speechbrain_fv.bundles.bundle import MODULES, READERS, model_version
 from speechbrain_fv.bundles.config import FORMAT
-from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, REPORT_FILE, WEIGHTS_FILE
-from speechbrain_fv.bundles.safe_yaml import FETCHING, REMEDY, check_model_yaml, construct
+from speechbrain_fv.bundles.layout import (
+    CODE_FILE,
+    CONFIG_FILE,
+    HPARAMS_FILE,
+    REPORT_FILE,
+    WEIGHTS_FILE,
+)
+from speechbrain_fv.bundles.safe_yaml import (
+    FETCHING,
+    PRETRAINER,
+    REMEDY,
+    check_model_yaml,
+    construct,
+)
 from speechbrain_fv.bundles.weights import save_weights
 from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
@@ -84,12 +97,14 @@ def export_bundle(run_folder, bundle_folder, name):
     config = {
         "format": FORMAT,
         "name": name,
+        "speechbrain_interface": "FaceVoiceAssociation",  # by which the hub tells models apart
         "package": f"speechbrain_fv {version('speechbrain-fv')}",
         **_inputs(hparams, run_folder),
         **_calibrated(run_folder, score),
         "training_data": _training_data(run_folder),
         "version": model_version(bundle_folder),
     }
+    shutil.copyfile(Path(__file__).with_name(CODE_FILE), bundle_folder / CODE_FILE)
     with replacing(bundle_folder / CONFIG_FILE) as file:
         file.write(json.dumps(config, allow_nan=False, indent=2).encode())
     return config
@@ -111,7 +126,7 @@ def _selection(parts):
     _describe_source(parts["voice_encoder"])
     for node in (parts[name] for name in MODULES):
         _without_sources(node)
-    modules = yaml.MappingNode(_MAP, [(_text(name), parts[name]) for name in MODULES])
+    modules = _mapping({name: parts[name] for name in MODULES})
     readers = {
         name: parts["corpus"][name] for name in READERS if not _reads_vectors(parts["corpus"][name])
     }
@@ -119,8 +134,9 @@ def _selection(parts):
     if "score" in parts and not _is_cosine(parts["score"]):
         _without_sources(parts["score"])
         chosen["score"] = parts["score"]
-    chosen |= {**readers, "modules": modules}
-    return yaml.MappingNode(_MAP, [(_text(name), node) for name, node in chosen.items()])
+    loadables = {name: chosen[name] for name in (*MODULES, "score") if name in chosen}
+    pretrainer = _mapping({"loadables": _mapping(loadables)}, f"!new:{PRETRAINER}")
+    return _mapping(chosen | readers | {"modules": modules, "pretrainer": pretrainer})
 
 
 def _is_cosine(node):
@@ -128,7 +144,8 @@ def _is_cosine(node):
     return node.tag == "!new:speechbrain_fv.scores.Cosine" and not node.value
 
 
-_MAP = "tag:yaml.org,2002:map"
+def _mapping(nodes, tag="tag:yaml.org,2002:map"):
+    return yaml.MappingNode(tag, [(_text(name), node) for name, node in nodes.items()])
 
 
 def _text(value):

@@ -1,18 +1,28 @@
 """Galleries: many faces and voices under their ids, searched by the other modality."""
 
 import logging
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from speechbrain_fv.scores import frozen, is_cosine
+from speechbrain_fv.files import PathLike
+from speechbrain_fv.scores import Score, frozen, is_cosine
 from speechbrain_fv.search import sources, store
 from speechbrain_fv.search.compared import comparisons, saved_score
 from speechbrain_fv.search.ids import id_list
 from speechbrain_fv.search.index import KINDS
 from speechbrain_fv.search.shelf import Shelf
 from speechbrain_fv.search.shelf_files import load_shelf, shelf_entry, shelf_parts
+from speechbrain_fv.search.sources import Model
+
+Kind = Literal["auto", "exact", "coded"]
+OnError = Literal["raise", "skip"]
+Vectors = np.ndarray | torch.Tensor
+Query = PathLike | Sequence[PathLike] | Vectors
+Names = str | Sequence[str]
+Own = TypeVar("Own", bound="Gallery")
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +79,13 @@ class Gallery:
     Hits(ids=['bob'], scores=tensor([1.]))
     """
 
-    def __init__(self, model, embedding_dim=None, kind="auto", score=None):
+    def __init__(
+        self,
+        model: Model | str,
+        embedding_dim: int | None = None,
+        kind: Kind = "auto",
+        score: Score | None = None,
+    ) -> None:
         if kind not in ("auto", *KINDS):
             raise ValueError(f"kind: expected auto, {', '.join(KINDS)}, got {kind!r}")
         self.model = None if isinstance(model, str) else model
@@ -87,7 +103,14 @@ class Gallery:
         self.skipped = []
 
     @classmethod
-    def from_folder(cls, model, folder, kind="auto", on_error="raise", detect_faces=False):
+    def from_folder(
+        cls: type[Own],
+        model: Model,
+        folder: PathLike,
+        kind: Kind = "auto",
+        on_error: OnError = "raise",
+        detect_faces: bool = False,
+    ) -> Own:
         """Returns a gallery of the images and recordings in a folder and the folders below it.
 
         The id is the path below the folder, with "/". Files that are neither, and no texts and no
@@ -118,7 +141,14 @@ class Gallery:
         return gallery
 
     @classmethod
-    def from_csv(cls, model, csv, kind="auto", on_error="raise", detect_faces=False):
+    def from_csv(
+        cls: type[Own],
+        model: Model,
+        csv: PathLike,
+        kind: Kind = "auto",
+        on_error: OnError = "raise",
+        detect_faces: bool = False,
+    ) -> Own:
         """Returns a gallery of the files that a CSV lists.
 
         Its columns are `id`, and `face` or `wav` or both: paths, absolute or relative to the
@@ -130,7 +160,7 @@ class Gallery:
         return cls._encoded(model, sources.in_csv(csv), kind, on_error, detect_faces)
 
     @classmethod
-    def from_npz(cls, model, path, kind="auto"):
+    def from_npz(cls: type[Own], model: Model | str, path: PathLike, kind: Kind = "auto") -> Own:
         """Returns a gallery of a file of embeddings, as `save_embeddings` writes it.
 
         Arguments
@@ -152,8 +182,14 @@ class Gallery:
 
     @classmethod
     def from_embeddings(
-        cls, model, face=None, voice=None, face_ids=None, voice_ids=None, kind="auto"
-    ):
+        cls: type[Own],
+        model: Model | str,
+        face: Vectors | None = None,
+        voice: Vectors | None = None,
+        face_ids: Sequence[str] | None = None,
+        voice_ids: Sequence[str] | None = None,
+        kind: Kind = "auto",
+    ) -> Own:
         """Returns a gallery of embeddings.
 
         Arguments
@@ -188,7 +224,14 @@ class Gallery:
         return gallery
 
     @classmethod
-    def load(cls, folder, model, mmap=True, verify=False, score=None):
+    def load(
+        cls: type[Own],
+        folder: PathLike,
+        model: Model | str,
+        mmap: bool = True,
+        verify: bool = False,
+        score: Score | None = None,
+    ) -> Own:
         """Returns a gallery that was saved.
 
         One that an earlier version saved with inverted lists or HNSW becomes exact; reading it
@@ -230,7 +273,7 @@ class Gallery:
             gallery.kind = shelf.kind
         return gallery
 
-    def save(self, folder):
+    def save(self, folder: PathLike) -> None:
         """Writes the gallery; a crash at any point leaves the one that was there.
 
         Removed embeddings are not written.
@@ -259,7 +302,7 @@ class Gallery:
         }
         store.save_parts(folder, header, parts)
 
-    def add_face(self, ids, face):
+    def add_face(self, ids: Names, face: Query) -> None:
         """Adds faces, all or none.
 
         Arguments
@@ -275,11 +318,11 @@ class Gallery:
         """
         self._add("face", ids, face)
 
-    def add_voice(self, ids, voice):
+    def add_voice(self, ids: Names, voice: Query) -> None:
         """Adds voices; see `add_face`."""
         self._add("voice", ids, voice)
 
-    def remove(self, ids):
+    def remove(self, ids: Names) -> None:
         """Removes the faces and voices with these ids, all or none.
 
         Arguments
@@ -301,7 +344,7 @@ class Gallery:
         for shelf in self.shelves.values():
             shelf.remove([name for name in names if name in shelf])
 
-    def query_face(self, face, k=10):
+    def query_face(self, face: Query, k: int = 10) -> "Hits":
         """Returns the voices that match a face best.
 
         Arguments
@@ -324,11 +367,11 @@ class Gallery:
         """
         return self._query("face", "voice", face, k)
 
-    def query_voice(self, voice, k=10):
+    def query_voice(self, voice: Query, k: int = 10) -> "Hits":
         """Returns the faces that match a voice best; see `query_face`."""
         return self._query("voice", "face", voice, k)
 
-    def compact(self):
+    def compact(self) -> None:
         """Takes what was removed out of the indices at once.
 
         Otherwise that happens when it is a fifth of them, and when the gallery is saved.
@@ -337,20 +380,20 @@ class Gallery:
             shelf.compact()
 
     @property
-    def face_ids(self):
+    def face_ids(self) -> list[str]:
         """The ids of the faces, in the order of adding."""
         return list(self.shelves["face"])
 
     @property
-    def voice_ids(self):
+    def voice_ids(self) -> list[str]:
         """The ids of the voices, in the order of adding."""
         return list(self.shelves["voice"])
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of faces and voices together."""
         return sum(map(len, self.shelves.values()))
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         """Whether a face or a voice has this id."""
         return any(name in shelf for shelf in self.shelves.values())
 

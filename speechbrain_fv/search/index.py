@@ -4,7 +4,7 @@ KINDS = ("exact", "coded")
 EXACT_UNTIL = 4_000_000
 
 
-def choose_kind(count, kind="auto"):
+def choose_kind(count: int, kind: str = "auto") -> str:
     """Returns the kind of index for some vectors: the asked one, or by their number.
 
     The rule compares all vectors up to 4 million: that is exact, needs torch only, and at K = 256

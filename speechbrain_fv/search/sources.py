@@ -2,17 +2,24 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from speechbrain_fv.files import read_arrays, read_table
 from speechbrain_fv.media.kinds import SUFFIXES, is_no_media, kind_by_name, why_unused
+from speechbrain_fv.messages import progress_bar
 
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
+
+
+class Model(Protocol):
+    """What a gallery needs of a `FaceVoiceAssociation`, which can take its place."""
+
+    version: str
+    embedding_dim: int
 
 
 class Media(NamedTuple):
@@ -183,7 +190,7 @@ def encode(model, modality, files, on_error, detect_faces):
     ids, skipped, count = [], [], 0
     embeddings = np.empty((len(files), model.embedding_dim), np.float32)
     run = _encoder(model, modality)
-    with tqdm(total=len(files), desc=f"{modality}s", unit="file", disable=None) as progress:
+    with progress_bar(total=len(files), desc=f"{modality}s", unit="file", disable=None) as progress:
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
             unusable = []

@@ -9,7 +9,9 @@ import speechbrain as sb
 from ruamel.yaml import YAML, YAMLError
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
-_MANY = ("jit_module_keys", "compile_module_keys")  # options that take several words
+MANY = ("jit_module_keys", "compile_module_keys")
+"""Run options that take several words."""
+
 RUN_OPTIONS = frozenset(vars(RunOptions()))
 """Names that SpeechBrain's Brain takes from the command line or from the YAML."""
 
@@ -59,7 +61,7 @@ def parse_command_line(argv):
             if path:
                 raise ValueError(f"expected --key=value after {path[0]}, got {word!r}")
             path.append(word)
-        elif name in HELP_TEXTS or name in _MANY:
+        elif name in HELP_TEXTS or name in MANY:
             options += [word, *([] if equals else _values_of(name, words))]
         else:
             if not equals and path:  # before it, the next word is the YAML
@@ -87,7 +89,7 @@ def _run_options(words):
 
 def _values_of(name, words):
     """Takes the words that belong to a run option from those that follow it."""
-    if name in _MANY:
+    if name in MANY:
         return _next_words(words, len(words))
     return _next_words(words, 0 if vars(RunOptions())[name] is False else 1)
 

@@ -12,6 +12,7 @@ from ruamel.yaml.tag import Tag
 
 from speechbrain_fv.settings.keys import entries_in_braces, references, set_entries
 from speechbrain_fv.settings.merging import INCLUDE, merge, tag_of
+from speechbrain_fv.shipped import shipped_yaml
 
 RECORD_HEADER = "# All settings of a run: bases, includes and overrides are in place.\n"
 """First line of a flattened YAML; by it a run's record is known when it is given as the YAML."""
@@ -87,9 +88,7 @@ def read_document(path, chain=()):
     folders = [os.path.dirname(real)]
     tag = tag_of(tree)
     if tag.startswith(INCLUDE):
-        base_path = os.path.join(folders[0], tag.removeprefix(INCLUDE))
-        if not os.path.isfile(base_path):
-            raise ValueError(f"{path}: its base {base_path} was not found; correct the path")
+        base_path = _base_path(path, folders[0], tag.removeprefix(INCLUDE))
         base = read_document(base_path, (*chain, path))
         if not isinstance(base.tree, dict):
             raise ValueError(f"{base_path}: expected a mapping of keys, as the base of {path}")
@@ -118,6 +117,15 @@ def read_document(path, chain=()):
         merge(document.tree, tree)
         document.tree.ca.comment = None  # of the base
     return document
+
+
+def _base_path(path, folder, name):
+    """Returns where the base of a YAML is: beside it, or else among those of the package."""
+    beside = os.path.join(folder, name)
+    found = beside if os.path.isfile(beside) else shipped_yaml(name)
+    if found is None:
+        raise ValueError(f"{path}: its base {beside} was not found; correct the path")
+    return found
 
 
 def load_yaml(text, path):

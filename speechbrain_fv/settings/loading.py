@@ -1,10 +1,12 @@
 """From a command line to settings: the YAML read, overridden, checked, flattened, and made."""
 
+import os
+
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML, YAMLError
 
-from speechbrain_fv import distributed
+from speechbrain_fv import distributed, messages
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.settings import keys
 from speechbrain_fv.settings.arguments import Override, parse_command_line
@@ -17,20 +19,25 @@ from speechbrain_fv.settings.documents import (
 )
 from speechbrain_fv.settings.merging import merge
 from speechbrain_fv.settings.references import Findings, put_in_place
+from speechbrain_fv.settings.run_options import settle
+from speechbrain_fv.shipped import shipped_yaml
 
 
-def load_hparams(argv, reads=None):
+def load_hparams(argv, reads=None, options=None):
     """Returns what SpeechBrain makes of a command line; under torchrun, joins the processes.
 
     Arguments
     ---------
     argv : list of str
-        Arguments as in ``sys.argv[1:]``: the YAML, run options, and overrides ``--key=value``. A
+        Arguments as in ``sys.argv[1:]``: the YAML, one's own or the name of a shipped one, run
+        options, and overrides ``--key=value``. A
         tagged value, a text, a number or a list replaces the entry; a plain mapping is merged into
         it, as ``--discriminator='{temperature: 0.3}'`` and ``--corpus='{clip_seconds: 3.0}'``.
     reads : iterable of str, optional
         What the script reads of the YAML, as "batch_size" and "corpus[prepare]". With it, a key
         that was set and that nobody reads is refused, see `keys`; None leaves this away.
+    options : iterable of str, optional
+        SpeechBrain's run options that the script makes use of; None: all, see `run_options`.
 
     Returns
     -------
@@ -45,9 +52,9 @@ def load_hparams(argv, reads=None):
     ValueError
         If the YAML, a base or an include is missing, names an unknown part, gives it arguments that
         it does not take, or a value of the wrong type or range; if an override matches no key; or
-        if the device or the distributed backend cannot be used.
+        if a run option is not supported, or the device or the distributed backend cannot be used.
     """
-    run_opts, resolved_yaml = resolve_hparams(argv, reads)
+    run_opts, resolved_yaml = resolve_hparams(argv, reads, options)
     try:
         hparams = load_hyperpyyaml(resolved_yaml, loader=_Loader)
     except _MISTAKES as error:
@@ -56,7 +63,7 @@ def load_hparams(argv, reads=None):
     return run_opts, hparams, resolved_yaml
 
 
-def resolve_hparams(argv, reads=None):
+def resolve_hparams(argv, reads=None, options=None):
     """Returns the run options and the YAML's text, as `load_hparams`, but makes no objects.
 
     Folders of the YAML and of its bases become importable, and what the YAML names is imported.
@@ -64,8 +71,8 @@ def resolve_hparams(argv, reads=None):
     not take the place of a finished run's results.
     """
     file, run_opts, overrides = parse_command_line(argv)
-    check_device(run_opts["device"] or "cpu")
-    distributed.start(run_opts)
+    if not os.path.isfile(file):
+        file = shipped_yaml(file) or file
     document = read_document(file)
     if not isinstance(document.tree, dict):
         raise ValueError(f"{file}: expected a mapping of keys")
@@ -75,22 +82,25 @@ def resolve_hparams(argv, reads=None):
             "every reference has been replaced by its value; give the YAML of the method"
         )
     try:
-        text = _flatten(document, overrides, reads)
-        folder = run_opts["debug"] and _output_folder(text)
-        if folder:
-            name = f"{folder}-debug"
+        text, tree = _flatten(document, overrides, reads)
+        run_opts = settle(run_opts, tree, options)
+        if run_opts["debug"] and "output_folder" in tree:
+            name = f"{tree['output_folder']}-debug"
             overrides["output_folder"] = Override(name, name)
-            text = _flatten(read_document(file), overrides, reads)
-        return run_opts, text
+            text, _ = _flatten(read_document(file), overrides, reads)
     except (YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: {_told(error)}") from error
     except ValueError as error:
         message = str(error)
         raise ValueError(message if message.startswith(file) else f"{file}: {message}") from error
+    messages.show_progress(not run_opts["noprogressbar"])
+    check_device(run_opts["device"] or "cpu")
+    distributed.start(run_opts)
+    return run_opts, text
 
 
 def _flatten(document, overrides, reads):
-    """Returns the text of a document with its bases, the overrides and the includes in place."""
+    """Returns a document with its bases, the overrides and the includes in place: text and tree."""
     declared = {keys.parse_path(read) for read in reads or ()}
     findings = Findings(reads=declared | keys.references(document.tree))
     written = [] if document.is_record else list(document.entries)
@@ -117,13 +127,7 @@ def _flatten(document, overrides, reads):
     import_from(document.folders)
     check_calls(tree)
     tree.ca.comment = None  # the document's comment has it
-    return RECORD_HEADER + document.comment + dump_yaml(tree)
-
-
-def _output_folder(text):
-    """Returns the output folder that a flattened YAML names; None without one."""
-    entries = {key.value: node.value for key, node in YAML().compose(text).value}
-    return entries.get("output_folder")
+    return RECORD_HEADER + document.comment + dump_yaml(tree), tree
 
 
 def _check_read(entries, findings, tree, reads):

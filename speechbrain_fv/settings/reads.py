@@ -17,8 +17,14 @@ EVALUATE = (
 )
 """Of recipes/evaluate.py."""
 
+EVALUATE_OPTIONS = ("device", "noprogressbar")
+"""The run options of SpeechBrain that recipes/evaluate.py makes use of."""
+
 ABLATE = (
     *("hparams_file", "base", "seeds", "grids", "output_folder", "devices", "jobs", "dry_run"),
     "ablations",
 )
 """Of recipes/ablate.py."""
+
+ABLATE_OPTIONS = ("noprogressbar",)
+"""The run options that recipes/ablate.py makes use of; those of its runs stand in `base`."""

@@ -1,5 +1,7 @@
 """The Brain: how a batch becomes a loss and an epoch a checkpoint. No algorithm lives here."""
 
+import logging
+import math
 import zlib
 from itertools import zip_longest
 
@@ -7,15 +9,23 @@ import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
+from torch._dynamo.exc import TorchDynamoException
 
 from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
+from speechbrain_fv.messages import in_one_line
+
+logger = logging.getLogger(__name__)
 
 MODALITIES = ("face", "voice")
 DEFAULT_MONITOR = "verification/U/auc"
+
+
+class NonFiniteError(ValueError):
+    """A batch whose embeddings or loss are NaN or infinite; the text names its clips."""
 
 
 class FaceVoiceBrain(sb.Brain):
@@ -36,6 +46,9 @@ class FaceVoiceBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.hparams.score.to(self.device)
+        self.group = []  # scalars of the batches whose gradients wait for a step
+        # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
+        self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
         # With --debug every process has a temporary folder of its own; the main one's is used.
         folder = ddp_broadcast(self.checkpointer.checkpoints_dir)
         self.checkpointer.checkpoints_dir = folder
@@ -85,11 +98,11 @@ class FaceVoiceBrain(sb.Brain):
         )
 
     def _check_embeddings(self, face, voice):
-        """Raises ValueError naming the pairs whose embeddings are NaN or infinite."""
+        """Raises NonFiniteError naming the pairs whose embeddings are NaN or infinite."""
         finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
         if not all(finite):
             pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
-            raise ValueError(
+            raise NonFiniteError(
                 f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}"
             )
 
@@ -100,7 +113,7 @@ class FaceVoiceBrain(sb.Brain):
     def _where(self):
         return (
             f"at epoch {self.hparams.epoch_counter.current}, step {self.step} of the epoch; look "
-            "at the clips named here, or lower lr"
+            "at the clips named here, lower lr, or skip such batches with --nonfinite_patience"
         )
 
     def _step_seed(self):
@@ -110,15 +123,19 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_start(self):
         """Recovers the last checkpoint and drops what was logged after it."""
-        if self.optimizer_step_limit is not None:
-            self.optimizer_step_limit = int(self.optimizer_step_limit)  # text from a command line
         super().on_fit_start()
         run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
 
     def fit(self, epoch_counter, train_set, valid_set=None, **kwargs):
         """Trains as SpeechBrain does; a method without terms, in closed form, is validated once."""
         if self.modules.objective.terms:
-            super().fit(epoch_counter, train_set, valid_set, **kwargs)
+            try:
+                super().fit(epoch_counter, train_set, valid_set, **kwargs)
+            except TorchDynamoException as error:
+                raise ValueError(
+                    f"compile: {in_one_line(error)}; name other modules with "
+                    "--compile_module_keys, or leave --compile out"
+                ) from error
         elif not self.test_only and not self.checkpointer.list_checkpoints():
             self.on_fit_start()
             self._fit_valid(valid_set, next(iter(epoch_counter)), enable=False)
@@ -130,34 +147,76 @@ class FaceVoiceBrain(sb.Brain):
         else:
             super()._wrap_distributed()
 
+    def init_optimizers(self):
+        """Makes the optimiser as SpeechBrain does; its gradients are clipped before every step."""
+        super().init_optimizers()
+        if self.clip_norm < math.inf and self.optimizers_dict:
+            self.optimizer.register_step_pre_hook(self._clip)
+
+    def _clip(self, optimizer, args, kwargs):
+        parameters = [value for group in optimizer.param_groups for value in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    def fit_batch(self, batch):
+        """Fits a batch; one without a finite loss is skipped as often as the patience says."""
+        kept = {}
+        if self.nonfinite_patience:
+            kept = {name: value.clone() for name, value in self.modules.named_buffers()}
+        try:
+            return super().fit_batch(batch)
+        except NonFiniteError as error:
+            self.nonfinite_count += 1
+            if self.nonfinite_count > self.nonfinite_patience:
+                raise
+            logger.warning("skipped a batch: %s", error)
+        for name, value in self.modules.named_buffers():
+            value.copy_(kept[name])
+        if self.group and self.step % self.grad_accumulation_factor == 0:
+            self.optimizers_step()
+            self._log_group()
+        return torch.tensor(math.nan)  # which SpeechBrain's average leaves out
+
     def optimizers_step(self):
-        """Steps with the gradient of the global batch."""
+        """Steps with the gradient of the global batch, at the step's learning rate."""
+        self.hparams.lr_schedule(self.optimizer)
         distributed.average_gradients(self.modules.parameters())
         super().optimizers_step()
 
     def on_fit_batch_start(self, batch, should_step):
-        """Seeds the step's dropout, sets its learning rate."""
+        """Seeds the batch's dropout."""
         torch.manual_seed(self._step_seed())
-        if should_step:
-            self.hparams.lr_schedule(self.optimizer)
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """Logs the unweighted terms and the monitors of the step."""
-        if should_step and if_main_process():
-            scalars = {
-                "loss": loss.detach(),
-                "lr": self.optimizer.param_groups[0]["lr"],
-                **self.scalars,
+        """Keeps the unweighted terms and the monitors of the batch; logs them after a step."""
+        self.group.append({"loss": loss.detach(), **self.scalars})
+        if should_step:
+            self._log_group()
+
+    def _log_group(self):
+        """Logs the means over the batches of a step."""
+        group, self.group = self.group, []
+        if if_main_process():
+            names = dict.fromkeys(name for scalars in group for name in scalars)
+            means = {
+                name: float(np.mean([float(scalars[name]) for scalars in group if name in scalars]))
+                for name in names
             }
+            means = {"loss": means.pop("loss"), "lr": self.optimizer.param_groups[0]["lr"], **means}
             self.hparams.curves.append(
-                self.optimizer_step, self.hparams.epoch_counter.current, scalars
+                self.optimizer_step, self.hparams.epoch_counter.current, means
             )
 
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        """Says no while gradients wait for a step: a checkpoint does not hold them."""
+        if self.step % self.grad_accumulation_factor:
+            return False
+        return super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+
     def check_loss_isfinite(self, loss):
-        """Raises ValueError with the terms and the batch's clips if the loss is NaN or infinite."""
+        """Raises NonFiniteError with the terms and the clips if the loss is NaN or infinite."""
         if not torch.isfinite(loss):
             terms = {name: float(value) for name, value in self.scalars.items()}
-            raise ValueError(
+            raise NonFiniteError(
                 f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
                 f"{', '.join(self._all_ids())}"
             )
@@ -201,6 +260,7 @@ class FaceVoiceBrain(sb.Brain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
         if stage == sb.Stage.TRAIN:
+            self.group = []  # of batches at the end of the epoch that make no step
             return
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
@@ -222,8 +282,8 @@ class FaceVoiceBrain(sb.Brain):
     def _validate(self, epoch):
         """Logs the validation to the curves.
 
-        Returns its values, the means of the epoch's training, and the monitored value with the sign
-        that makes higher better.
+        Returns its values without the details of losses, to be read in one line, the means of the
+        epoch's training, and the monitored value with the sign that makes higher better.
         """
         monitor = self.hparams.monitor
         report = evaluate(
@@ -249,10 +309,11 @@ class FaceVoiceBrain(sb.Brain):
         if not (monitor.startswith("verification/") and monitor.endswith("/auc")):
             valid[monitor.replace("/", "_")] = monitored
         batch_size = self.hparams.batch_size * distributed.world()[1]
-        valid |= self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
+        details = self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
-        curves.append(self.optimizer_step, epoch, {f"valid_{k}": v for k, v in valid.items()})
+        rows = {f"valid_{name}": value for name, value in (valid | details).items()}
+        curves.append(self.optimizer_step, epoch, rows)
         return valid, train, monitored if higher_is_better(monitor) else -monitored
 
     def embed_training_clips(self):

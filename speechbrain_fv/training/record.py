@@ -16,12 +16,13 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from speechbrain_fv.files import replacing
+from speechbrain_fv.settings.run_options import DEFAULTS
 
 RECORD_FILE = "record.json"
 
 NO_PART_OF_THE_RESULT = (
     *("output_folder", "save_folder", "manifest_folder", "num_workers", "draw_figures"),
-    *("train_logger", "curves", "checkpointer", "ckpt_interval_minutes", "ckpt_interval_steps"),
+    *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
 )
 """Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
@@ -36,7 +37,12 @@ LOCATION = re.compile(
 """Arguments that say where something lies on this machine, and how much of the work one process
 does; what the data are, the key of their preparation tells."""
 
-RUN_OPTIONS = ("precision", "grad_accumulation_factor", "max_grad_norm")
+RUN_OPTIONS = (
+    *("precision", "eval_precision", "grad_accumulation_factor", "max_grad_norm"),
+    *("skip_nonfinite_grads", "remove_vector_weight_decay", "optimizer_step_limit"),
+)
+"""Of SpeechBrain's run options, those that make the result; a record of an earlier version has
+fewer, and stands for the defaults of the others."""
 
 MAX_NAMED = 3
 
@@ -71,7 +77,7 @@ def settings_of(resolved_yaml, run_opts=None):
             for part in CORPUS_PARTS:
                 if part in parts:
                     _flatten(f"corpus.{part}", parts[part], settings)
-        elif key.value not in NO_PART_OF_THE_RESULT:
+        elif key.value not in NO_PART_OF_THE_RESULT and key.value not in DEFAULTS:
             _flatten(key.value, value, settings)
     for name in RUN_OPTIONS:
         if run_opts is not None:
@@ -155,6 +161,7 @@ def check_record(folder, record, has_checkpoints):
 
 def _changes(earlier, now):
     """Returns what differs as texts, settings of the top level first."""
+    earlier = {**{f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}, **earlier}
     names = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
     names.sort(key=lambda name: name.count("."))
     return [

@@ -24,6 +24,7 @@ from speechbrain_fv.protocols.leakage import TrainIdentities
 from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
 from speechbrain_fv.scores import frozen
+from speechbrain_fv.settings.run_options import check_modules, check_steps
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
@@ -50,13 +51,15 @@ MAX_SAMPLE = 1024
 """Training pairs of which the report tells what it tells of all validation and test pairs."""
 
 
-def check_method(hparams):
+def check_method(hparams, run_opts):
     """Raises ValueError, before anything is read, if the parts of a method do not fit together.
 
     Arguments
     ---------
     hparams : dict
         The loaded YAML.
+    run_opts : mapping
+        SpeechBrain's run options.
     """
     objective, score = hparams["objective"], hparams["score"]
     frozen(score)
@@ -77,6 +80,9 @@ def check_method(hparams):
             f"sampler: expected one that draws pairs of one identity, which the loss "
             f"{objective.needs_pairs[0]} needs, got {sampler.__name__}"
         )
+    if sampler_length := hparams["sampler"].keywords.get("steps_per_epoch"):
+        check_steps(run_opts, sampler_length)
+    check_modules(run_opts, hparams["modules"])
     hparams["lr_schedule"](total_steps=1)
     if objective.terms:
         try:
@@ -260,7 +266,14 @@ def make_brain(hparams, run_opts, manifests, classes):
         evaluation_loader(*clips, hparams["batch_size"], workers, rank, num_processes)
         for clips in (*(datasets[split] for split in SPLITS), sample)
     )
-    steps_per_epoch = max(1, len(sampler) // run_opts["grad_accumulation_factor"])
+    check_steps(run_opts, len(sampler))
+    steps_per_epoch, rest = divmod(len(sampler), run_opts["grad_accumulation_factor"])
+    if rest:
+        logger.warning(
+            "grad_accumulation_factor: the last %d of the %d batches of an epoch make no step",
+            rest,
+            len(sampler),
+        )
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
     hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
     hparams["metadata"] = with_age_groups(manifests.identities, hparams["age_edges"])

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from tqdm import tqdm
 
-from speechbrain_fv.corpora.embedded import camera, faces, identities, voices
+from speechbrain_fv.corpora.embedded import camera, faces, identities, painting, voices
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.splits import split_identities
+from speechbrain_fv.messages import progress_bar
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
 MIN_IDENTITIES = 10
@@ -112,7 +112,8 @@ def _check_at_least(name, value, minimum):
 
 def _generator_digest():
     """Hash of the code that draws people, faces and voices: editing it makes a new corpus."""
-    sources = (Path(module.__file__).read_bytes() for module in (identities, camera, faces, voices))
+    modules = (identities, camera, painting, faces, voices)
+    sources = (Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(b"".join(sources)).hexdigest()
 
 
@@ -157,7 +158,7 @@ def _generate(media_folder, people, num_workers):
 
 def _map(function, people, num_workers):
     """List of the function's values for all people, with a progress bar."""
-    bar = partial(tqdm, desc="embedded corpus", unit="person", total=len(people))
+    bar = partial(progress_bar, desc="embedded corpus", unit="person", total=len(people))
     if num_workers == 1:
         return list(bar(map(function, people)))
     # "spawn": the caller may hold threads (torch), which do not survive a fork.

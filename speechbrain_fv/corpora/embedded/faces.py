@@ -1,40 +1,35 @@
-"""Renders the faces of the embedded corpus: flat-shaded cartoon portraits.
+"""Renders the faces of the embedded corpus: painted portraits.
 
 Shapes are polygons in face units (origin between eyes and nose, y down, 1 = half the height of an
 average head). They are moved by the pose, drawn four times too large and scaled down, which
-smooths the edges. Light, camera noise and JPEG come last.
+smooths the edges. A second, blurred drawing holds the relief: sockets, the sides of the nose,
+cheeks. The rounding of head and neck, light, camera noise and JPEG come last.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from speechbrain_fv.corpora.embedded.camera import (
-    FACE_PIXELS,
-    draw_background,
-    draw_pose,
-    photograph,
-)
+from speechbrain_fv.corpora.embedded.camera import draw_pose
+from speechbrain_fv.corpora.embedded.painting import Canvas, band, colour, ellipse, mirrored
 
 # Mean skin tone and probabilities of the hair colours, per nationality: they overlap.
 _SKIN = {
-    "Alvia": (234, 192, 164),
-    "Borea": (252, 224, 206),
-    "Cirrhia": (192, 140, 100),
-    "Dorland": (126, 83, 57),
-    "Estara": (228, 184, 132),
+    "Alvia": (226, 180, 144),
+    "Borea": (244, 210, 192),
+    "Cirrhia": (196, 146, 108),
+    "Dorland": (150, 104, 76),
 }
-_HAIR = np.array([(35, 28, 26), (92, 58, 34), (150, 92, 45), (214, 176, 104), (158, 62, 30)])
+_HAIR = np.array([(38, 30, 28), (88, 56, 34), (146, 92, 48), (208, 170, 104), (152, 62, 32)])
 _HAIR_ODDS = {
-    "Alvia": (0.1, 0.55, 0.25, 0.1, 0.0),
+    "Alvia": (0.2, 0.5, 0.2, 0.1, 0.0),
     "Borea": (0.0, 0.05, 0.25, 0.45, 0.25),
     "Cirrhia": (0.5, 0.4, 0.05, 0.0, 0.05),
     "Dorland": (0.85, 0.15, 0.0, 0.0, 0.0),
-    "Estara": (0.75, 0.15, 0.1, 0.0, 0.0),
 }
 _GREY = np.array((196, 194, 192))
 _EYES = np.array([(70, 45, 28), (60, 105, 160), (70, 120, 70), (120, 85, 45), (45, 40, 40)])
+_INK = (32, 24, 24)
 
 
 @dataclass(frozen=True)
@@ -74,23 +69,19 @@ def draw_face(identity, clip):
     (72, 72)
     """
     looks, rng = _draw_looks(identity), identity.face_clip_rng(clip)
-    pose = draw_pose(rng)
-    image = draw_background(rng)
-    draw = ImageDraw.Draw(image)
-    clothes = rng.integers(20, 236, size=3)
-
-    outline = _head_outline(identity)
-    _draw_back_hair(draw, pose, looks, outline)
-    _draw_body(draw, pose, looks, outline, clothes)
-    _draw_head(draw, pose, looks, outline, identity)
-    _draw_eyes(draw, pose, looks, identity)
-    _draw_brows(draw, pose, looks, identity)
-    _draw_glasses(draw, pose, looks, identity)
-    _draw_nose(draw, pose, looks, identity)
-    _draw_mouth(draw, pose, looks, identity)
-    _draw_front_hair(draw, pose, looks, outline, identity)
-    image = image.resize((FACE_PIXELS, FACE_PIXELS), Image.Resampling.BOX)
-    return photograph(image, rng)
+    canvas = Canvas(draw_pose(rng), rng)
+    clothes = np.clip(rng.uniform(30, 210) + rng.uniform(-45, 45, size=3), 10, 240)
+    head = _head_outline(identity)
+    _draw_back_hair(canvas, looks, head)
+    _draw_body(canvas, looks, head, identity, clothes)
+    _draw_head(canvas, looks, head, identity)
+    _draw_nose(canvas, looks, identity)
+    _draw_eyes(canvas, looks, identity)
+    _draw_brows(canvas, looks, identity)
+    _draw_mouth(canvas, looks, identity)
+    _draw_front_hair(canvas, looks, head, identity)
+    _draw_glasses(canvas, looks, identity)
+    return canvas.develop(head, rng)
 
 
 def _draw_looks(identity):
@@ -100,199 +91,224 @@ def _draw_looks(identity):
     hair = hair + rng.normal(0, 8, size=3)
     grey = np.clip(identity.seniority * 1.3 - 0.5 + rng.normal(0, 0.15), 0, 0.9)
     return _Looks(
-        skin=np.array(_SKIN[identity.nationality]) * rng.normal(1, 0.05) + rng.normal(0, 4, size=3),
+        skin=np.array(_SKIN[identity.nationality]) * rng.normal(1, 0.06) + rng.normal(0, 5, size=3),
         hair=hair * (1 - grey) + _GREY * grey,
         iris=_EYES[rng.integers(len(_EYES))],
         hair_length=rng.beta(1, 7) if male else rng.beta(3, 1.7),
-        hair_volume=rng.uniform(0.03, 0.14) if male else rng.uniform(0.08, 0.24),
+        hair_volume=rng.uniform(0.03, 0.12) if male else rng.uniform(0.07, 0.2),
         parting=rng.uniform(-1, 1),
         fringe=rng.uniform(0, 1),
-        beard=max(0.0, rng.uniform(-1.2, 1)) if male else 0.0,
-        glasses=rng.random() < 0.12 + 0.15 * identity.seniority,
+        beard=max(0.0, rng.uniform(-1.5, 1)) if male else 0.0,
+        glasses=rng.random() < 0.08 + 0.12 * identity.seniority,
     )
 
 
-def _ellipse(centre, radii, num_points=40):
-    angle = np.linspace(0, 2 * np.pi, num_points, endpoint=False)
-    return np.asarray(centre) + np.asarray(radii) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _fill(draw, pose, points, depth, colour):
-    draw.polygon(pose.pixels(points, depth), fill=colour)
-
-
-def _mirrored(points):
-    """The shape and its mirror image about the vertical axis of the face."""
-    points = np.asarray(points)
-    return points, points * np.array([-1, 1])
-
-
-def _colour(rgb, factor=1.0):
-    return tuple(int(channel) for channel in np.clip(np.asarray(rgb) * factor, 0, 255))
-
-
 def _head_outline(identity):
-    """Outline [P, 2] of head and jaw, clockwise from the right temple."""
+    """Outline [P, 2] of head and jaw, clockwise from the right temple: size and pitch."""
     male, traits = identity.gender == "m", identity.traits
-    width = 0.72 + 0.15 * traits["size"] + (0.02 if male else -0.02)
-    top = 0.98 - 0.06 * traits["pitch"]
-    bottom = 0.98 - 0.2 * traits["pitch"]
+    width = 0.72 + 0.15 * traits["size"] + (0.03 if male else -0.03)
+    top = 0.97 - 0.05 * traits["pitch"]
+    bottom = 0.97 - 0.23 * traits["pitch"]
     angle = np.linspace(0, 2 * np.pi, 80, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
-    squareness = 0.82 - 0.22 * traits["size"] + (-0.05 if male else 0.08)
+    squareness = 0.86 - 0.22 * traits["size"] + (-0.06 if male else 0.1)
     jaw = np.sign(cos) * np.abs(cos) ** squareness
     x = width * np.where(sin > 0, jaw, cos)
     return np.stack([x, np.where(sin > 0, bottom, top) * sin], axis=1)
 
 
-def _draw_back_hair(draw, pose, looks, outline):
+def _draw_back_hair(canvas, looks, head):
     """Hair behind head and shoulders: only from chin length on."""
     if looks.hair_length < 0.3:
         return
-    width = outline[:, 0].max() + looks.hair_volume
+    width = head[:, 0].max() + looks.hair_volume
     end = 0.3 + 1.1 * looks.hair_length
-    crown = _ellipse((0, -0.25), (width, 0.85 + looks.hair_volume), 60)
+    crown = ellipse((0, -0.25), (width, 0.85 + looks.hair_volume), 60)
     crown = crown[crown[:, 1] <= -0.2]
-    flare = width * (1 + 0.15 * looks.hair_length)
-    shape = np.concatenate([crown, [(flare, end), (-flare, end)]])
+    flare = width * (1 + 0.12 * looks.hair_length)
+    sides = [(flare, end - 0.15), (0.8 * flare, end), (-0.8 * flare, end), (-flare, end - 0.15)]
+    shape = np.concatenate([crown, sides])
     order = np.argsort(np.arctan2(shape[:, 0], -(shape[:, 1] + 0.1)))
-    _fill(draw, pose, shape[order], -0.05, _colour(looks.hair, 0.75))
+    canvas.fill(shape[order], -0.05, colour(looks.hair, 0.68))
+    for share in (0.72, 0.8, 0.88, 0.95):
+        for strand in mirrored([(share * width, -0.1), (share * flare, end - 0.1)]):
+            canvas.line(strand, -0.05, colour(looks.hair, 0.5 + 0.4 * share), 3)
 
 
-def _draw_body(draw, pose, looks, outline, clothes):
-    width = 0.55 * outline[:, 0].max()
-    chin = outline[:, 1].max()
-    shoulders = _ellipse((0, chin + 1.05), (1.35, 0.8), 60)
-    neck = [(-width, 0.4), (width, 0.4), (1.1 * width, chin + 0.45), (-1.1 * width, chin + 0.45)]
-    _fill(draw, pose, shoulders, -0.06, _colour(clothes))
-    _fill(draw, pose, neck, -0.04, _colour(looks.skin, 0.78))
-    _fill(
-        draw,
-        pose,
-        _ellipse((0, chin + 0.4), (1.15 * width, 0.16)),
-        -0.04,
-        _colour(looks.skin, 0.78),
-    )
+def _draw_body(canvas, looks, head, identity, clothes):
+    """Neck and shoulders: their breadth shows the trait size."""
+    size = identity.traits["size"] + (0.25 if identity.gender == "m" else -0.25)
+    neck, shoulder = 0.4 + 0.12 * size, 1.25 + 0.25 * size
+    chin = head[:, 1].max()
+    bust = ellipse((0, chin + 1.05), (shoulder, 0.8), 60)
+    throat = [(-neck, 0.4), (neck, 0.4), (1.15 * neck, chin + 0.42), (-1.15 * neck, chin + 0.42)]
+    canvas.fill(bust, -0.06, colour(clothes))
+    canvas.fill(throat, -0.04, colour(looks.skin, 0.84))
+    canvas.fill(ellipse((0, chin + 0.38), (1.15 * neck, 0.17)), -0.04, colour(looks.skin, 0.84))
+    for collar in mirrored(
+        [(1.15 * neck, chin + 0.3), (0.2, chin + 0.62), (1.4 * neck, chin + 0.42)]
+    ):
+        canvas.fill(collar, -0.05, colour(clothes, 0.78))
+    shadow = head[head[:, 1] > 0.3] + np.array([0, 0.13])
+    canvas.fill(shadow[np.abs(shadow[:, 0]) < neck], -0.03, colour(looks.skin, 0.6))
 
 
-def _draw_head(draw, pose, looks, outline, identity):
-    width = outline[:, 0].max()
-    for ear in _mirrored(_ellipse((width, 0.05), (0.11, 0.2))):
-        _fill(draw, pose, ear, -0.06, _colour(looks.skin, 0.86))
-    _fill(draw, pose, outline, 0, _colour(looks.skin))
+def _draw_head(canvas, looks, head, identity):
+    """Head, ears, beard and wrinkles; flushed cheeks show the trait breath."""
+    width = head[:, 0].max()
+    for ear in mirrored(ellipse((width + 0.01, 0.03), (0.1, 0.2))):
+        canvas.fill(ear, -0.06, colour(looks.skin, 0.9))
+    for hollow in mirrored(ellipse((width + 0.035, 0.03), (0.045, 0.12))):
+        canvas.fill(hollow, -0.06, colour(looks.skin, 0.68))
+    canvas.fill(head, 0, colour(looks.skin))
+    flush = 0.5 + 0.5 * identity.traits["breath"]
+    for size in (1.25, 1.0, 0.75):  # softly, from outside to inside
+        share = 0.1 * flush * (2.25 - size) / 0.75
+        for cheek in mirrored(ellipse((0.6 * width, 0.3), (0.19 * size, 0.15 * size))):
+            canvas.fill(cheek, 0.04, colour(looks.skin * (1, 1 - 1.1 * share, 1 - 0.9 * share)))
     if looks.beard > 0:
-        beard = outline[outline[:, 1] > 0.2] * np.array([0.98, 1.0])
-        mix = 0.25 + 0.6 * looks.beard
-        _fill(draw, pose, beard, 0, _colour(looks.skin * (1 - mix) + looks.hair * mix))
-        cheeks = _ellipse((0, 0.12), (0.9 * width, 0.42 - 0.1 * looks.beard))
-        _fill(draw, pose, cheeks, 0, _colour(looks.skin))
-    for cheek in _mirrored(_ellipse((0.55 * width, 0.28), (0.15, 0.1))):
-        _fill(draw, pose, cheek, 0.04, _colour(looks.skin * (1.02, 0.93, 0.92)))
-    if identity.seniority > 0:
-        _draw_wrinkles(draw, pose, looks, identity.seniority, width)
+        mix = 0.2 + 0.6 * looks.beard
+        beard = head[head[:, 1] > 0.25] * np.array([0.98, 1.0])
+        bow = np.linspace(-0.97, 0.97, 20)
+        upper = 0.5 - 0.1 * looks.beard - 0.1 * identity.traits["pitch"] - 0.15 * bow**4
+        edge = np.stack([width * bow, upper], 1)
+        beard = np.concatenate([beard, edge])
+        canvas.fill(beard, 0, colour(looks.skin * (1 - mix) + 0.85 * looks.hair * mix))
+    for bone in mirrored(ellipse((0.55 * width, 0.14), (0.16, 0.09))):
+        canvas.shade(bone, 0.05, 0.1)
+    canvas.shade(ellipse((0, -0.55), (0.35 * width, 0.14)), 0.05, 0.07)
+    _draw_wrinkles(canvas, looks, identity.seniority, width)
 
 
-def _draw_wrinkles(draw, pose, looks, seniority, width):
-    ink = _colour(looks.skin, 1 - 0.22 * seniority)
+def _draw_wrinkles(canvas, looks, seniority, width):
+    if seniority == 0:
+        return
+    ink = colour(looks.skin, 1 - 0.28 * seniority)
     bend = np.linspace(-1, 1, 9)
     for line in range(1 + round(2 * seniority)):
-        brow = np.stack([0.5 * width * bend, -0.52 - 0.09 * line + 0.03 * bend**2], axis=1)
-        draw.line(pose.pixels(brow, 0.06), fill=ink, width=4)
-    for fold in _mirrored([(0.17, 0.22), (0.27, 0.36), (0.31, 0.5)]):
-        draw.line(pose.pixels(fold, 0.09), fill=ink, width=5, joint="curve")
+        brow = np.stack([0.5 * width * bend, -0.5 - 0.08 * line + 0.03 * bend**2], axis=1)
+        canvas.line(brow, 0.06, ink, 3)
+    for fold in mirrored([(0.2, 0.26), (0.31, 0.4), (0.35, 0.55)]):
+        canvas.line(fold, 0.09, ink, 4)
+    for bag in mirrored(np.stack([0.33 + 0.14 * bend, 0.06 - 0.04 * bend**2], axis=1)):
+        canvas.line(bag, 0.09, ink, 3)
 
 
 def _eye_centre(identity):
-    """Centre of the right eye; the distance of the eyes shows the trait hiss."""
-    return np.array([0.33 + 0.05 * identity.traits["hiss"], -0.12])
+    """Centre of the right eye; the distance of the eyes shows the trait nasal."""
+    return np.array([0.345 + 0.05 * identity.traits["nasal"], -0.12])
 
 
-def _draw_eyes(draw, pose, looks, identity):
+def _draw_eyes(canvas, looks, identity):
     """Eyes: their size shows the trait tempo."""
-    radius = 0.155 + 0.065 * identity.traits["tempo"]
-    opening = 0.62 * radius * pose.lids
-    for eye in _mirrored([_eye_centre(identity)]):
-        gaze = eye[0] + np.array([0.03 * pose.yaw, 0])
-        for centre, radii, colour in (
-            (eye[0], (1.14 * radius, 1.22 * opening), _colour(looks.skin, 0.6)),
-            (eye[0], (radius, opening), (246, 246, 244)),
-            (gaze, (0.6 * opening + 0.02, 0.85 * opening), _colour(looks.iris)),
-            (gaze, (0.03 + 0.12 * radius, 0.03 + 0.12 * radius), (15, 12, 12)),
-        ):
-            _fill(draw, pose, _ellipse(centre, radii), 0.1, colour)
+    pose, (x, y) = canvas.pose, _eye_centre(identity)
+    radius = 0.16 + 0.07 * identity.traits["tempo"]
+    opening = 0.6 * radius * pose.lids
+    along = np.linspace(-1, 1, 15)
+    arc = 1 - np.abs(along) ** 2.2
+    upper, lower = -1.1 * opening * arc, 0.8 * opening * arc
+    for side in (-1, 1):
+        centre, gaze = side * x, 0.03 * pose.yaw
+
+        def almond(points, centre=centre):
+            """The part of a shape, given from the eye's centre, that the lids leave visible."""
+            at = np.clip(points[:, 0] / radius, -1, 1)
+            height = np.clip(points[:, 1], np.interp(at, along, upper), np.interp(at, along, lower))
+            return np.stack([centre + radius * at, y + height], 1)
+
+        canvas.shade(ellipse((centre, y - 0.02), (1.35 * radius, 0.9 * radius)), 0.08, -0.16)
+        canvas.fill(band(centre + radius * along, y + upper, y + lower), 0.1, (238, 236, 232))
+        iris = 0.5 * radius + 0.015
+        canvas.fill(almond(ellipse((gaze, -0.1 * opening), (iris, iris))), 0.1, colour(looks.iris))
+        pupil = 0.5 * iris
+        canvas.fill(almond(ellipse((gaze, -0.1 * opening), (pupil, pupil))), 0.1, (12, 10, 10))
+        glint = (centre + gaze + 0.25 * iris, y - 0.5 * opening)
+        canvas.fill(ellipse(glint, (0.02, 0.02), 8), 0.1, (250, 250, 250))
+        lash = np.stack([centre + 1.05 * radius * along, y + upper], 1)
+        canvas.line(lash, 0.1, _INK, 7 if identity.gender == "f" else 4)
+        crease = np.stack([centre + radius * along, y + 1.0 * upper - 0.045], 1)
+        canvas.line(crease[2:-2], 0.1, colour(looks.skin, 0.7), 3)
+        under = np.stack([centre + radius * along, y + lower], 1)
+        canvas.line(under, 0.1, colour(looks.skin, 0.62), 2)
 
 
-def _draw_brows(draw, pose, looks, identity):
+def _draw_brows(canvas, looks, identity):
     """Brows: their thickness and slant show the trait melody."""
     traits = identity.traits
-    thickness = 0.085 + 0.06 * traits["melody"] + (0.01 if identity.gender == "m" else -0.01)
-    along = np.linspace(-1, 1, 9)
+    thickness = 0.105 + 0.075 * traits["melody"] + (0.02 if identity.gender == "m" else -0.02)
+    along = np.linspace(-1, 1, 11)
     x, y = _eye_centre(identity)
-    height = y - 0.26 - 0.04 * traits["tempo"] - pose.brow_raise
-    middle = height + 0.05 * along**2 - 0.05 * traits["melody"] * along
-    edges = [np.stack([x + 0.19 * along, middle + side * thickness / 2], 1) for side in (-1, 1)]
-    for brow in _mirrored(np.concatenate([edges[0], edges[1][::-1]])):
-        _fill(draw, pose, brow, 0.1, _colour(looks.hair, 0.7))
+    height = y - 0.27 - 0.05 * traits["tempo"] - canvas.pose.brow_raise
+    middle = height + 0.06 * along**2 - 0.09 * traits["melody"] * along
+    taper = thickness / 2 * np.sqrt(np.clip(1.02 - 0.55 * (along + 1) / 2 - 0.4 * along**8, 0, 1))
+    for brow in mirrored(band(x + 0.22 * along, middle - taper, middle + taper)):
+        canvas.fill(brow, 0.1, colour(looks.hair, 0.5))
 
 
-def _draw_glasses(draw, pose, looks, identity):
+def _draw_glasses(canvas, looks, identity):
     if not looks.glasses:
         return
     x, y = _eye_centre(identity)
-    for rim in _mirrored(_ellipse((x, y), (0.27, 0.22))):
-        rim = pose.pixels(rim, 0.14)
-        draw.line([*rim, rim[0]], fill=(40, 40, 45), width=4, joint="curve")
-    draw.line(pose.pixels([(-0.07, y), (0.07, y)], 0.16), fill=(40, 40, 45), width=4)
+    for rim in mirrored(ellipse((x, y), (0.27, 0.22))):
+        canvas.line([*rim, rim[0]], 0.14, (40, 40, 45), 4)
+    canvas.line([(0.27 - x, y), (x - 0.27, y)], 0.16, (40, 40, 45), 4)
 
 
-def _draw_nose(draw, pose, looks, identity):
-    """Nose: its length and width show the trait hiss."""
-    hiss = identity.traits["hiss"]
-    width, tip = 0.15 + 0.07 * hiss, 0.27 + 0.1 * hiss
-    ridge = [(-0.035, -0.12), (0.035, -0.12), (0.8 * width, tip), (-0.8 * width, tip)]
-    _fill(draw, pose, ridge, 0.16, _colour(looks.skin, 0.89))
-    _fill(draw, pose, _ellipse((0, tip), (width, 0.085)), 0.18, _colour(looks.skin, 0.78))
-    for nostril in _mirrored(_ellipse((0.5 * width, tip + 0.035), (0.3 * width, 0.03))):
-        _fill(draw, pose, nostril, 0.18, _colour(looks.skin, 0.45))
+def _draw_nose(canvas, looks, identity):
+    """Nose: its length and width show the trait nasal."""
+    nasal = identity.traits["nasal"]
+    width, tip = 0.16 + 0.075 * nasal, 0.27 + 0.11 * nasal
+    for flank in mirrored([(0.03, -0.2), (0.1, -0.12), (1.05 * width, tip), (0.45 * width, tip)]):
+        canvas.shade(flank, 0.14, -0.16)
+    canvas.shade([(-0.025, -0.1), (0.025, -0.1), (0.05, tip), (-0.05, tip)], 0.17, 0.14)
+    for wing in mirrored(ellipse((0.72 * width, tip), (0.36 * width, 0.07))):
+        canvas.fill(wing, 0.17, colour(looks.skin, 0.8))
+    canvas.fill(ellipse((0, tip + 0.045), (0.75 * width, 0.06)), 0.18, colour(looks.skin, 0.66))
+    canvas.fill(ellipse((0, tip - 0.015), (0.55 * width, 0.075)), 0.19, colour(looks.skin, 0.95))
+    for nostril in mirrored(ellipse((0.5 * width, tip + 0.05), (0.26 * width, 0.028), 12)):
+        canvas.fill(nostril, 0.18, colour(looks.skin, 0.32))
 
 
-def _draw_mouth(draw, pose, looks, identity):
-    """Mouth: its fullness and width show the trait breath."""
-    breath = identity.traits["breath"]
-    width, lip = 0.28 + 0.09 * breath, 0.08 + 0.05 * breath
-    centre = 0.63 - 0.08 * identity.traits["pitch"]
+def _draw_mouth(canvas, looks, identity):
+    """Mouth: its fullness, width and colour show the trait breath."""
+    pose, breath = canvas.pose, identity.traits["breath"]
+    width, lip = 0.29 + 0.11 * breath, 0.09 + 0.06 * breath
+    centre = 0.62 - 0.1 * identity.traits["pitch"]
     along = np.linspace(-1, 1, 21)
-    middle = centre - 0.06 * pose.smile * along**2
     arc = np.sqrt(1 - along**2)
-    opening = 0.07 * pose.mouth_open * arc
-    red = looks.skin * 0.55 + np.array((150, 40, 50)) * (0.4 if identity.gender == "f" else 0.28)
-
-    def band(upper, lower, colour):
-        points = np.concatenate(
-            [
-                np.stack([width * along, middle + upper], axis=1),
-                np.stack([width * along, middle + lower], axis=1)[::-1],
-            ]
-        )
-        _fill(draw, pose, points, 0.1, colour)
-
-    band(-opening - lip * arc, opening + 1.15 * lip * arc, _colour(red))
-    band(-opening - 0.012, opening + 0.012, _colour(looks.skin, 0.3))
+    middle = centre - 0.06 * pose.smile * along**2
+    gap = 0.08 * pose.mouth_open * arc
+    bow = lip * arc * (1 - 0.35 * np.exp(-((along / 0.22) ** 2)))
+    red = 0.4 + 0.22 * breath + (0.06 if identity.gender == "f" else -0.06)
+    lips = looks.skin * (0.95 - 0.85 * red) + np.array((165, 30, 45)) * red
+    x = width * along
+    canvas.shade(ellipse((0, centre + 0.08 + 1.5 * lip), (0.5 * width, 0.06)), 0.08, -0.15)
+    canvas.fill(band(x, middle - gap - bow, middle + 0.01), 0.1, colour(lips, 0.84))
+    canvas.fill(band(x, middle - 0.01, middle + gap + 1.2 * lip * arc), 0.1, colour(lips, 1.03))
+    canvas.fill(band(x, middle - gap - 0.012, middle + gap + 0.012), 0.1, colour(lips, 0.3))
     if pose.mouth_open > 0.3:
-        band(-opening, -0.2 * opening, (240, 238, 232))
+        teeth = band(0.85 * x, middle - gap, middle - 0.1 * gap)
+        canvas.fill(teeth, 0.1, (232, 228, 220))
+    shine = ellipse((0, centre + 0.06 * pose.mouth_open + 0.6 * lip), (0.4 * width, 0.3 * lip))
+    canvas.shade(shine, 0.11, 0.12)
 
 
-def _draw_front_hair(draw, pose, looks, outline, identity):
+def _draw_front_hair(canvas, looks, head, identity):
     """Cap of hair with its parting; it recedes with age in men."""
-    width, top = outline[:, 0].max(), outline[:, 1].min()
-    receding = 0.22 * identity.seniority if identity.gender == "m" else 0.0
+    width, top = head[:, 0].max(), head[:, 1].min()
+    receding = 0.25 * identity.seniority if identity.gender == "m" else 0.0
     hairline = top + 0.42 - 0.14 * (1 - looks.fringe) - receding
     temple = -0.15 + 0.3 * min(looks.hair_length, 0.5)
-    outer = _ellipse((0, 0), (width + looks.hair_volume, -top + looks.hair_volume), 120)
+    outer = ellipse((0, 0), (width + looks.hair_volume, -top + looks.hair_volume), 120)
     outer = outer[outer[:, 1] < temple]
     outer = outer[np.argsort(outer[:, 0])]
-    along = np.linspace(1, -1, 25)
-    inner_width = 0.93 * width
+    along = np.linspace(1, -1, len(outer))
     drop = (temple - hairline) * np.abs(along - 0.2 * looks.parting).clip(0, 1) ** 6
-    inner = np.stack([inner_width * along, hairline + drop], axis=1)
-    _fill(draw, pose, np.concatenate([outer, inner]), 0.03, _colour(looks.hair))
+    inner = np.stack([0.93 * width * along, hairline + drop], axis=1)
+    canvas.fill(np.concatenate([outer, inner]), 0.03, colour(looks.hair))
+    for number in range(2, len(outer) - 2, 3):  # strands, from the parting outwards
+        start, end = inner[::-1][number], outer[number]
+        tone = (0.8, 1.12, 0.92)[number // 3 % 3]
+        canvas.line([start, 0.5 * (start + end), end], 0.03, colour(looks.hair, tone), 3)
+    shine = ellipse((0.3 * width * looks.parting, top + 0.1), (0.5 * width, 0.07))
+    canvas.shade(shine, 0.0, 0.2)

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 
 GENDERS = ("m", "f")
-NATIONALITIES = ("Alvia", "Borea", "Cirrhia", "Dorland", "Estara")  # invented: no people is mocked
-AGES = ("20s", "30s", "40s", "50s", "60s")
+NATIONALITIES = ("Alvia", "Borea", "Cirrhia", "Dorland")  # invented: no people is mocked
+# Three generations: with 24 groups of gender, nationality and age, each of 100 people meets about
+# three others of the own group, which the strata need.
+AGES = ("20s", "40s", "60s")
 
 # Hidden trait -> what a larger value does to the face; to the voice.
 SHARED_TRAITS = {
-    "size": ("wider head, squarer jaw", "longer vocal tract: lower formants"),
-    "pitch": ("shorter face", "higher fundamental frequency"),
-    "tempo": ("larger eyes", "more syllables per second"),
-    "breath": ("fuller, wider mouth", "breathier, noisier voicing"),
-    "hiss": ("longer, wider nose, eyes apart", "higher-pitched fricatives"),
+    "size": (
+        "wider head, squarer jaw, thicker neck, broader shoulders",
+        "longer vocal tract: lower formants",
+    ),
+    "pitch": ("shorter face, higher mouth", "higher fundamental frequency"),
+    "tempo": ("larger eyes", "more syllables per second, shorter pauses"),
+    "breath": ("fuller, wider, redder mouth, flushed cheeks", "breathier, softer voicing"),
+    "nasal": ("longer, wider nose, eyes apart", "more nasal sounds"),
     "melody": ("thicker, more slanted brows", "wider pitch movement, stronger stress"),
 }
 
@@ -80,8 +85,9 @@ class Identity:
 
 
 def draw_identities(num_identities, seed):
-    """Returns the people of the corpus; labels and traits are independent and uniform.
+    """Returns the people of the corpus; labels and traits are independent, labels are uniform.
 
+    A trait is the sine of a uniform angle: marked features are more frequent than middling ones.
     A longer list begins with the shorter one of the same seed.
 
     Arguments
@@ -114,7 +120,9 @@ def draw_identities(num_identities, seed):
                 gender=str(rng.choice(GENDERS)),
                 nationality=str(rng.choice(NATIONALITIES)),
                 age=str(rng.choice(AGES)),
-                traits={trait: float(rng.uniform(-1, 1)) for trait in SHARED_TRAITS},
+                traits={
+                    trait: float(np.sin(np.pi / 2 * rng.uniform(-1, 1))) for trait in SHARED_TRAITS
+                },
             )
         )
     return identities
