@@ -105,7 +105,7 @@ setup(
         "torch>=2.8,<3",
         "torchaudio>=2.8,<3",
         "torchvision>=0.23,<1",
-        "timm>=1.0.20,<1.1",
+        "timm>=1.0.21,<1.1",  # 1.0.20 cannot sketch vision transformers without memory
         "hyperpyyaml>=1.2.3,<2",  # 1.2.2 fails with the ruamel.yaml of today
         "sentencepiece>=0.2,<0.3",  # only speechbrain needs it, but takes ones without wheels
         "numpy>=1.26,<3",
