@@ -14,6 +14,7 @@ from speechbrain_fv.experiments.ablations import grids
 from speechbrain_fv.experiments.comparison import (
     figures,
     methods,
+    rendering,
     tables,
     tuning,
     values,

@@ -27,20 +27,13 @@ ABLATE = (
 """Of recipes/ablate.py."""
 
 ABLATE_OPTIONS = ("noprogressbar",)
-<<<<<<< HEAD
 """The run options that recipes/ablate.py makes use of; those of its runs stand in `base`."""
-=======
-"""Run options of recipes/ablate.py and compare_methods.py; those of their runs are in `base`."""
->>>>>>> main
 
 COMPARE = (
     *("methods", "tuning", "only", "reference", "base", "seeds", "num_folds", "tune"),
     *("output_folder", "devices", "jobs", "dry_run"),
 )
 """Of recipes/compare_methods.py."""
-<<<<<<< HEAD
 
 COMPARE_OPTIONS = ABLATE_OPTIONS
 """The run options that it makes use of; those of its runs stand in `base`."""
-=======
->>>>>>> main
