@@ -58,7 +58,7 @@ def test_shipped_grids_share_their_common_runs(tmp_path):
             ("fig4", "all", 1),
             ("clusters", "FST", 1),
             ("reading", "prototype", 1),
-            ("tau", "0.1", 1),
+            ("tau", "0.3", 1),
             ("gamma1", "10", 1),
             ("gamma2", "0.1", 1),
             ("fig8", "all_0", 1),

@@ -116,7 +116,10 @@ def reference_of(methods, reference=None):
     """Returns the name of the method that the others are compared with; the first if unsaid."""
     names = [method.name for method in methods]
     if reference is not None and reference not in names:
-        raise ValueError(f"reference: {reference!r} is none of {', '.join(names)}")
+        raise ValueError(
+            f"reference: {reference!r} is none of {', '.join(names)}; take it in, or compare with "
+            "one of these"
+        )
     return reference or names[0]
 
 

@@ -4,6 +4,8 @@ import re
 
 from speechbrain_fv.experiments.comparison.tables import Measured, Printed
 
+PREAMBLE = r"% \usepackage{booktabs, graphicx}"  # the first line of a file of tables
+
 _SPECIAL = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",

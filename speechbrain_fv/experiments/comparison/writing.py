@@ -69,7 +69,7 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
     with replacing(folder / "comparison.md") as file:
         file.write("\n".join(parts).encode())
     with replacing(folder / "comparison.tex") as file:
-        file.write("\n".join(map(rendering.latex, sheets)).encode())
+        file.write("\n".join([rendering.PREAMBLE, *map(rendering.latex, sheets)]).encode())
     shown = {name: label for name, label in labels.items() if name in set(table.variant)}
     save(figures.matching_figure(table, shown, reference), folder / "figures" / "fig3_matching")
     print(f"Tables and figure: {folder}")
