@@ -1,5 +1,6 @@
 """Reading and writing small files: tables as text, and writes that are whole or not there."""
 
+import codecs
 import os
 import warnings
 import zipfile
@@ -70,8 +71,10 @@ def read_table(file, separator=","):
     Raises
     ------
     ValueError
-        If the file is absent, empty, not a CSV in UTF-8 or wider than its header.
+        If the file is absent, empty, not a CSV in UTF-8, separated by something else or wider than
+        its header.
     """
+    _check_separator(file, separator)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells beyond the header
@@ -90,6 +93,43 @@ def read_table(file, separator=","):
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
     return table.rename(columns=str.strip)
+
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def decoded(content, file):
+    """Returns bytes as text in UTF-8; ValueError with what they look like, and the remedy."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in content[:4096]:
+        raise ValueError(
+            f"{file}: expected text in UTF-8, got what looks like UTF-16; save it in UTF-8."
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{file}, line {line}: expected text in UTF-8, got byte {content[error.start]:#x}, as "
+            "Windows-1252 (cp1252) or Latin-1 has it; save it in UTF-8."
+        ) from None
+
+
+def _check_separator(file, separator):
+    """Raises ValueError if the cells of a CSV are separated by something else, or it is no text.
+
+    An absent file is left to the caller.
+    """
+    try:
+        content = Path(file).read_bytes()
+    except OSError:
+        return
+    header = decoded(content, file).lstrip("\n\r").split("\n", 1)[0]
+    found = [mark for mark in SEPARATORS if mark in header and mark != separator]
+    if found and separator not in header:
+        raise ValueError(
+            f"{file}: expected cells separated by {SEPARATORS[separator]}, got "
+            f"{SEPARATORS[found[0]]}; save it with {SEPARATORS[separator]}."
+        )
 
 
 def write_table(table, path):

@@ -9,6 +9,7 @@ from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
 from speechbrain_fv.files import read_table, replacing
 from speechbrain_fv.media.kinds import media_kind
+from speechbrain_fv.names import check_look_alikes, name_of
 from speechbrain_fv.search import sources
 
 
@@ -126,4 +127,6 @@ def _identities(csv):
     for line, identity in enumerate(table["identity"], start=2):
         if not identity.strip():
             raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
-    return dict(zip(table["id"].str.strip(), table["identity"].str.strip(), strict=True))
+    identities = table["identity"].map(name_of)
+    check_look_alikes(identities, csv)
+    return dict(zip(table["id"].map(name_of), identities, strict=True))

@@ -9,6 +9,7 @@ from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifest
 from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
 from speechbrain_fv.data.splits import Folds, split_identities
 from speechbrain_fv.files import read_table
+from speechbrain_fv.names import check_look_alikes, name_of
 
 GENDERS = {"male": "m", "female": "f", "m": "m", "f": "f"}  # what the column may say, case-folded
 
@@ -76,17 +77,20 @@ def read_clips(clips_csv):
     Returns
     -------
     pandas.DataFrame
-        All columns as stripped strings.
+        All columns as stripped strings; identities, clips and videos as `names` has them.
 
     Raises
     ------
     ValueError
         If the file is absent or has no rows, the column `identity` is missing or has an empty
-        cell, or values of `clip` are empty or repeated.
+        cell, two identities look alike, or values of `clip` are empty or repeated.
     """
     clips = read_table(clips_csv)
     clips = clips.apply(lambda column: column.str.strip())
     check_columns(clips, ["identity"], clips_csv)
+    for column in {"identity", "clip", "video"} & set(clips.columns):
+        clips[column] = clips[column].map(name_of)
+    check_look_alikes(clips.identity, clips_csv)
     if clips.empty:
         raise ValueError(f"{clips_csv}: no rows below the header; list at least one clip.")
     for column in {"identity", "clip"} & set(clips.columns):

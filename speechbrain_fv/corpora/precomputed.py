@@ -12,6 +12,7 @@ from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifest
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
+from speechbrain_fv.names import look_alike, names_of
 
 
 def prepare_embeddings(
@@ -80,9 +81,14 @@ def prepare_embeddings(
     identities = identity_table(clips, clips_csv, shares, seed, folds)
     clips = clips[clips.identity.isin(identities.identity)]
     ids, vectors = load_vectors(embeddings, ids_key, (face_key, voice_key))
+    absent = _absent(ids)
     faults = {
         modality: clips["clip"].map(dict(zip(ids, vector_faults(table), strict=True)))
         for modality, table in zip(("face", "voice"), vectors, strict=True)
+    }
+    faults = {
+        modality: reasons.where(reasons.notna(), clips["clip"].map(absent))
+        for modality, reasons in faults.items()
     }
     excluded = pd.concat([_excluded_rows(clips, *item) for item in faults.items()])
     num_rows = dict.fromkeys(faults, len(clips))
@@ -156,7 +162,7 @@ def load_vectors(file, ids_key, vector_keys):
                 f"{file}: {key} must hold one vector of numbers per clip, shape ({len(ids)}, dim), "
                 f"got {table.dtype} {table.shape}; {ids_key} and {key} must have equal lengths."
             )
-    ids = [str(name) for name in ids]
+    ids = names_of(ids, f"{file}: {ids_key}")
     repeated = pd.Series(ids)[pd.Series(ids).duplicated()].unique()
     if len(repeated):
         raise ValueError(
@@ -188,8 +194,19 @@ def vector_faults(table):
     return np.select([~finite, zero], [not_finite, "vector is zero"], "").tolist()
 
 
+def _absent(ids):
+    """Returns a function that says of a clip why it has no vector, with an id that looks alike."""
+    similar = {look_alike(name): name for name in ids}
+
+    def reason(clip):
+        other = similar.get(look_alike(clip))
+        hint = f", which have {other!r}; write both the same" if other else ""
+        return f"clip is not in the embeddings{hint}"
+
+    return reason
+
+
 def _excluded_rows(clips, modality, reasons):
-    reasons = reasons.fillna("clip is not in the embeddings")
     rows = clips[reasons != ""]
     return pd.DataFrame(
         {

@@ -12,6 +12,7 @@ from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifest
 from speechbrain_fv.data.schema import check_columns, check_voices, named
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_table
+from speechbrain_fv.names import name_of
 
 logger = logging.getLogger(__name__)
 
@@ -300,6 +301,7 @@ def read_ages(age_csv, meta):
         If the file is absent, lacks a column, repeats an identity or names an unknown one.
     """
     ages = check_columns(read_table(age_csv), ["identity", "age"], age_csv)
+    ages["identity"] = ages.identity.map(name_of)
     wrong = ages.identity.duplicated() | ~ages.identity.isin(meta.identity)
     if wrong.any():
         raise ValueError(

@@ -16,6 +16,7 @@ from speechbrain_fv.media.audio import AudioFile
 from speechbrain_fv.media.files import reason_of
 from speechbrain_fv.media.images import decode_image
 from speechbrain_fv.media.resampling import resample
+from speechbrain_fv.names import names_of
 
 
 class ImageReader:
@@ -196,7 +197,8 @@ class EmbeddingReader:
     def _vectors(self):
         with np.load(self.path, allow_pickle=False) as arrays:
             vectors = torch.from_numpy(arrays[self.vectors_key].astype(np.float32))
-            return dict(zip(arrays[self.ids_key].tolist(), vectors, strict=True))
+            ids = names_of(arrays[self.ids_key], f"{self.path}: {self.ids_key}")
+            return dict(zip(ids, vectors, strict=True))
 
     def __call__(self, clip, draw):
         """Returns the vector of a clip, shape (D,); nothing is drawn."""

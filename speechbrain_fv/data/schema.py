@@ -7,6 +7,8 @@ the file, the line, what was expected, what was found and the remedy.
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.names import check_look_alikes
+
 SPLITS = ("train", "valid", "test")
 FACE_COLUMNS = ["ID", "image", "spk_id", "video"]
 VOICE_COLUMNS = ["ID", "duration", "wav", "start", "stop", "spk_id", "speech", "video"]
@@ -118,6 +120,7 @@ def check_identities(identities, file):
             f"{file}: identities listed more than once, with their splits: {named(leaking)}; "
             f"give every identity one row and one split."
         )
+    check_look_alikes(identities.identity, file)
     return identities.sort_values("identity", ignore_index=True)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechbrain_fv.files import PathLike, read_arrays, replacing
+from speechbrain_fv.names import check_look_alikes, names_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Embeddings:
                 f"face has {self.face.shape[1]} values per clip, voice {self.voice.shape[1]}; "
                 "embed both into one space."
             )
+        check_look_alikes(self.identities, "embeddings")
         if not set(self.face_identity) & set(self.voice_identity):
             raise ValueError(
                 "no identity has both a face and a voice: the first face belongs to "
@@ -113,12 +115,12 @@ def _labels(embeddings, name, num_clips):
     labels = getattr(embeddings, name)
     if labels is None:
         return None
-    labels = np.asarray(labels).astype(str)
+    labels = np.asarray(labels)
     if labels.shape != (num_clips,):
         raise ValueError(
             f"{name}: expected {num_clips} names, one per clip, got shape {labels.shape}."
         )
-    return labels
+    return np.array(names_of(labels, name), dtype=str)
 
 
 def _check_clips(modality, vectors, labels, names):

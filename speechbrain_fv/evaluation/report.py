@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.files import PathLike, replacing
+from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA, no_trials_reason
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score
 
@@ -46,10 +46,8 @@ def load_metadata(path: PathLike) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     """
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    with open(path, "rb"):  # an absent file is an error of its own
+        return read_table(path)
 
 
 def number_or_none(value: float) -> float | None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 import pandas as pd
 
 from speechbrain_fv.corpora.voxceleb_splits import read_meta
+from speechbrain_fv.names import name_of
 
 MODALITIES = ("face", "voice")
 OTHER_MODALITY = {"face": "voice", "voice": "face"}
@@ -15,7 +16,7 @@ _VIDEO_AND_NUMBER = re.compile(r"(.{11})_(\d+)")
 
 
 class ExactNames:
-    """A clip is known by its name, letter for letter; a name tells no identity.
+    """A clip is known by its name, letter for letter (see `names`); a name tells no identity.
 
     Example
     -------
@@ -25,7 +26,7 @@ class ExactNames:
 
     def keys(self, names, modality):
         """Returns the keys under which clips are looked up: the names."""
-        return pd.Series(names, dtype=object)
+        return pd.Series([name_of(name) for name in names], dtype=object)
 
     def identities(self, names, modality):
         """Returns None: the identity is not in the name."""

@@ -18,6 +18,7 @@ from speechbrain.utils.checkpoints import (
 from speechbrain_fv.corpora.voxceleb_splits import VOXCELEB_ID, read_meta
 from speechbrain_fv.data.schema import named
 from speechbrain_fv.files import replacing
+from speechbrain_fv.names import look_alike, name_of
 from speechbrain_fv.protocols.clip_names import MODALITIES
 
 RECOVERABLE = "train_identities"
@@ -84,7 +85,7 @@ def read_train_identities(path):
         lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"train_identities {path}: {error}.") from None
-    identities = sorted({line.strip() for line in lines} - {""})
+    identities = sorted({name_of(line) for line in lines} - {""})
     if not identities:
         raise ValueError(
             f"train_identities {path}: no identity found; give a file with one a line, or the "
@@ -139,7 +140,7 @@ def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_l
     names = people.map(lambda name: identity_of.get(name, name))
     trained = {identity_of.get(name, name) for name in train_identities}
     _check_naming(trained, names, meta_csv)
-    leaked = names.isin(trained).to_numpy()
+    leaked = names.map(look_alike).isin({look_alike(name) for name in trained}).to_numpy()
     codes = {
         modality: np.searchsorted(people, getattr(embeddings, f"{modality}_identity"))
         for modality in MODALITIES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import decoded, replacing
 from speechbrain_fv.protocols.clip_names import MODALITIES, ExactNames, VoxCelebNames
 
 KINDS = ("verification", "matching", "retrieval")
@@ -157,7 +157,7 @@ def read_rows(file, separator=","):
         path = path.with_name(f"{path.name}.gz")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
-            text = stream.read().decode("utf-8-sig")
+            text = decoded(stream.read(), path)
         lines = io.StringIO(text, newline=None)
         if separator is None:
             rows = [line.split() for line in lines]
@@ -165,7 +165,7 @@ def read_rows(file, separator=","):
             rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True))
     except FileNotFoundError:
         raise ValueError(f"{file}: not found, nor with .gz added; check the path.") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path}: not a readable list in UTF-8 ({error}).") from None
     while rows and not rows[-1]:
         rows.pop()

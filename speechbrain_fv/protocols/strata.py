@@ -8,6 +8,7 @@ matches nobody in a stratum that asks for it.
 import numpy as np
 
 from speechbrain_fv.data.schema import named
+from speechbrain_fv.names import name_of
 from speechbrain_fv.protocols.ages import with_age_groups
 
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age"}
@@ -80,7 +81,9 @@ def check_metadata(metadata, identities):
     columns = [name for name in ATTRIBUTES.values() if name in metadata.columns]
     table = metadata[["identity", *columns]]
     table = table.astype(object).where(table.notna(), "").astype(str)
-    table = table.apply(lambda column: column.str.strip()).set_index("identity")
+    table = table.apply(lambda column: column.str.strip())
+    table["identity"] = table.identity.map(name_of)
+    table = table.set_index("identity")
     repeated = table.index[table.index.duplicated()].unique()
     if len(repeated):
         raise ValueError(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from speechbrain_fv.names import names_of
+
 
 class Ids:
     """Names of rows 0, 1, 2 and so on, in UTF-8 one after the other.
@@ -82,7 +84,7 @@ def id_list(ids):
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"ids: expected text that is not empty, got {name!r}")
-    return names
+    return names_of(names, "ids")
 
 
 def _encode(name):

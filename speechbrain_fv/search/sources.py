@@ -10,6 +10,7 @@ import torch
 from speechbrain_fv.files import read_arrays, read_table
 from speechbrain_fv.media.kinds import SUFFIXES, is_no_media, kind_by_name, why_unused
 from speechbrain_fv.messages import progress_bar
+from speechbrain_fv.names import name_of, names_of
 
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
@@ -79,7 +80,8 @@ def in_folder(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
-            clip, modality = path.relative_to(folder).as_posix(), kind_by_name(name)
+            clip = name_of(path.relative_to(folder).as_posix())
+            modality = kind_by_name(name)
             if modality and not name.startswith("."):
                 files[modality].append(Media(clip, path))
             elif not is_no_media(path):
@@ -119,7 +121,7 @@ def in_csv(csv):
         raise ValueError(f"{csv}: no rows below the header; list at least one file")
     files, first_lines = {modality: [] for modality in SUFFIXES}, {}
     for line, row in enumerate(table.to_dict("records"), start=2):
-        where, name = f"{csv}, line {line}", row["id"]
+        where, name = f"{csv}, line {line}", name_of(row["id"])
         if not name:
             raise ValueError(f"{where}: id is empty; fill in the cell")
         if name in first_lines:
@@ -153,10 +155,7 @@ def in_npz(path):
         raise ValueError(f"{path}: expected an array face or voice, found {found}")
     for ids in ("face_id", "voice_id"):
         if ids in arrays:
-            try:
-                arrays[ids] = arrays[ids].astype(str).ravel().tolist()
-            except ValueError as error:  # bytes that are no text
-                raise ValueError(f"{path}: {ids}: expected text ({error})") from error
+            arrays[ids] = names_of(arrays[ids].ravel(), f"{path}: {ids}")
     return {names[name]: array for name, array in arrays.items()}
 
 
