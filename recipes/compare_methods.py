@@ -43,7 +43,7 @@ def distinct(runs):
 
 def main(argv):
     """Plans, tunes, trains, tabulates."""
-    _, hparams, _ = load_hparams(argv, reads.COMPARE, reads.ABLATE_OPTIONS)
+    _, hparams, _ = load_hparams(argv, reads.COMPARE, reads.COMPARE_OPTIONS)
     slots = schedule.check_slots(hparams["devices"], hparams["jobs"])
     methods, seeds, plan = planned(hparams)
     reference = rows.reference_of(methods, hparams["reference"])
