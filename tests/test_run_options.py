@@ -142,7 +142,7 @@ REFUSED = {
 """Option -> what is given and told."""
 
 NO_OPTIONS = {"param_file", "overridden_args", "tqdm_barcolor"}
-IN_A_YAML = {"data_parallel_count": 2, "distributed_launch": True, "debug": True, "device": "cpu"}
+IN_A_YAML = {"data_parallel_count": 2, "distributed_launch": True}
 
 
 def test_the_tables_hold_every_option():
@@ -186,6 +186,7 @@ def test_a_yaml_sets_options_and_the_command_line_wins():
     assert options["grad_accumulation_factor"] == 2 and options["max_grad_norm"] == math.inf
     assert (options["ckpt_interval_minutes"], options["ckpt_interval_steps"]) == (0, 9)
     assert {"max_grad_norm", "ckpt_interval_minutes"} <= options.overridden_args
+    assert settle(RunOptions(), {"debug": True, "device": "cpu"})["debug"]
     with pytest.raises(ValueError, match="grad_accumulation_factor: expected a whole number"):
         settle(RunOptions(), {"grad_accumulation_factor": "2"})
     with pytest.raises(ValueError, match="expected one of them above 0"):

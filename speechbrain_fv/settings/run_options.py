@@ -43,9 +43,6 @@ SWITCHES = {
 }
 """Option -> the one without which it does nothing."""
 
-BEFORE_THE_YAML = ("debug", "device", "distributed_backend", "log_config", "noprogressbar")
-"""Options that say how the YAML is run, and so cannot stand in it."""
-
 _norm = Rule(
     "a number above 0, or below 0 for no clipping",
     lambda value: isinstance(value, int | float) and value is not True and (value > 0 or value < 0),
@@ -115,8 +112,6 @@ def settle(run_opts, entries=None, honoured=None):
     """
     given = {name: run_opts[name] for name in run_opts.overridden_args & GIVEN}
     written = {name: value for name, value in (entries or {}).items() if name in DEFAULTS}
-    for name in set(written) & set(BEFORE_THE_YAML):
-        raise ValueError(f"{name}: expected on the command line, as --{name}, got it in the YAML")
     if honoured is not None:
         for name in sorted(set(given) - set(honoured)):
             allowed = ", ".join(f"--{other}" for other in sorted(honoured))
