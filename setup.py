@@ -26,6 +26,7 @@ EXTRAS = {
 TEST = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
+    "setuptools>=70",  # builds what test_shipped.py looks into
     "ruff>=0.6,<1",
     "import-linter>=2,<3",  # rooms import one way, see pyproject.toml
     "html5lib>=1.1,<2",
@@ -104,7 +105,7 @@ setup(
         "torch>=2.8,<3",
         "torchaudio>=2.8,<3",
         "torchvision>=0.23,<1",
-        "timm>=1.0.20,<1.1",
+        "timm>=1.0.21,<1.1",  # 1.0.20 cannot sketch vision transformers without memory
         "hyperpyyaml>=1.2.3,<2",  # 1.2.2 fails with the ruamel.yaml of today
         "sentencepiece>=0.2,<0.3",  # only speechbrain needs it, but takes ones without wheels
         "numpy>=1.26,<3",

@@ -8,37 +8,16 @@ Leaves ablations.csv, ablations.md and figures/ in the output folder, and every 
 is done. --dry_run lists the runs. A run that fails is reported at the end, with exit code 1.
 """
 
-import signal
 import sys
 from pathlib import Path
 
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
 from speechbrain_fv.files import replacing, write_table
-from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
-
-
-def run_missing(runs, slots):
-    """Runs what is not done, with a progress bar; returns the failures and whether it was stopped.
-
-    Ctrl-C, or a termination signal, kills the runs in progress; they resume next time.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    num_done = sum(run.is_done for run in runs)
-    with progress_bar(total=len(runs), initial=num_done, unit="run", desc="ablations") as bar:
-
-        def show(num_done, names):
-            bar.n = num_done
-            bar.set_postfix_str(", ".join(names))
-
-        try:
-            return schedule.run_all(runs, TRAIN, slots, show), False
-        except KeyboardInterrupt:
-            return {}, True
 
 
 def write_results(hparams, plan, selected):
@@ -72,7 +51,7 @@ def main(argv):
         return
     for device in slots:
         check_device(device)
-    failures, stopped = run_missing(runs, slots)
+    failures, stopped = schedule.run_missing(runs, TRAIN, slots, "ablations")
     write_results(hparams, plan, {name: hparams["ablations"][name] for name in names})
     for name, failure in failures.items():
         print(f"failed: {name}: {failure}", file=sys.stderr)

@@ -5,15 +5,19 @@
         [--output_folder=OUT] [--device=cuda] [--key=value ...]
 
 Leaves report.json, replicates.npz and figures in the output folder.
-hparams/evaluate.yaml explains the keys.
+hparams/evaluate.yaml explains the keys. With --embeddings=null and --lists of VoxCeleb and VGGFace
+paths, the lists are audited and nothing is scored.
 """
 
 import sys
 from pathlib import Path
 
+from speechbrain_fv.corpora.voxceleb_splits import read_meta
 from speechbrain_fv.evaluation import exact as evaluation
+from speechbrain_fv.evaluation.audit import format_audit
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
 from speechbrain_fv.protocols.ages import with_age_groups
@@ -26,42 +30,71 @@ from speechbrain_fv.settings.script import load_hparams, run_script
 def main(argv):
     """Loads, evaluates and reports."""
     run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE, reads.EVALUATE_OPTIONS)
-    embeddings = load_embeddings(hparams["embeddings"])
-    metadata = None
-    if hparams["metadata"]:
-        metadata = evaluation.load_metadata(hparams["metadata"])
-        metadata = with_age_groups(metadata, hparams["age_edges"])
+    audit_only = hparams["embeddings"] is None
+    if audit_only and not hparams["lists"]:
+        raise ValueError(
+            "embeddings: expected an .npz, got null; without it there must be lists to audit"
+        )
+    if audit_only:
+        embeddings = embeddings_of_names(hparams["lists"])
+    else:
+        embeddings = load_embeddings(hparams["embeddings"])
+    metadata = _metadata(hparams, audit_only)
     lists = resolve_lists(hparams["lists"], embeddings, metadata) if hparams["lists"] else []
     trained = hparams["train_identities"] and read_train_identities(hparams["train_identities"])
     leakage = check_leakage(
-        trained, embeddings, lists, hparams["meta_csv"], hparams["allow_leakage"]
-    )
-    score = with_weights(hparams["score"], hparams["score_weights"])
-    device = run_opts["device"] or "cpu"
-    report = evaluation.evaluate(
+        # An audit tests no model, so it counts the people of the training and goes on.
+        trained,
         embeddings,
-        metadata,
-        max_candidates=hparams["max_candidates"],
-        num_replicates=hparams["num_replicates"],
-        bootstrap_seed=hparams["bootstrap_seed"],
-        chunk_size=hparams["chunk_size"],
-        device=device,
-        progress=not run_opts["noprogressbar"],
-        score=score,
+        lists,
+        hparams["meta_csv"],
+        hparams["allow_leakage"] or audit_only,
     )
+    score = Unscored() if audit_only else with_weights(hparams["score"], hparams["score_weights"])
+    device = run_opts["device"] or "cpu"
+    report = {}
+    if not audit_only:
+        report = evaluation.evaluate(
+            embeddings,
+            metadata,
+            max_candidates=hparams["max_candidates"],
+            num_replicates=hparams["num_replicates"],
+            bootstrap_seed=hparams["bootstrap_seed"],
+            chunk_size=hparams["chunk_size"],
+            device=device,
+            progress=not run_opts["noprogressbar"],
+            score=score,
+        )
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
     if lists:
         report["lists"] = evaluate_lists(
-            embeddings, lists, metadata, hparams["chunk_size"], device, score
+            embeddings, lists, metadata, hparams["chunk_size"], device, score, leakage
         )
         save_list_files(folder / "lists", lists)
     evaluation.save_report(folder / "report.json", report)
-    report_run(folder, embeddings=hparams["embeddings"], metadata=hparams["metadata"], score=score)
-    print(evaluation.format_report(report))
-    if lists:
-        print(f"\n{format_lists(report['lists'])}\n")
-    print(f"Report and figures: {folder}")
+    _tell(report, hparams, folder, score, audit_only)
+
+
+def _metadata(hparams, audit_only):
+    """Returns the table of identities; of an audit without one, what vox1_meta.csv says."""
+    if hparams["metadata"]:
+        metadata = evaluation.load_metadata(hparams["metadata"])
+        return with_age_groups(metadata, hparams["age_edges"])
+    return read_meta(hparams["meta_csv"]) if audit_only and hparams["meta_csv"] else None
+
+
+def _tell(report, hparams, folder, score, audit_only):
+    """Draws the figures and prints the tables of what was scored, then those of the lists."""
+    if not audit_only:
+        paths = {name: hparams[name] for name in ("embeddings", "metadata")}
+        report_run(folder, **paths, score=score)
+        print(evaluation.format_report(report))
+    if "lists" in report:
+        if not audit_only:
+            print(f"\n{format_lists(report['lists'])}")
+        print(f"\n{format_audit(report['lists'])}\n")
+    print(f"Report{'' if audit_only else ' and figures'}: {folder}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.script import run_script
-from speechbrain_fv.training import results, setup
+from speechbrain_fv.training import costs, results, setup
 
 
 def main(argv):
@@ -34,7 +34,8 @@ def main(argv):
     brain, train, valid, test = setup.make_brain(hparams, run_opts, manifests, classes)
     if not hparams["checkpointer"].list_checkpoints():
         results.save_untrained(brain, test, folder)
-    brain.fit(hparams["epoch_counter"], train, valid)
+    with costs.measured(brain, folder):
+        brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="monitor")
     held_out = [brain.embed(clips) for clips in (hparams["training"].sample, valid)]
     if if_main_process():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from speechbrain_fv import messages
 from speechbrain_fv.experiments.ablations import grids
 from speechbrain_fv.losses import Batch, TrainingSet
 from speechbrain_fv.settings.loading import load_hparams
@@ -24,6 +25,15 @@ def test_equal_settings_have_one_key_however_they_are_written():
     assert key(phi) == plain
     others = [key("--gamma1=1.0"), key("--num_clusters=[8]"), key("--precision=bf16")]
     assert len({plain, *others}) == 4
+
+
+def test_the_keys_of_runs_leave_the_progress_bars_as_the_command_set_them():
+    try:
+        messages.show_progress(False)
+        grids.settings_key((BIPCM,))
+        assert messages.progress_bar(total=1).disable
+    finally:
+        messages.show_progress(True)
 
 
 def test_an_edited_yaml_is_another_run_but_a_comment_is_not(tmp_path):
@@ -48,7 +58,7 @@ def test_shipped_grids_share_their_common_runs(tmp_path):
             ("fig4", "all", 1),
             ("clusters", "FST", 1),
             ("reading", "prototype", 1),
-            ("tau", "0.1", 1),
+            ("tau", "0.3", 1),
             ("gamma1", "10", 1),
             ("gamma2", "0.1", 1),
             ("fig8", "all_0", 1),

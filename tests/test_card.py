@@ -168,7 +168,7 @@ def test_it_says_what_the_model_is_for(evaluated, settings):
     card = model_card(*evaluated, settings)
     for words in (
         'from_hparams(source="owner/bipcm_fst")',
-        'foreign_class(source="owner/bipcm_fst", pymodule_file="custom.py", classname="FaceVoiceA',
+        'source="owner/bipcm_fst", pymodule_file="custom.py", classname="FaceVoiceAssociation"',
         "this model knows nothing of real people",
         "**Do not use it** to identify or to recognise anyone, for surveillance",
         "31.00 [25.0, 37.5] % of the pairs of two different people",

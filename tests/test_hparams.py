@@ -12,7 +12,10 @@ from speechbrain_fv.settings.merging import merge
 from speechbrain_fv.settings.references import Findings, put_in_place
 from tests.paths import HPARAMS
 
-OTHERS = ("ablations.yaml", "evaluate.yaml", "train.yaml")
+OTHERS = (
+    *("ablations.yaml", "evaluate.yaml", "train.yaml"),
+    *("comparison.yaml", "comparison_vectors.yaml"),
+)
 METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
 INCLUDES = sorted(path.relative_to(HPARAMS) for path in HPARAMS.glob("*/*.yaml"))
 VECTORS = ["ridge_cca.yaml"]  # the methods of precomputed vectors, which take no media
@@ -20,9 +23,13 @@ CORPUS = "--corpus={clips_csv: c.csv, embeddings: e.npz, face_key: f, voice_key:
 SLOTS = {"corpora": "corpus", "protocols": "lists"}
 
 
-@pytest.mark.parametrize("name", [*METHODS, "ablations.yaml", "evaluate.yaml"])
+@pytest.mark.parametrize("name", [*METHODS, "ablations.yaml", "evaluate.yaml", "comparison.yaml"])
 def test_every_key_of_a_method_is_read(name):
-    declared = {"ablations.yaml": reads.ABLATE, "evaluate.yaml": reads.EVALUATE}
+    declared = {
+        "ablations.yaml": reads.ABLATE,
+        "evaluate.yaml": reads.EVALUATE,
+        "comparison.yaml": reads.COMPARE,
+    }
     options = ["--embeddings=e.npz"] if name == "evaluate.yaml" else []
     options += [CORPUS] if name in VECTORS else []
     resolve_hparams([str(HPARAMS / name), *options], declared.get(name, reads.TRAIN))

@@ -228,7 +228,7 @@ def test_mistakes_in_the_csv_are_named(folder, table, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "not found; check the path"), (b"", "not a readable CSV"), (b"\xff\xfe\0", "CSV")],
+    [(None, "not found; check the path"), (b"", "not a readable CSV"), (b"\xff\xfe\0", "UTF-16")],
 )
 def test_a_csv_that_is_none_is_named(tmp_path, content, message):
     if content is not None:

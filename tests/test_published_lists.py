@@ -188,6 +188,7 @@ def test_constant_embeddings_score_exactly_chance_on_every_ssos_list(ssos):
         elif entry["kind"] == "matching":
             assert entry["accuracy"]["2"]["accuracy"] == 0.5
     assert found["ssos/verify_v2f"]["num_rows"] == [65_550]
+    assert found["ssos/verify_v2f"]["audit"]["num_repeated_rows"] == 358
     assert found["ssos/verify_g_f2v"]["num_rows"] == [60_228]
     assert found["ssos/retrieval_v2f"]["num_rows"] == [21_850, 20_076]
 
@@ -234,6 +235,9 @@ def test_pins_verification_matching_and_the_leak_from_dimnet():
     ]
     assert [round(100 * share, 1) for share in shares] == [98.3, 98.1]
     assert found["pins/matching_v2f_GN"]["accuracy"]["2"]["num_trials"] == 9_120
+    audit = found["pins/veriflist_GNA_unseenunheard"]["audit"]
+    assert round(audit["positional"]["agreement"], 4) == 0.5917
+    assert audit["promise"]["negatives"]["gender"]["num_broken"] == 264
     names = meta[meta.identity.map(dimnet_split(meta)) == "train"].name.tolist()
     with pytest.raises(ValueError, match="169 of 250 identities, 24130 of 30496 pairs"):
         check_leakage(names, people, lists, REAL / "vox1_meta.csv")

@@ -150,6 +150,10 @@ SOURCES = {
     "TRAIN": [ROOT / "recipes" / "train.py", *(ROOT / "speechbrain_fv" / "training").glob("*.py")],
     "EVALUATE": [ROOT / "recipes" / "evaluate.py"],
     "ABLATE": [ROOT / "recipes" / "ablate.py"],
+    "COMPARE": [
+        ROOT / "recipes" / "compare_methods.py",
+        ROOT / "speechbrain_fv" / "experiments" / "comparison" / "writing.py",
+    ],
 }
 
 

@@ -108,8 +108,11 @@ def test_arguments_are_those_of_speechbrain_in_its_order():
     assert [parameter.name for parameter in ours[: len(names)]] == names
     for own, other in zip(ours, theirs, strict=False):
         assert own.default == other.default or (own.default, other.default) == (None, {})
-    constructor = list(inspect.signature(Pretrained.__init__).parameters.values())
-    assert list(inspect.signature(FaceVoiceAssociation.__init__).parameters.values()) == constructor
+    constructors = [
+        {each.name: each.default for each in inspect.signature(owner).parameters.values()}
+        for owner in (FaceVoiceAssociation.__init__, Pretrained.__init__)
+    ]
+    assert list(constructors[0].items()) == list(constructors[1].items())
     positional = [own.name for own in ours if own.kind is own.POSITIONAL_OR_KEYWORD]
     assert positional == [*names, "run_opts", "freeze_params"]
     of_1_0 = {"pymodule_file", "use_auth_token", "revision", "huggingface_cache_dir"}

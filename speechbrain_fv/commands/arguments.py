@@ -12,6 +12,7 @@ RECIPES = {
     "evaluate": ("scores embeddings of any method", "evaluate.yaml --embeddings=E.npz"),
     "compare": ("compares two reports, paired over people", "RUN_A RUN_B"),
     "figures": ("draws the figures of a run again", "results/mine"),
+    "compare_methods": ("compares methods on one corpus", "comparison.yaml --only=infonce,ssos"),
     "ablate": ("trains grids of variants", "ablations.yaml --grids=tau"),
     "publish": ("makes a model of a training", "results/mine --repo=owner/name"),
 }

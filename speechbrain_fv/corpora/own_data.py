@@ -7,14 +7,16 @@ import pandas as pd
 
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
-from speechbrain_fv.data.splits import split_identities
+from speechbrain_fv.data.splits import Folds, split_identities
 from speechbrain_fv.files import read_table
 from speechbrain_fv.names import check_look_alikes, name_of
 
 GENDERS = {"male": "m", "female": "f", "m": "m", "f": "f"}  # what the column may say, case-folded
 
 
-def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0):
+def prepare_own_data(
+    manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0, folds=None
+):
     """Write the manifests of a CSV of clips.
 
     The CSV has a column `identity` and at least one of `face` and `wav` (also called `voice`):
@@ -22,7 +24,8 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
     empty. Optional columns: `clip` (the ID of the row; else the path is the ID), `video` (where
     face and voice were taken from; an empty cell is unknown; else every row with both is a video of
     its own), `split` (train, valid or test in every row; else identities are split at random) and
-    `gender`, `nationality`, `age`, where an empty cell is unknown. Other columns are ignored.
+    `gender`, `nationality`, `age`, where an empty cell is unknown. A column `language` serves to
+    make the folds alike. Other columns are ignored.
 
     Labels that differ only in upper and lower case or in spaces are one group, under the spelling
     that comes first in the CSV; the genders m, male, f and female become "m" and "f".
@@ -39,6 +42,8 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
         Shares of identities for train, valid and test; used without a `split` column.
     seed : int
         Seed of that random split.
+    folds : Folds, optional
+        Cross-validation over people in place of the split.
 
     Raises
     ------
@@ -47,14 +52,16 @@ def prepare_own_data(manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2)
         other, if a file belongs to two identities or two videos, if a clip is listed twice, or if
         too many files are unusable (`Scanner`).
     """
-    clips_csv = Path(os.path.abspath(clips_csv))
+    clips_csv, folds = Path(os.path.abspath(clips_csv)), folds or Folds()
     clips = read_clips(clips_csv)
     faces, voices = _media_rows(clips, clips_csv)
-    options = {"clips_csv": clips_csv, "shares": list(shares), "seed": seed, **scanner.criteria}
+    options = {"clips_csv": clips_csv, "shares": list(shares), "seed": seed}
+    options |= {**folds.options, **scanner.criteria}
     key = cache_key(options, [clips_csv, *faces.image, *voices.wav])
     if is_prepared(manifest_folder, key):
         return
-    identities = identity_table(clips, clips_csv, shares, seed)
+    identities = identity_table(clips, clips_csv, shares, seed, folds)
+    faces, voices = (rows[rows.spk_id.isin(identities.identity)] for rows in (faces, voices))
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
     write_manifests(manifest_folder, faces, voices, identities, "own_data", key, options, excluded)
 
@@ -102,8 +109,8 @@ def read_clips(clips_csv):
     return clips
 
 
-def identity_table(clips, clips_csv, shares, seed):
-    """One row per identity with its split and labels.
+def identity_table(clips, clips_csv, shares, seed, folds):
+    """One row per identity that takes part, with its split and labels.
 
     Arguments
     ---------
@@ -113,6 +120,8 @@ def identity_table(clips, clips_csv, shares, seed):
         Its file, for messages.
     shares, seed
         As in `split_identities`; used when there is no column `split`.
+    folds : Folds
+        Stratified by gender, then by the languages that a person's clips are in.
 
     Returns
     -------
@@ -144,7 +153,18 @@ def identity_table(clips, clips_csv, shares, seed):
             table[column] = table.identity.map(values).fillna("")
     if "split" not in clips.columns:
         table["split"] = table.identity.map(split_identities(table.identity, shares, seed))
-    return table
+    splits = folds.assign(dict(zip(table.identity, table.split, strict=True)), _strata(clips))
+    table["split"] = table.identity.map(splits)
+    return table[table.split.notna()].reset_index(drop=True)
+
+
+def _strata(clips):
+    """Identity -> its gender and the languages of its clips, sorted; "" where unknown."""
+    columns = [name for name in ("gender", "language") if name in clips.columns]
+    return {
+        identity: tuple("+".join(sorted({*rows[column]} - {""})) for column in columns)
+        for identity, rows in clips.groupby("identity")
+    }
 
 
 def one_spelling(labels, column):

@@ -10,6 +10,7 @@ from speechbrain_fv.corpora.own_data import identity_table, read_clips
 from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
+from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
 from speechbrain_fv.names import look_alike, names_of
 
@@ -24,6 +25,7 @@ def prepare_embeddings(
     max_excluded_share=0.05,
     shares=(0.7, 0.1, 0.2),
     seed=0,
+    folds=None,
 ):
     """Write the manifests of a study on frozen features; every clip is a face and a voice.
 
@@ -38,7 +40,7 @@ def prepare_embeddings(
     clips_csv : path
         CSV with the columns `clip` and `identity`, and optionally `video`, `split`, `gender`,
         `nationality`, `age`, as in `prepare_own_data`, which also says which labels are one group.
-        Without `video` every clip is one.
+        Without `video` every clip is one. A column `language` serves to make the folds alike.
     embeddings : path
         The .npz: `ids_key` names the clips (num_clips,), `face_key` holds (num_clips, face_dim)
         and `voice_key` (num_clips, voice_dim) numbers.
@@ -50,6 +52,8 @@ def prepare_embeddings(
         Shares of identities for train, valid and test; used without a `split` column.
     seed : int
         Seed of that random split.
+    folds : Folds, optional
+        Cross-validation over people in place of the split.
 
     Raises
     ------
@@ -58,6 +62,7 @@ def prepare_embeddings(
         listed twice, rows of an identity contradict each other, or too many clips are unusable.
     """
     clips_csv, embeddings = (Path(os.path.abspath(path)) for path in (clips_csv, embeddings))
+    folds = folds or Folds()
     options = {
         "clips_csv": clips_csv,
         "embeddings": embeddings,
@@ -65,6 +70,7 @@ def prepare_embeddings(
         "max_excluded_share": max_excluded_share,
         "shares": list(shares),
         "seed": seed,
+        **folds.options,
     }
     key = cache_key(options, [clips_csv, embeddings])
     if is_prepared(manifest_folder, key):
@@ -72,7 +78,8 @@ def prepare_embeddings(
     clips = check_columns(read_clips(clips_csv), ["clip", "identity"], clips_csv)
     if "video" not in clips.columns:
         clips["video"] = clips["clip"]
-    identities = identity_table(clips, clips_csv, shares, seed)
+    identities = identity_table(clips, clips_csv, shares, seed, folds)
+    clips = clips[clips.identity.isin(identities.identity)]
     ids, vectors = load_vectors(embeddings, ids_key, (face_key, voice_key))
     absent = _absent(ids)
     faults = {

@@ -11,6 +11,7 @@ from speechbrain_fv.corpora.voxceleb_layout import check_complete, list_faces, l
 from speechbrain_fv.corpora.voxceleb_splits import coverage, named_split, read_meta
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import check_columns, check_voices, named
+from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_table
 from speechbrain_fv.names import name_of
 
@@ -31,6 +32,7 @@ def prepare_voxceleb_vggface(
     voice_csvs=(),
     speechbrain_root=None,
     allow_missing_identities=False,
+    folds=None,
 ):
     """Write the manifests of VoxCeleb1 and VGGFace.
 
@@ -63,6 +65,8 @@ def prepare_voxceleb_vggface(
         A checkout of SpeechBrain; default the environment variable SPEECHBRAIN_ROOT.
     allow_missing_identities : bool
         Whether to go on with another number of identities than the split has.
+    folds : Folds, optional
+        Cross-validation over the people on disk, stratified by gender, in place of the split.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def prepare_voxceleb_vggface(
     voxceleb_folders = [] if voice_csvs else roots(voxceleb_folder, "voxceleb_folder")
     speechbrain_root = speechbrain_root or os.environ.get("SPEECHBRAIN_ROOT")
     meta = read_meta(meta_csv)
-    split_of = named_split(meta, split, pins_split_file)
+    published = split_of = named_split(meta, split, pins_split_file)
     if voice_csvs:
         voices = pd.concat([read_voice_csv(file) for file in voice_csvs], ignore_index=True)
     else:
@@ -89,6 +93,11 @@ def prepare_voxceleb_vggface(
     notes = coverage(split_of, faces, voices, split)
     notes["unknown_face_folders"] = unknown_names
     notes["unknown_voice_identities"] = sorted(set(voices.spk_id) - set(meta.identity))
+    folds = folds or Folds()
+    if folds.fold is not None:
+        on_disk = split_of.keys() & set(faces.spk_id) & set(voices.spk_id)
+        genders = {name: (gender,) for name, gender in zip(meta.identity, meta.gender, strict=True)}
+        split_of = folds.assign({name: split_of[name] for name in on_disk}, genders)
     faces, voices = (rows[rows.spk_id.isin(split_of.keys())] for rows in (faces, voices))
     check_complete(notes, voxceleb_folders, allow_missing_identities)
     lists = [file for file in (meta_csv, pins_split_file, age_csv, *voice_csvs) if file]
@@ -98,6 +107,7 @@ def prepare_voxceleb_vggface(
         "lists": [os.path.abspath(file) for file in lists],
         "split": split,
         "speechbrain_root": speechbrain_root,
+        **folds.options,
         **scanner.criteria,
     }
     key = cache_key(options, [*lists, *faces.image, *voices.wav])
@@ -109,7 +119,7 @@ def prepare_voxceleb_vggface(
     if age_csv:
         identities["age"] = identities.identity.map(read_ages(age_csv, meta)).fillna("")
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
-    usable = coverage(split_of, faces, voices, split)
+    usable = coverage(published, faces, voices, split)
     check_complete(usable, voxceleb_folders, allow_missing_identities)
     write_manifests(
         manifest_folder,

@@ -189,7 +189,7 @@ class _Trials:
             self.add(path, "eer", eer, replicates[1])
             false_accept, true_accept = metrics.roc_points(inside)
             if np.isnan(auc):
-                self.reasons["/".join(path)] = protocols.no_trials_reason(stratum)
+                self.explain(path, ("auc", "eer"), protocols.no_trials_reason(stratum))
             self.node(path).update(
                 num_positives=int(inside.num_positives.sum()),
                 num_negatives=inside.num_negatives,
@@ -251,14 +251,18 @@ class _Trials:
             self.explain_no_probes(place)
 
     def explain_no_probes(self, place):
-        """Notes why nobody is a probe of 1:N matching at a place: of N = 2 for the stratum."""
-        _, direction, stratum, num_candidates = place
+        """Notes why nobody is a probe of 1:N matching at a place, if so."""
+        _, direction, stratum, _ = place
         if self.node(place)["num_probes"]:
             return
-        if num_candidates == "2":
-            self.reasons[f"matching/{direction}/{stratum}"] = protocols.no_trials_reason(stratum)
-        elif f"matching/{direction}/{stratum}" not in self.reasons:
-            self.reasons["/".join(place)] = f"{stratum} has too few people in every group"
+        reason = protocols.no_trials_reason(stratum)
+        if self.node(("matching", direction, stratum, "2")).get("num_probes"):
+            reason = f"{stratum} has too few people in every group"
+        self.explain(place, ("accuracy",), reason)
+
+    def explain(self, path, names, reason):
+        """Notes why values at a path of the report are None."""
+        self.reasons |= {"/".join((*path, name)): reason for name in names}
 
     def _add_retrieval(self, direction, scores, replicates):
         """Adds mAP by query and by identity with chance, of queries that have a positive."""
@@ -273,7 +277,8 @@ class _Trials:
             gallery_size=len(gallery.vectors),
         )
         if not means.num_queries:
-            self.reasons["/".join(path)] = "nobody has both a face and a voice"
+            reason = "nobody has both a face and a voice"
+            self.explain(path, ("map", "map_per_identity", "chance_map"), reason)
 
     def leave_out(self, path, reason):
         """Puts None at a path of the report, and the reason beside."""

@@ -6,6 +6,7 @@ chance. What a score cannot do is None, with the reason.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ import pandas as pd
 import torch
 
 from speechbrain_fv import metrics
+from speechbrain_fv.evaluation.audit import (
+    attribute_codes,
+    audit_list,
+    negatives_agree,
+    positional_labels,
+)
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.report import number_or_none
 from speechbrain_fv.evaluation.scoring import Comparison
 from speechbrain_fv.files import PathLike, write_table
 from speechbrain_fv.metrics.candidates import candidate_wins
 from speechbrain_fv.metrics.listed import listed_counts, pair_scores, wins
-from speechbrain_fv.protocols import ATTRIBUTES, check_metadata, write_list
+from speechbrain_fv.protocols import write_list
 from speechbrain_fv.protocols.resolve import ResolvedList
 from speechbrain_fv.scores import Score
 
@@ -36,6 +43,7 @@ def evaluate_lists(
     chunk_size: int = metrics.CHUNK_SIZE,
     device: str = "cpu",
     score: Score | None = None,
+    leakage: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the section `lists` of a report: the values of each list over its resolvable trials.
 
@@ -52,6 +60,8 @@ def evaluate_lists(
         Where to compute ("cpu", "cuda").
     score : Score, optional
         How a face and a voice are compared; `scores.Cosine` by default.
+    leakage : dict, optional
+        From `check_leakage`, of the same lists; the audit then states the people of the training.
 
     Returns
     -------
@@ -60,7 +70,9 @@ def evaluate_lists(
         queries and gallery clips), ``published_num_rows`` (None: unknown), ``as_published``,
         ``num_unresolved_rows``, ``num_unresolved_clips``, ``unresolved_clips`` (the first few),
         ``num_contradictions``, ``drawn`` (seed and numbers; None for a file),
-        ``negatives_agree`` (by attribute: ``share``, ``num_pairs`` with both known), and values:
+        ``negatives_agree`` (by attribute: ``share``, ``num_pairs`` with both known),
+        ``audit`` (see `audit.audit_list`; for verification ``positional`` also has ``auc``, that of
+        the scores against labels taken from position), and values:
 
         - verification: ``auc``, ``eer``, ``chance_auc``, ``num_positives``, ``num_negatives``;
         - matching: ``accuracy`` by N: ``accuracy``, ``chance``, ``num_trials``;
@@ -81,14 +93,19 @@ def evaluate_lists(
     {'2': {'accuracy': 1.0, 'chance': 0.5, 'num_trials': 6}}
     """
     comparison = Comparison(embeddings, score, device)
-    attributes = _attribute_codes(embeddings, metadata)
+    attributes = attribute_codes(embeddings, metadata)
+    parts = (leakage or {}).get("parts", {})
     section = {}
     for resolved in lists:
-        values = _values(resolved, comparison, chunk_size)
+        audit = audit_list(resolved, attributes, parts.get(resolved.trials.name))
+        if resolved.trials.kind == "verification":
+            by_position = replace(resolved, labels=positional_labels(resolved))
+            audit["positional"]["auc"] = _values(by_position, comparison, chunk_size)["auc"]
         section[resolved.trials.name] = {
             **_facts(resolved),
-            "negatives_agree": _agreement(resolved, attributes),
-            **values,
+            "negatives_agree": negatives_agree(resolved, attributes),
+            "audit": audit,
+            **_values(resolved, comparison, chunk_size),
         }
     return section
 
@@ -272,43 +289,3 @@ def _scores(resolved, comparison, chunk_size):
 
 
 _KINDS = {"verification": _verification, "matching": _matching, "retrieval": _retrieval}
-
-
-def _attribute_codes(embeddings, metadata):
-    """Returns attribute -> modality -> code of each clip, -1 where unknown."""
-    if metadata is None:
-        return {}
-    people = embeddings.identities
-    table = check_metadata(metadata, people)
-    rows = {
-        modality: np.searchsorted(people, getattr(embeddings, f"{modality}_identity"))
-        for modality in ("face", "voice")
-    }
-    codes = {
-        attribute: pd.factorize(table[attribute].replace("", None))[0]
-        for attribute in ATTRIBUTES.values()
-        if attribute in table.columns
-    }
-    return {name: {m: code[rows[m]] for m in rows} for name, code in codes.items()}
-
-
-def _agreement(resolved, attributes):
-    """Returns by attribute the share of negative pairs that agree; None for retrieval."""
-    if resolved.trials.kind == "retrieval":
-        return None
-    targets = resolved.candidates
-    if resolved.trials.kind == "verification":
-        negative = ~resolved.labels[:, None]
-    else:
-        negative = (np.arange(targets.shape[1]) > 0) & (targets >= 0)
-    result = {}
-    for name, codes in attributes.items():
-        probes = codes[resolved.probe][resolved.probes][:, None]
-        candidates = codes[resolved.target][targets]
-        known = negative & (probes >= 0) & (candidates >= 0)
-        agree = (known & (probes == candidates)).sum()
-        result[name] = {
-            "share": float(agree / known.sum()) if known.any() else None,
-            "num_pairs": int(known.sum()),
-        }
-    return result

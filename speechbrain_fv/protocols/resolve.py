@@ -35,6 +35,8 @@ class ResolvedList:
     num_contradictions : int
         Trials whose answer the identities in the embeddings contradict; in retrieval, queries with
         another number of positives.
+    rows : numpy.ndarray of shape (num_left,), int64
+        Which rows of the list are left, counted from 0; in retrieval which queries.
     missing : pandas.DataFrame
         Columns list, modality, clip, num_rows: clips that are not among the embeddings.
     """
@@ -48,6 +50,7 @@ class ResolvedList:
     target_identity: np.ndarray | None
     num_unresolved: int
     num_contradictions: int
+    rows: np.ndarray
     missing: pd.DataFrame
 
     @property
@@ -183,6 +186,7 @@ def _resolve(trials, embeddings, index):
         *identities,
         num_unresolved,
         num_contradictions,
+        np.flatnonzero(kept[0]),
         pd.concat(missing, ignore_index=True),
     )
     _warn(resolved)

@@ -55,6 +55,7 @@ def load_hparams(argv, reads=None, options=None):
         if a run option is not supported, or the device or the distributed backend cannot be used.
     """
     run_opts, resolved_yaml = resolve_hparams(argv, reads, options)
+    messages.show_progress(not run_opts["noprogressbar"])
     try:
         hparams = load_hyperpyyaml(resolved_yaml, loader=_Loader)
     except _MISTAKES as error:
@@ -93,7 +94,6 @@ def resolve_hparams(argv, reads=None, options=None):
     except ValueError as error:
         message = str(error)
         raise ValueError(message if message.startswith(file) else f"{file}: {message}") from error
-    messages.show_progress(not run_opts["noprogressbar"])
     check_device(run_opts["device"] or "cpu")
     distributed.start(run_opts)
     return run_opts, text

@@ -28,3 +28,12 @@ ABLATE = (
 
 ABLATE_OPTIONS = ("noprogressbar",)
 """The run options that recipes/ablate.py makes use of; those of its runs stand in `base`."""
+
+COMPARE = (
+    *("methods", "tuning", "only", "reference", "base", "seeds", "num_folds", "tune"),
+    *("output_folder", "devices", "jobs", "dry_run"),
+)
+"""Of recipes/compare_methods.py."""
+
+COMPARE_OPTIONS = ABLATE_OPTIONS
+"""The run options that it makes use of; those of its runs stand in `base`."""

@@ -157,13 +157,15 @@ RULES = {
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
-    **dict.fromkeys(("clips_csv", "embeddings", "hparams_file", "file", "folder"), path),
+    **dict.fromkeys(("clips_csv", "hparams_file", "file", "folder"), path),
+    "embeddings": or_null(path),  # null: an evaluation only audits its lists
+    "corpus[embeddings]": path,
     **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),
     "allow_missing_identities": switch,
     **dict.fromkeys(("metadata", "train_identities", "meta_csv", "age_csv"), or_null(path)),
     **dict.fromkeys(("pins_split_file", "speechbrain_root", "checkpoint"), or_null(path)),
 }
-"""Key -> rule, at the top of the YAML and of every include."""
+"""Key -> rule, at the top of the YAML and of every include; a whole path goes before its key."""
 
 
 def check_value(place, value, text=None):
@@ -189,7 +191,7 @@ def check_value(place, value, text=None):
     Traceback (most recent call last):
     ValueError: lr: expected a number above 0, got -0.1
     """
-    rule = RULES.get(place[-1])
+    rule = RULES.get(format_path(place), RULES.get(place[-1]))
     if rule is None or tag_of(value) or rule.accepts(value):
         return value
     if isinstance(value, str) and rule.accepts(_number_in(value)):

@@ -22,7 +22,7 @@ from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
-from speechbrain_fv.data.splits import split_identities
+from speechbrain_fv.data.splits import Folds, split_identities
 from speechbrain_fv.messages import progress_bar
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
@@ -37,6 +37,7 @@ def prepare_embedded(
     seed=1234,
     shuffle_voices=False,
     num_workers=2,
+    folds=None,
 ):
     """Writes the manifests of the embedded corpus, generating its media at first use.
 
@@ -56,6 +57,8 @@ def prepare_embedded(
         faces, media and split stay the same; training must then end at chance.
     num_workers : int
         Processes that generate media, >= 1 (1: this one); the result does not depend on it.
+    folds : Folds, optional
+        Cross-validation over people in place of the split.
 
     Raises
     ------
@@ -77,19 +80,27 @@ def prepare_embedded(
     if not _is_whole(media_folder, people):
         _generate(media_folder, people, num_workers)
 
+    folds = folds or Folds()
     options = {
         **media_options,
         "media_folder": str(media_folder),
         "shuffle_voices": shuffle_voices,
+        **folds.options,
     }
     key = cache_key(options)
     if is_prepared(manifest_folder, key):
         return
-    splits = split_identities([person.name for person in people], seed=seed)
+    splits = folds.assign(
+        split_identities([person.name for person in people], seed=seed),
+        {person.name: (person.gender,) for person in people},
+    )
+    faces = _face_rows(media_folder, people)
+    voices = _voice_rows(media_folder, people, seed if shuffle_voices else None)
+    people = [person for person in people if person.name in splits]
     write_manifests(
         manifest_folder,
-        faces=_face_rows(media_folder, people),
-        voices=_voice_rows(media_folder, people, seed if shuffle_voices else None),
+        faces=faces[faces.spk_id.isin(splits)],
+        voices=voices[voices.spk_id.isin(splits)],
         identities=pd.DataFrame(
             {
                 "identity": [person.name for person in people],

@@ -38,18 +38,40 @@ def collect(plan, references):
         ``agreement/train/<q>`` and ``agreement/valid/<q>``, which alone have an ``epoch``. Values
         are fractions. An interval is empty where a run has no replicates.
     """
-    done = {cell: run for cell, run in plan.items() if run.is_done}
+    return tabulate(*read_runs(plan), references)
+
+
+def read_runs(plan):
+    """Returns what the runs of a plan that are done have measured.
+
+    Arguments
+    ---------
+    plan : dict of (str, str, int) to Run
+        (grid, variant, seed) -> run.
+
+    Returns
+    -------
+    runs : pandas.DataFrame
+        Columns grid, variant, seed, metric, epoch (0 without one), value, low and high.
+    replicates : dict of (str, str, int) to dict
+        What `load_replicates` finds in the folder of each run.
+    """
     rows, replicates = [], {}
-    for (grid, variant, seed), run in done.items():
-        draws = load_replicates(run.folder)
-        replicates[grid, variant, seed] = draws
+    for cell, run in plan.items():
+        if not run.is_done:
+            continue
+        draws = replicates[cell] = load_replicates(run.folder)
         report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
         curves = pd.read_csv(run.folder / "train_curves.csv")
         measured = [(name, 0, value) for name, value in flatten(report)]
         for name, epoch, value in measured + agreement_by_epoch(curves):
             low, high = interval(draws[name]) if name in draws else (np.nan, np.nan)
-            rows.append((grid, variant, seed, name, epoch, value, low, high))
-    runs = pd.DataFrame(rows, columns=COLUMNS[:8])
+            rows.append((*cell, name, epoch, value, low, high))
+    return pd.DataFrame(rows, columns=COLUMNS[:8]), replicates
+
+
+def tabulate(runs, replicates, references):
+    """Returns the table of `collect` from what `read_runs` returns."""
     if runs.empty:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat([runs, _over_seeds(runs, replicates, references)], ignore_index=True)

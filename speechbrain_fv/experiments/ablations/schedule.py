@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from speechbrain_fv.experiments.ablations.grids import Run
+from speechbrain_fv.messages import progress_bar
 
 CONSOLE_FILE = "console.txt"  # what a run printed at its last start
 LOCK_FILE = ".lock"
@@ -56,6 +57,38 @@ def check_slots(devices, jobs):
     if not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"jobs: expected runs per device, 1 or more, got {jobs!r}")
     return devices * jobs
+
+
+def run_missing(runs, script, slots, title):
+    """Runs what is not done, with a progress bar.
+
+    Ctrl-C, or a termination signal, kills the runs in progress; they resume next time.
+
+    Arguments
+    ---------
+    runs, script, slots
+        As in `run_all`.
+    title : str
+        Of the bar.
+
+    Returns
+    -------
+    failures : dict of str to str
+    stopped : bool
+        Whether it was interrupted.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    num_done = sum(run.is_done for run in runs)
+    with progress_bar(total=len(runs), initial=num_done, unit="run", desc=title) as bar:
+
+        def show(num_done, names):
+            bar.n = num_done
+            bar.set_postfix_str(", ".join(names))
+
+        try:
+            return run_all(runs, script, slots, show), False
+        except KeyboardInterrupt:
+            return {}, True
 
 
 def run_all(runs, script, slots, show=lambda num_done, names: None):
