@@ -62,6 +62,7 @@ def copy(corpus, tmp_path):
 
 def prepare(corpus, folder, share=0.05, **options):
     scanner = Scanner(str(folder / "cache"), vad=False, num_workers=0, max_excluded_share=share)
+    options = {"allow_missing_identities": True, **options}
     prepare_voxceleb_vggface(
         folder / "manifests",
         corpus / "vox1",
@@ -179,7 +180,12 @@ def test_segments_of_speechbrain_are_kept(corpus, tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "voices.csv", index=False)
     scanner = Scanner(str(tmp_path / "cache"), min_seconds=0.5, vad=False, num_workers=0)
     folders = (tmp_path / "manifests", corpus / "vox1", corpus / "faces", corpus / "vox1_meta.csv")
-    prepare_voxceleb_vggface(*folders, scanner, voice_csvs=[tmp_path / "voices.csv"])
+    prepare_voxceleb_vggface(
+        *folders,
+        scanner,
+        voice_csvs=[tmp_path / "voices.csv"],
+        allow_missing_identities=True,
+    )
     voices = load_manifests(tmp_path / "manifests").voices["valid"]
     assert voices.video.tolist() == [f"{name}/vid_A-1" for name in voices.spk_id]
     assert voices.start.tolist() == [0, 11200] * 2
@@ -269,7 +275,11 @@ def test_wrong_options_are_named(corpus, tmp_path, options, message):
 
 @pytest.mark.parametrize(
     ("position", "message"),
-    [(1, "no file wav/idNNNNN"), (2, "no image <name>"), (3, "vox1_meta.csv: not found")],
+    [
+        (1, "voxceleb_folder .*nowhere/vox1: not a folder; check the path"),
+        (2, "vggface_folder .*nowhere/faces: not a folder; check the path"),
+        (3, "vox1_meta.csv: not found"),
+    ],
 )
 def test_wrong_paths_are_named(corpus, tmp_path, position, message):
     names = ["manifests", "vox1", "faces", "vox1_meta.csv"]
@@ -292,6 +302,7 @@ def test_the_include_prepares(corpus, tmp_path):
         "vggface_folder": str(corpus / "faces"),
         "meta_csv": str(corpus / "vox1_meta.csv"),
         "cache_folder": str(tmp_path / "cache"),
+        "allow_missing_identities": True,
         "vad": False,
         "scan_workers": 0,
     }
@@ -299,3 +310,9 @@ def test_the_include_prepares(corpus, tmp_path):
         parts = load_hyperpyyaml(stream, options)
     parts["prepare"](manifest_folder=tmp_path / "manifests")
     assert len(load_manifests(tmp_path / "manifests").identities) == 7
+
+
+def test_other_numbers_of_people_than_the_split_has_are_a_question(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"got train 3 of 924, .*allow_missing_identities: True"):
+        prepare(corpus, tmp_path, allow_missing_identities=False)
+    assert not (tmp_path / "manifests").exists()

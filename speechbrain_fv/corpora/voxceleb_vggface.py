@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from speechbrain.utils.superpowers import import_from_path
 
+from speechbrain_fv.corpora.voxceleb_layout import check_complete, list_faces, list_voices, roots
 from speechbrain_fv.corpora.voxceleb_splits import coverage, named_split, read_meta
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import check_columns, check_voices, named
@@ -16,7 +17,6 @@ from speechbrain_fv.names import name_of
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".jpe", ".png"}
 SPEECHBRAIN_SCRIPT = "recipes/VoxCeleb/voxceleb_prepare.py"
 
 
@@ -31,23 +31,24 @@ def prepare_voxceleb_vggface(
     age_csv=None,
     voice_csvs=(),
     speechbrain_root=None,
+    allow_missing_identities=False,
     folds=None,
 ):
     """Write the manifests of VoxCeleb1 and VGGFace.
 
     The voices come from the first of these that is given: `voice_csvs`, SpeechBrain's own
     preparation under `speechbrain_root`, or the listing of `voxceleb_folder`. Which identities
-    are missing from disk, and how the counts differ from the published ones, is logged and kept
-    in the notes of `preparation.json`.
+    are missing from disk, and how the counts differ from the published ones, is an error unless
+    allowed, and kept in the notes of `preparation.json`.
 
     Arguments
     ---------
     manifest_folder : path
         Where to write; nothing is done when it is up to date.
-    voxceleb_folder : path
-        Folder with `wav/idNNNNN/<video>/<number>.wav`.
-    vggface_folder : path
-        Folder with stills `<name>/*.jpg`, frames `<name>/1.6/<video>/*.jpg`, or both.
+    voxceleb_folder : path or list of path
+        Folders with `idNNNNN/<video>/<number>.wav` below them, see `voxceleb_layout`.
+    vggface_folder : path or list of path
+        Folders with stills `<name>/*.jpg`, frames `<name>/1.6/<video>/*.jpg`, or both.
     meta_csv : path
         `vox1_meta.csv`, tab separated.
     scanner : Scanner
@@ -62,31 +63,33 @@ def prepare_voxceleb_vggface(
         CSVs in SpeechBrain's format, ID,duration,wav,start,stop,spk_id.
     speechbrain_root : path, optional
         A checkout of SpeechBrain; default the environment variable SPEECHBRAIN_ROOT.
+    allow_missing_identities : bool
+        Whether to go on with another number of identities than the split has.
     folds : Folds, optional
         Cross-validation over the people on disk, stratified by gender, in place of the split.
 
     Raises
     ------
     ValueError
-        If a path is wrong, a file has another format, a split has no identity on disk, or too
-        many files are unusable (`Scanner`).
+        If a path is wrong, a file has another format, a split has no identity on disk or another
+        number than published, or too many files are unusable (`Scanner`).
     """
-    voxceleb_folder, vggface_folder = (
-        Path(os.path.abspath(folder)) for folder in (voxceleb_folder, vggface_folder)
-    )
+    vggface_folders = roots(vggface_folder, "vggface_folder")
+    voxceleb_folders = [] if voice_csvs else roots(voxceleb_folder, "voxceleb_folder")
     speechbrain_root = speechbrain_root or os.environ.get("SPEECHBRAIN_ROOT")
     meta = read_meta(meta_csv)
-    split_of = named_split(meta, split, pins_split_file)
+    published = split_of = named_split(meta, split, pins_split_file)
     if voice_csvs:
         voices = pd.concat([read_voice_csv(file) for file in voice_csvs], ignore_index=True)
     else:
-        voices = list_voices(voxceleb_folder)
+        voices = list_voices(voxceleb_folders)
         if speechbrain_root:
             script = Path(speechbrain_root) / SPEECHBRAIN_SCRIPT
             cache_folder = Path(scanner.cache_folder) / "speechbrain_voxceleb"
             save_folder = cache_folder / cache_key({}, [script, *voices.wav])[:16]
-            voices = speechbrain_voices(speechbrain_root, voxceleb_folder, save_folder)
-    faces, unknown_names = list_faces(vggface_folder, meta)
+            folders = sorted({str(Path(wav).parents[3]) for wav in voices.wav})
+            voices = speechbrain_voices(speechbrain_root, ",".join(folders), save_folder)
+    faces, unknown_names = list_faces(vggface_folders, meta)
     notes = coverage(split_of, faces, voices, split)
     notes["unknown_face_folders"] = unknown_names
     notes["unknown_voice_identities"] = sorted(set(voices.spk_id) - set(meta.identity))
@@ -96,10 +99,11 @@ def prepare_voxceleb_vggface(
         genders = {name: (gender,) for name, gender in zip(meta.identity, meta.gender, strict=True)}
         split_of = folds.assign({name: split_of[name] for name in on_disk}, genders)
     faces, voices = (rows[rows.spk_id.isin(split_of.keys())] for rows in (faces, voices))
+    check_complete(notes, voxceleb_folders, allow_missing_identities)
     lists = [file for file in (meta_csv, pins_split_file, age_csv, *voice_csvs) if file]
     options = {
-        "voxceleb_folder": voxceleb_folder,
-        "vggface_folder": vggface_folder,
+        "voxceleb_folder": ",".join(map(str, voxceleb_folders)),
+        "vggface_folder": ",".join(map(str, vggface_folders)),
         "lists": [os.path.abspath(file) for file in lists],
         "split": split,
         "speechbrain_root": speechbrain_root,
@@ -115,6 +119,8 @@ def prepare_voxceleb_vggface(
     if age_csv:
         identities["age"] = identities.identity.map(read_ages(age_csv, meta)).fillna("")
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
+    usable = coverage(published, faces, voices, split)
+    check_complete(usable, voxceleb_folders, allow_missing_identities)
     write_manifests(
         manifest_folder,
         faces,
@@ -126,85 +132,6 @@ def prepare_voxceleb_vggface(
         excluded,
         notes,
     )
-
-
-def list_voices(voxceleb_folder):
-    """All voice files of VoxCeleb1, in order of identity, video and number.
-
-    Arguments
-    ---------
-    voxceleb_folder : pathlib.Path
-        Folder with `wav/idNNNNN/<video>/<number>.wav`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ID (as in SpeechBrain: idNNNNN--video--number), wav, spk_id and video.
-
-    Raises
-    ------
-    ValueError
-        If there is no such file.
-    """
-    files = sorted(voxceleb_folder.glob("wav/id*/*/*.wav"))
-    if not files:
-        raise ValueError(
-            f"voxceleb_folder {voxceleb_folder}: no file wav/idNNNNN/<video>/<number>.wav; give "
-            f"the folder that contains wav/."
-        )
-    parts = [(*file.parts[-3:-1], file.stem) for file in files]
-    return pd.DataFrame(
-        {
-            "ID": ["--".join(part) for part in parts],
-            "wav": [str(file) for file in files],
-            "spk_id": [part[0] for part in parts],
-            "video": [part[1] for part in parts],
-        }
-    )
-
-
-def list_faces(vggface_folder, meta):
-    """All stills and frames of known names, and the names of folders that are not known.
-
-    Arguments
-    ---------
-    vggface_folder : pathlib.Path
-        Folder with `<name>/*.jpg`, `<name>/1.6/<video>/*.jpg`, or both; also .jpeg,
-        .jpe, .jfif and .png.
-    meta : pandas.DataFrame
-        What `read_meta` returned.
-
-    Returns
-    -------
-    tuple of (pandas.DataFrame, list of str)
-        Columns ID, image, spk_id and video, empty for stills, in order of name and path; then the
-        unknown folders.
-
-    Raises
-    ------
-    ValueError
-        If there is no image in the folder of a known name.
-    """
-    identity_of = dict(zip(meta.name, meta.identity, strict=True))
-    folders = sorted(path for path in vggface_folder.glob("*") if path.is_dir())
-    rows = []
-    for folder in folders:
-        if folder.name in identity_of:
-            identity = identity_of[folder.name]
-            for file in sorted([*folder.glob("*"), *folder.glob("1.6/*/*")]):
-                if file.suffix.lower() in IMAGE_SUFFIXES:
-                    name = "--".join((identity, *file.relative_to(folder).parts))
-                    video = "" if file.parent == folder else file.parent.name
-                    rows.append(
-                        {"ID": name, "image": str(file), "spk_id": identity, "video": video}
-                    )
-    if not rows:
-        raise ValueError(
-            f"vggface_folder {vggface_folder}: no image <name>/*.jpg or <name>/1.6/<video>/*.jpg "
-            f"of a name in the meta file; give the folder that contains the folders of names."
-        )
-    unknown = [folder.name for folder in folders if folder.name not in identity_of]
-    return pd.DataFrame(rows), unknown
 
 
 def read_voice_csv(file):
@@ -240,9 +167,11 @@ def speechbrain_voices(speechbrain_root, voxceleb_folder, save_folder):
     ---------
     speechbrain_root : path
         A checkout of SpeechBrain; the function is not in the PyPI package.
-    voxceleb_folder, save_folder : pathlib.Path
-        What is read, and where SpeechBrain writes train.csv. One folder per state of the data:
-        SpeechBrain does not notice changed files.
+    voxceleb_folder : str
+        What is read: a folder that contains `wav`, or several with commas between them.
+    save_folder : pathlib.Path
+        Where SpeechBrain writes train.csv. One folder per state of the data: SpeechBrain does not
+        notice changed files.
 
     Returns
     -------

@@ -93,8 +93,14 @@ def _are_names(value):
     return is_list and len(value) == len(set(value))
 
 
+def _are_paths(value):
+    paths = value if isinstance(value, list) else [value]
+    return bool(paths) and all(isinstance(path, str) and path for path in paths)
+
+
 switch = Rule("True or False", _is_bool)
 path = Rule("a path", lambda value: isinstance(value, str) and value != "")
+_paths = Rule("a path or a list of paths", _are_paths)
 weight = number(least=0)
 
 RULES = {
@@ -154,7 +160,8 @@ RULES = {
     **dict.fromkeys(("clips_csv", "hparams_file", "file", "folder"), path),
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,
-    **dict.fromkeys(("voxceleb_folder", "vggface_folder"), path),
+    **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),
+    "allow_missing_identities": switch,
     **dict.fromkeys(("metadata", "train_identities", "meta_csv", "age_csv"), or_null(path)),
     **dict.fromkeys(("pins_split_file", "speechbrain_root", "checkpoint"), or_null(path)),
 }
