@@ -315,7 +315,7 @@ def test_a_profile_ends_the_run(corpus, tmp_path):
 def test_a_run_without_bars_and_with_a_logging_of_its_own(corpus, tmp_path):
     config = tmp_path / "log.yaml"
     config.write_text(
-        "version: 1\n"
+        "version: 1\ndisable_existing_loggers: false\n"
         "formatters: {short: {format: 'OWN %(message)s'}}\n"
         "handlers: {file_handler: {class: logging.FileHandler, formatter: short, filename: x}}\n"
         "root: {level: INFO, handlers: [file_handler]}\n"
