@@ -57,16 +57,19 @@ def test_shipped_grids_share_their_common_runs(tmp_path):
             ("table4", "all", 1),
             ("fig4", "all", 1),
             ("clusters", "FST", 1),
+            ("kinds", "separate", 1),
             ("reading", "prototype", 1),
             ("tau", "0.3", 1),
             ("gamma1", "10", 1),
             ("gamma2", "0.1", 1),
+            ("schedule", "exponential", 1),
             ("fig8", "all_0", 1),
         )
     }
     assert whole == {"table4/all/1"}
-    assert len({run.name for run in plan.values()}) == 2 * (len(variants) - 7 - 1)  # and no_BiP_0
     assert plan["fig8", "no_BiP_0", 2] is plan["fig4", "no_BiP", 2]
+    assert plan["fig4", "baseline", 2] is plan["table4", "CMWR_id", 2]
+    assert len({run.name for run in plan.values()}) == 2 * (len(variants) - 9 - 2)
 
 
 @pytest.mark.parametrize("grid", ["table4", "fig4", "reading"])
@@ -87,8 +90,10 @@ def test_shipped_variants_train_a_step(grid, tmp_path):
         weights = hparams["loss_weights"].at(10**6)
         without = {"no_cma": "L_cma", "no_BiP": "L_BiP", "no_KL": "L_KL", "no_id": "L_id"}
         zero = {without[name]} if name in without else set()
-        if name in ("id", "CMWR_id"):
+        if name in ("id", "CMWR_id", "baseline"):
             zero = {"L_cma", "L_BiP", "L_KL"}
+        if name == "id_cma":
+            zero = {"L_BiP", "L_KL"}
         assert {term for term, weight in weights.items() if not weight} == zero
         has_block = isinstance(modules["cmwr"], torch.nn.Identity) == name.startswith("id")
         assert has_block

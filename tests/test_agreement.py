@@ -112,7 +112,7 @@ def test_agreement_equals_a_loop_over_batches_and_pairs(batch_size, num_batches,
 def test_equal_views_agree_and_shuffled_ones_do_not(clusters):
     clips = held_out(64, 1, noise=0)
     labeler = PseudoLabeler((8, 32), DIM, clusters=clusters)
-    found = held_out_agreement(labeler, clips, 64, 0, PrototypeDiscriminator())
+    found = held_out_agreement(labeler, clips, 64, 0, PrototypeDiscriminator(0.1))
     for q in (8, 32):
         assert found[f"agreement_q{q}"] == found[f"argmax_agreement_q{q}"] == 1
         for name in ("agreement", "argmax_agreement", "soft_agreement"):
