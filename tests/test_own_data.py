@@ -200,7 +200,10 @@ def with_cell(column, row, value):
         (rows().drop(columns="identity"), "missing column identity"),
         (rows().drop(columns=["face", "wav"]), "expected a column face, wav or both, got"),
         (rows(voice="x"), "columns wav and voice mean the same"),
-        (rows().drop(columns="wav"), "split 'train' is empty: no identity has both"),
+        (
+            rows().drop(columns="wav"),
+            "split 'train': expected at least 1 identities",
+        ),
         (with_cell("identity", 3, ""), "line 5: identity is empty"),
         (with_cell("clip", 3, ""), "line 5: clip is empty"),
         (with_cell("clip", 3, "c1"), r"clip c1 listed more than once \(line 3, 5\)"),

@@ -83,7 +83,7 @@ def check_people(identities, complete, least_people, file):
             raise ValueError(
                 f"{file}: split {split!r}: expected at least {least_people} identities with a face "
                 f"and a voice, got {counts.get(split, 0)} of {len(complete)} in all; add people, "
-                "or name the splits of at least six in a column split"
+                "or say in a column split who is in which"
             )
 
 
