@@ -54,7 +54,7 @@ def test_wrong_lines_of_the_pins_list_are_named(tmp_path, line, number):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (META.replace("\t", ","), "missing column VoxCeleb1 ID"),
+        (META.replace("\t", ","), "expected cells separated by tabs, got commas"),
         (META + "id10003\tZzz\tm\tUK\tdev\n", "line 11: identity 'id10003' is listed twice"),
         (META + "id19999\tZoe_Saldana\tm\tUK\tdev\n", "line 11: name 'Zoe_Saldana' is listed"),
     ],

@@ -256,7 +256,8 @@ class _Trials:
         if self.node(place)["num_probes"]:
             return
         reason = protocols.no_trials_reason(stratum)
-        if self.node(("matching", direction, stratum, "2")).get("num_probes"):
+        pairs = self.report["matching"][direction][stratum].get("2")  # None: the score cannot
+        if pairs is None or pairs["num_probes"]:
             reason = f"{stratum} has too few people in every group"
         self.explain(place, ("accuracy",), reason)
 
