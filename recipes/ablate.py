@@ -53,12 +53,7 @@ def main(argv):
         check_device(device)
     failures, stopped = schedule.run_missing(runs, TRAIN, slots, "ablations")
     write_results(hparams, plan, {name: hparams["ablations"][name] for name in names})
-    for name, failure in failures.items():
-        print(f"failed: {name}: {failure}", file=sys.stderr)
-    if stopped:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-    if failures or stopped:
-        sys.exit(130 if stopped else 1)
+    schedule.finish(failures, stopped)
 
 
 if __name__ == "__main__":

@@ -64,12 +64,7 @@ def main(argv):
         failed, stopped = schedule.run_missing(distinct(runs.values()), TRAIN, slots, "seeds")
         failures |= failed
     writing.write_all(hparams, methods, reference, runs, plan, table)
-    for name, failure in failures.items():
-        print(f"failed: {name}: {failure}", file=sys.stderr)
-    if stopped:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-    if failures or stopped:
-        sys.exit(130 if stopped else 1)
+    schedule.finish(failures, stopped)
 
 
 if __name__ == "__main__":

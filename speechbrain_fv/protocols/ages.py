@@ -1,6 +1,8 @@
 """Ages in years -> age groups, by one rule wherever labels are read."""
 
+import itertools
 import math
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,8 @@ def group_ages(ages, edges=None):
     >>> group_ages(pd.Series(["young", "old"])).tolist()
     ['young', 'old']
     """
-    edges = _checked(edges)
+    if edges is not None and not are_edges(edges):
+        raise ValueError(f"age_edges: expected increasing years such as [18, 40], got {edges}")
     known = ages != ""
     years = pd.to_numeric(ages.where(known), errors="coerce")
     is_year = years.notna()
@@ -79,13 +82,21 @@ def with_age_groups(table, edges=None):
     return table.assign(age=group_ages(ages, edges))
 
 
-def _checked(edges):
-    """Returns the edges as a list of finite numbers that increase; [] without."""
-    edges = [] if edges is None else list(edges)
-    numbers = all(type(edge) in (int, float) and math.isfinite(edge) for edge in edges)
-    if not numbers or any(np.diff(edges) <= 0):
-        raise ValueError(f"age_edges: expected increasing years such as [18, 40], got {edges}")
-    return edges
+def are_edges(value):
+    """Whether a value can be the edges of age groups: finite numbers that increase.
+
+    Example
+    -------
+    >>> are_edges([18, 40.5]), are_edges([40, 18]), are_edges([True]), are_edges([])
+    (True, False, False, False)
+    """
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in value)
+        and all(map(math.isfinite, value))
+        and all(low < high for low, high in itertools.pairwise(value))
+    )
 
 
 def _decade(age):

@@ -4,13 +4,13 @@
 call. A module that reads a key of its own may add a rule: ``RULES["my_key"] = number(above=0)``.
 """
 
-import itertools
 import math
 from numbers import Real
 from typing import NamedTuple
 
 from ruamel.yaml.scalarbool import ScalarBoolean
 
+from speechbrain_fv.protocols.ages import are_edges
 from speechbrain_fv.settings.keys import format_path
 from speechbrain_fv.settings.merging import tag_of
 
@@ -28,15 +28,6 @@ def _is_bool(value):
 
 def _is_whole(value):
     return isinstance(value, int) and not _is_bool(value)
-
-
-def _are_increasing(value):
-    numbers = isinstance(value, list) and all(
-        isinstance(edge, Real) and not _is_bool(edge) and math.isfinite(edge) for edge in value
-    )
-    return value is None or (
-        numbers and all(low < high for low, high in itertools.pairwise(value)) and len(value) > 0
-    )
 
 
 def whole(least):
@@ -116,7 +107,7 @@ RULES = {
     "ramp_steps": whole(0),
     "ckpt_interval_minutes": weight,
     "ckpt_interval_steps": whole(0),
-    "age_edges": Rule("null or increasing years such as [18, 40]", _are_increasing),
+    "age_edges": or_null(Rule("increasing years such as [18, 40]", are_edges)),
     "embedding_dim": whole(1),
     "lr": number(above=0),
     "final_lr": number(least=0),

@@ -91,6 +91,23 @@ def run_missing(runs, script, slots, title):
             return {}, True
 
 
+def finish(failures, stopped):
+    """Says what failed, and leaves with exit code 1, or 130 if stopped, unless all went well.
+
+    Arguments
+    ---------
+    failures : dict of str to str
+    stopped : bool
+        As `run_missing` returns them.
+    """
+    for name, failure in failures.items():
+        print(f"failed: {name}: {failure}", file=sys.stderr)
+    if stopped:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+    if failures or stopped:
+        sys.exit(130 if stopped else 1)
+
+
 def run_all(runs, script, slots, show=lambda num_done, names: None):
     """Runs every training that is not done, and returns what failed.
 
