@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.files import PathLike, read_table, replacing
-from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA, no_trials_reason
+from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score
 
 REPLICATES = "replicates.npz"
@@ -194,11 +194,13 @@ def undefined(report: dict[str, Any]) -> dict[str, str]:
     others, reasons = {}, {}  # numbers of candidates by reason, and everything else
     for path, reason in report["reasons"].items():
         task, *parts = path.split("/")
-        stratum = parts[task == "matching"]
-        if task != "retrieval" and reason == no_trials_reason(stratum):
-            reasons[stratum] = reason
+        if len(parts) == 2 and task == "verification":  # a value of a stratum without trials
+            reasons[parts[0]] = reason
         elif parts[-1] == "accuracy":
-            others.setdefault(reason, {})[f"1:{parts[2]}"] = None
+            if parts[2] == "2":
+                reasons[parts[1]] = reason
+            elif parts[1] not in reasons:
+                others.setdefault(reason, {})[f"1:{parts[2]}"] = None
         elif task == "retrieval" or not any(_node(report, path.split("/")[:-1]).values()):
             reasons[" ".join([task, *parts[: task != "verification"]])] = reason
         elif len(parts) == 3:

@@ -3,7 +3,7 @@
 An option comes from the command line or from a key of the YAML; the command line wins. SpeechBrain
 takes any value of a key, passes over an option whose switch is off, and finds most mistakes when a
 corpus has been prepared already. What it makes of each option, and what this package does, is told
-in the README.
+in docs/run_options.md.
 """
 
 import math
