@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from speechbrain.utils.run_opts import RunOptions
 from torchvision.io import ImageReadMode, decode_image
 
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -407,6 +409,40 @@ def test_a_device_that_is_not_there_is_one_error(bundle_folder):
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match="device 'cuda:0' cannot be used"):
         FaceVoiceAssociation.from_hparams(bundle_folder, run_opts={"device": "cuda:0"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devise": "cpu"}, "SpeechBrain has no option 'devise'; did you mean 'device'?"),
+        ({"jit": True}, "jit: torch.jit.script cannot compile voice_encoder"),
+        ({"jit": True, "jit_module_keys": ["face"]}, "there is no module 'face'"),
+        ({"jit_module_keys": ["cmwr"]}, "--jit_module_keys: expected --jit beside it"),
+        ({"precision": "fp16", "device": "cpu"}, "precision: expected fp32 or bf16 on the CPU"),
+        ({"precision": "fp64"}, "precision: expected 'fp32' or"),
+        ({"data_parallel_backend": True}, "data_parallel_backend: expected to be left out"),
+        ({"distributed_launch": True}, "distributed_launch: expected to be left out"),
+        ({"data_parallel_count": 2}, "data_parallel_count: expected to be left out"),
+    ],
+)
+def test_run_options_that_cannot_work_are_refused(bundle_folder, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        FaceVoiceAssociation.from_hparams(bundle_folder, run_opts=options)
+    assert "\n" not in str(error.value)
+
+
+def test_run_options_of_a_training_play_no_part(bundle_folder, model):
+    options = {"debug": True, "noprogressbar": True, "max_grad_norm": -1.0, "test_only": True}
+    options |= {"jit": True, "jit_module_keys": ["cmwr"], "device": "cpu", "precision": "fp32"}
+    wavs = torch.rand(1, 16000) - 0.5
+    for given in (options, RunOptions.from_dictionary(options)):
+        other = FaceVoiceAssociation.from_hparams(bundle_folder, run_opts=given)
+        assert torch.allclose(other.encode_voice(wavs), model.encode_voice(wavs), atol=1e-6)
+    half = FaceVoiceAssociation.from_hparams(bundle_folder, run_opts={"precision": "bf16"})
+    embeddings = half.encode_voice(wavs)
+    assert embeddings.dtype == torch.float32
+    cosine = torch.cosine_similarity(embeddings, model.encode_voice(wavs))
+    assert 0.99 < cosine < 1
 
 
 def test_the_version_follows_weights_and_settings(bundle_folder, model, tmp_path):

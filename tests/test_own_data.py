@@ -200,7 +200,10 @@ def with_cell(column, row, value):
         (rows().drop(columns="identity"), "missing column identity"),
         (rows().drop(columns=["face", "wav"]), "expected a column face, wav or both, got"),
         (rows(voice="x"), "columns wav and voice mean the same"),
-        (rows().drop(columns="wav"), "split 'train' is empty: no identity has both"),
+        (
+            rows().drop(columns="wav"),
+            "split 'train': expected at least 1 identities",
+        ),
         (with_cell("identity", 3, ""), "line 5: identity is empty"),
         (with_cell("clip", 3, ""), "line 5: clip is empty"),
         (with_cell("clip", 3, "c1"), r"clip c1 listed more than once \(line 3, 5\)"),
@@ -240,11 +243,19 @@ def test_a_csv_that_is_none_is_named(tmp_path, content, message):
 def test_the_include_prepares(folder):
     rows().to_csv(folder / "clips.csv", index=False)
     options = {"clips_csv": str(folder / "clips.csv"), "cache_folder": str(folder / "cache")}
-    options |= {"vad": False, "scan_workers": 0}
+    options |= {"vad": False, "scan_workers": 0, "least_people": 1}
     with (HPARAMS / "corpora" / "own_data.yaml").open() as stream:
         corpus = load_hyperpyyaml(stream, options)
     corpus["prepare"](manifest_folder=folder / "manifests")
     assert load_manifests(folder / "manifests").preparation["corpus"] == "own_data"
+
+
+def test_too_few_people_are_told_before_files_are_read(folder):
+    with pytest.raises(
+        ValueError, match="'valid': expected at least 2 identities .* 1 of 5 in all"
+    ):
+        prepare(folder, rows().drop(columns="split"), least_people=2)
+    assert not (folder / "cache").exists() and not (folder / "manifests").exists()
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not on this machine")

@@ -84,9 +84,9 @@ def test_a_corpus_of_vectors_in_folds(tmp_path):
         tested.append(set(people.index[people.split == "test"]))
         assert manifests.preparation["options"]["folds"]["fold"] == fold
     assert not set.intersection(*tested) and len(set.union(*tested)) == 10
-    few = Folds(1, 2, valid_share=0.4, among=["train"], seed=3)
+    few = Folds(1, 2, valid_share=0.4, among=["train", "test"], seed=3)
     manifests = prepare(tmp_path, table, vectors(), folds=few)
-    assert len(manifests.identities) == 7  # of ten, three are valid and test without folds
+    assert len(manifests.identities) == 8  # of ten, two are valid without folds
     rows = [*manifests.faces.values(), *manifests.voices.values()]
     assert {name for part in rows for name in part.spk_id} == set(manifests.identities.identity)
 

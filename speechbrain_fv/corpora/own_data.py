@@ -7,7 +7,7 @@ import pandas as pd
 
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
-from speechbrain_fv.data.splits import Folds, split_identities
+from speechbrain_fv.data.splits import Folds, check_people, split_identities
 from speechbrain_fv.files import read_table
 from speechbrain_fv.names import check_look_alikes, name_of
 
@@ -15,7 +15,13 @@ GENDERS = {"male": "m", "female": "f", "m": "m", "f": "f"}  # what the column ma
 
 
 def prepare_own_data(
-    manifest_folder, clips_csv, scanner, shares=(0.7, 0.1, 0.2), seed=0, folds=None
+    manifest_folder,
+    clips_csv,
+    scanner,
+    shares=(0.7, 0.1, 0.2),
+    seed=0,
+    folds=None,
+    least_people=1,
 ):
     """Write the manifests of a CSV of clips.
 
@@ -44,13 +50,16 @@ def prepare_own_data(
         Seed of that random split.
     folds : Folds, optional
         Cross-validation over people in place of the split.
+    least_people : int
+        People with a face and a voice that every split must have before files are read; a training
+        needs 2.
 
     Raises
     ------
     ValueError
         If the CSV is absent, empty or lacks columns, if rows of an identity contradict each
-        other, if a file belongs to two identities or two videos, if a clip is listed twice, or if
-        too many files are unusable (`Scanner`).
+        other, if a file belongs to two identities or two videos, if a clip is listed twice, if a
+        split has too few people, or if too many files are unusable (`Scanner`).
     """
     clips_csv, folds = Path(os.path.abspath(clips_csv)), folds or Folds()
     clips = read_clips(clips_csv)
@@ -62,6 +71,8 @@ def prepare_own_data(
         return
     identities = identity_table(clips, clips_csv, shares, seed, folds)
     faces, voices = (rows[rows.spk_id.isin(identities.identity)] for rows in (faces, voices))
+    complete = set(faces.spk_id) & set(voices.spk_id)
+    check_people(identities, complete, least_people, clips_csv)
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
     write_manifests(manifest_folder, faces, voices, identities, "own_data", key, options, excluded)
 

@@ -21,7 +21,7 @@ def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
         Identities in any order; repetitions count once.
     shares : tuple of three float
         Shares of train, valid and test, each above 0, adding up to 1. Counts are rounded, and
-        every split gets at least one identity.
+        every split gets at least two identities, of fewer than six in all at least one.
     seed : int
         Seed of the shuffle, at least 0.
 
@@ -53,13 +53,38 @@ def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
             f"identities: expected at least 3 to fill {', '.join(SPLITS)}, got {len(names)}; "
             f"add identities or give the splits yourself."
         )
-    num_valid = max(1, round(shares[1] * len(names)))
-    num_test = min(max(1, round(shares[2] * len(names))), len(names) - num_valid - 1)
+    least = min(LEAST_PEOPLE, len(names) // 3)
+    num_valid = min(max(least, round(shares[1] * len(names))), len(names) - 2 * least)
+    num_test = min(max(least, round(shares[2] * len(names))), len(names) - num_valid - least)
     order = np.random.default_rng(seed).permutation(len(names))
     num_train = len(names) - num_valid - num_test
     labels = np.repeat(SPLITS, [num_train, num_valid, num_test])
     assigned = {names[index]: str(label) for index, label in zip(order, labels, strict=True)}
     return {name: assigned[name] for name in names}
+
+
+def check_people(identities, complete, least_people, file):
+    """Raises ValueError, before files are read, if a split has fewer people than it needs.
+
+    Arguments
+    ---------
+    identities : pandas.DataFrame
+        Columns identity and split.
+    complete : set of str
+        Identities with a face and a voice.
+    least_people : int
+        Of each split; a training needs two in each, with one there is no pair of two people.
+    file : path
+        The corpus, for the message.
+    """
+    counts = identities.split[identities.identity.isin(complete)].value_counts()
+    for split in SPLITS:
+        if counts.get(split, 0) < least_people:
+            raise ValueError(
+                f"{file}: split {split!r}: expected at least {least_people} identities with a face "
+                f"and a voice, got {counts.get(split, 0)} of {len(complete)} in all; add people, "
+                "or say in a column split who is in which"
+            )
 
 
 @dataclass(frozen=True)

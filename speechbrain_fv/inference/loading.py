@@ -18,6 +18,8 @@ from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import inputs
 from speechbrain_fv.scores import Score
+from speechbrain_fv.settings.keys import did_you_mean
+from speechbrain_fv.settings.run_options import DEFAULTS, GIVEN, check_modules, settle
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class PublishedModel(Pretrained):
     hparams : dict
         The objects of a bundle's YAML, whose pretrainer has loaded its files; see `of_hparams`.
     run_opts : dict, optional
-        SpeechBrain's run options, such as ``{"device": "cuda"}``.
+        SpeechBrain's run options, such as ``{"device": "cuda"}``. Those of a training play no part;
+        what cannot work here is refused.
     freeze_params : bool
         Whether the weights need no gradient.
 
@@ -56,7 +59,10 @@ class PublishedModel(Pretrained):
     ) -> None:
         bundle = of_hparams(modules, hparams)
         inputs.check_default_dtype()
-        super().__init__(bundle.modules, hparams, _run_options(run_opts), freeze_params)
+        options = _run_options(run_opts)
+        if options is not None:
+            check_modules(options, bundle.modules)
+        super().__init__(bundle.modules, hparams, options, freeze_params)
         self.mods.eval()  # also what is to be trained; `train` changes that
         self.is_frozen = freeze_params
         self.readers = bundle.readers
@@ -196,12 +202,25 @@ class PublishedModel(Pretrained):
 
 
 def _run_options(run_opts):
-    """Returns SpeechBrain's run options with the device as text, once it can be used."""
-    device = run_opts.get("device") if run_opts else None
-    if device is None:
-        return run_opts
-    check_device(device)
-    return {**run_opts, "device": str(device)} if isinstance(run_opts, dict) else run_opts
+    """Returns SpeechBrain's run options, checked, with the device as text; None for none."""
+    if not run_opts:
+        return None
+    if isinstance(run_opts, dict):
+        for name in run_opts:
+            if name not in DEFAULTS:
+                hint = did_you_mean(name, DEFAULTS)
+                raise ValueError(f"run_opts: SpeechBrain has no option {name!r}{hint}")
+        run_opts = RunOptions.from_dictionary(run_opts)
+    device = run_opts["device"]
+    if device is not None:
+        check_device(device)
+        run_opts = dataclasses.replace(run_opts, device=str(device))
+    others = {name: run_opts[name] for name in run_opts.overridden_args - GIVEN if name in DEFAULTS}
+    try:
+        options = settle(run_opts, others)
+    except ValueError as error:
+        raise ValueError(f"run_opts: {error}") from error
+    return options
 
 
 def _is_text(token):

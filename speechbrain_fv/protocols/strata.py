@@ -7,6 +7,7 @@ matches nobody in a stratum that asks for it.
 
 import numpy as np
 
+from speechbrain_fv.corpora.own_data import one_spelling
 from speechbrain_fv.data.schema import named
 from speechbrain_fv.names import name_of
 from speechbrain_fv.protocols.ages import with_age_groups
@@ -47,7 +48,8 @@ def stratum_attributes(stratum):
 def check_metadata(metadata, identities):
     """Returns the metadata as clean text, one row per identity in the order asked for.
 
-    Ages in years become groups, see `ages.group_ages`.
+    Ages in years become groups, see `ages.group_ages`. Genders and nationalities that differ in
+    case or spaces are one label, as are m and male, f and female; see `own_data.one_spelling`.
 
     Arguments
     ---------
@@ -83,6 +85,8 @@ def check_metadata(metadata, identities):
     table = table.astype(object).where(table.notna(), "").astype(str)
     table = table.apply(lambda column: column.str.strip())
     table["identity"] = table.identity.map(name_of)
+    for column in {"gender", "nationality"} & set(table.columns):
+        table[column] = one_spelling(table[column], column)
     table = table.set_index("identity")
     repeated = table.index[table.index.duplicated()].unique()
     if len(repeated):

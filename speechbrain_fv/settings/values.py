@@ -126,6 +126,7 @@ RULES = {
     "num_identities": whole(1),
     "corpus_seed": whole(0),
     "split_seed": whole(0),
+    "least_people": whole(1),
     "generation_workers": whole(0),
     "scan_workers": whole(0),
     "image_size": whole(1),

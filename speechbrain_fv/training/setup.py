@@ -135,7 +135,8 @@ def training_manifests(hparams):
     for split in SPLITS:
         if counts.get(split, 0) < 2:
             raise ValueError(
-                f"split {split!r}: expected at least 2 identities, got {counts.get(split, 0)}"
+                f"split {split!r}: expected at least 2 identities, got {counts.get(split, 0)}; add "
+                "people, or split them otherwise"
             )
     return manifests
 
