@@ -149,7 +149,8 @@ RULES = {
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
-    **dict.fromkeys(("clips_csv", "hparams_file", "file", "folder"), path),
+    **dict.fromkeys(("hparams_file", "file", "folder", "face_pack", "voice_pack", "vectors"), path),
+    "clips_csv": or_null(path),  # null: the file of vectors says whose each is
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,
     **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),
