@@ -98,7 +98,7 @@ def test_every_kind_of_image_is_read_alike(tmp_path):
     paths = image_kinds(tmp_path)
     rows, excluded = scanned(tmp_path, faces=paths)
     assert excluded == {} and len(rows) == len(paths) >= 28
-    load = face_loader(FACES, detect_faces=False)
+    load = face_loader(FACES)
     for path in paths:
         used, _ = load(path)
         assert torch.equal(FACES(str(path), None), used), path

@@ -211,7 +211,11 @@ def _add_model(add):
 
 
 def _add_detect(add):
-    add("--detect_faces", action="store_true", help="find the face and crop to it (extra detect)")
+    add(
+        "--detect_faces",
+        action=argparse.BooleanOptionalAction,
+        help="find the face and crop to it (extra detect), or not; by default as in training",
+    )
 
 
 def _add_skip(add):

@@ -198,7 +198,7 @@ class FaceVoiceAssociation(PublishedModel):
     def encode_face_files(
         self,
         paths: Paths,
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
         batch_size: int = BATCH_SIZE,
         skipped: Skipped | None = None,
     ) -> torch.Tensor:
@@ -208,9 +208,9 @@ class FaceVoiceAssociation(PublishedModel):
         ---------
         paths : path or list of paths
             Images of any size and format; upright after their EXIF.
-        detect_faces : bool
-            Whether to find the face and crop to it (extra ``detect``). Without it the image is
-            taken for a crop of a face.
+        detect_faces : bool, optional
+            Whether to find the face and crop to it (extra ``detect``); by default as in training.
+            Without it the image is taken for a crop of a face.
         batch_size : int
             Images that go through the network at once.
         skipped : list, optional
@@ -228,7 +228,8 @@ class FaceVoiceAssociation(PublishedModel):
         """
         self._needs("face_input", "image", "image files")
         least = clips.least_of(self.config)
-        load = clips.face_loader(self.readers["face_reader"], detect_faces, least)
+        detector = clips.face_detector(self.config, detect_faces)
+        load = clips.face_loader(self.readers["face_reader"], detector, least)
         return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
 
     def encode_voice_files(
@@ -271,7 +272,7 @@ class FaceVoiceAssociation(PublishedModel):
         self,
         face: Paths,
         voice: Paths,
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
         remove_silence: bool | None = None,
     ) -> Verification:
         """Returns whether image and audio files belong together, pair by pair, as `verify`.
@@ -292,7 +293,7 @@ class FaceVoiceAssociation(PublishedModel):
         self,
         probe: PathLike,
         candidates: Sequence[PathLike],
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
         remove_silence: bool | None = None,
     ) -> Ranking:
         """Returns the candidate files, best match first.

@@ -7,10 +7,10 @@ from os import PathLike
 
 import torch
 
-from speechbrain_fv.inference.face_detection import FaceDetector
 from speechbrain_fv.inference.inputs import prepared_image
 from speechbrain_fv.media.audio import level_db, read_audio, resampled_notice
 from speechbrain_fv.media.bounds import LEAST, Least
+from speechbrain_fv.media.face_detection import FaceDetector
 from speechbrain_fv.media.images import read_image
 from speechbrain_fv.media.vad import remove_silence as speech_of
 
@@ -40,18 +40,45 @@ def least_of(config):
     return Least(*(usual if least is None else min(usual, least) for usual, least in pairs))
 
 
-def face_loader(reader, detect_faces, least=LEAST):
+def face_detector(config, detect_faces=None):
+    """Returns the `FaceDetector` that a model's photos go through, or None for none.
+
+    Arguments
+    ---------
+    config : dict
+        The model's. One whose training found the faces of its photos has the settings of their
+        crops under "face_crop", and they are applied here; others crop as `FaceDetector` does by
+        default.
+    detect_faces : bool, optional
+        Whether to find faces; by default as in training.
+
+    Raises
+    ------
+    ValueError
+        If faces are to be found and the extra `detect` is not installed.
+
+    Example
+    -------
+    >>> face_detector({}) is None
+    True
+    """
+    crop = config.get("face_crop")
+    if not (crop is not None if detect_faces is None else detect_faces):
+        return None
+    return FaceDetector(**(crop or {"min_pixels": least_of(config).face_pixels}))
+
+
+def face_loader(reader, detector=None, least=LEAST):
     """Returns a function of a path: (prepared image, notices); ValueError where it is unusable.
 
     Arguments
     ---------
     reader : ImageReader
-    detect_faces : bool
-        Whether to find the face and crop to it.
+    detector : FaceDetector, optional
+        Finds the face and crops to it; without one the image is taken for a crop.
     least : Least
         Of a usable image.
     """
-    detector = FaceDetector(min_pixels=least.face_pixels) if detect_faces else None
 
     def load(path):
         image, notices = read_image(path, min_pixels=least.face_pixels), []

@@ -103,7 +103,7 @@ def _encode(model, modality, rows, preparation):
         encode = model.encode_face if modality == "face" else model.encode_voice
         return encode(torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float())
     if modality == "face":
-        return model.encode_face_files(rows.image.tolist())
+        return model.encode_face_files(rows.image.tolist(), detect_faces=False)  # crops already
     return model.encode_voice_files(rows.wav.tolist())
 
 

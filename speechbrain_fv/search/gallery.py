@@ -109,7 +109,7 @@ class Gallery:
         folder: PathLike,
         kind: Kind = "auto",
         on_error: OnError = "raise",
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
     ) -> Own:
         """Returns a gallery of the images and recordings in a folder and the folders below it.
 
@@ -125,8 +125,8 @@ class Gallery:
         on_error : str
             "raise": the first unusable file is an error. "skip": such files are left out and
             listed in `skipped`, as (modality, id, reason).
-        detect_faces : bool
-            Whether to find the face in each image and crop to it.
+        detect_faces : bool, optional
+            Whether to find the face in each image and crop to it; by default as in training.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Gallery:
         csv: PathLike,
         kind: Kind = "auto",
         on_error: OnError = "raise",
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
     ) -> Own:
         """Returns a gallery of the files that a CSV lists.
 

@@ -170,7 +170,8 @@ def encode(model, modality, files, on_error, detect_faces):
     files : list of Media
     on_error : str
         "raise" or "skip"; see `Gallery.from_folder`.
-    detect_faces : bool
+    detect_faces : bool or None
+        None: as in the model's training.
 
     Returns
     -------
@@ -185,7 +186,8 @@ def encode(model, modality, files, on_error, detect_faces):
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
-    options = {"detect_faces": True} if detect_faces and modality == "face" else {}
+    asked = detect_faces is not None and modality == "face"
+    options = {"detect_faces": detect_faces} if asked else {}
     ids, skipped, count = [], [], 0
     embeddings = np.empty((len(files), model.embedding_dim), np.float32)
     run = _encoder(model, modality)
