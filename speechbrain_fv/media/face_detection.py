@@ -260,7 +260,7 @@ def crop_face(image: torch.Tensor, detection: Detection, margin: float = MARGIN)
     )
 
 
-def check_crop(margin, min_pixels, max_pixels, several):
+def check_crop(margin: float, min_pixels: int, max_pixels: int | None, several: str) -> None:
     """Raises ValueError for settings of a crop that are out of range; see `FaceDetector`."""
     if margin < 1:
         raise ValueError(f"margin: expected at least 1, got {margin}")
