@@ -57,8 +57,9 @@ def _add_verify(commands):
         "speechbrain-fv verify --model=owner/name face.jpg voice.wav",
     )
     _add_model(add)
-    add("face", metavar="FACE", help="image")
-    add("voice", metavar="VOICE", help="recording")
+    add("face", metavar="FACE", help="image, or folder of images of one person")
+    add("voice", metavar="VOICE", help="recording, or folder of recordings of one person")
+    _add_people(add, "further images and recordings of the two")
     _add_detect(add)
 
 
@@ -71,8 +72,18 @@ def _add_match(commands):
         "speechbrain-fv match --model=owner/name voice.wav ann.jpg bob.jpg cem.jpg",
     )
     _add_model(add)
-    add("probe", metavar="PROBE", help="recording or image; which, its content tells")
-    add("candidates", metavar="CANDIDATE", nargs="+", help="images, or recordings")
+    add(
+        "probe",
+        metavar="PROBE",
+        help="recording or image; which, its content tells; or a folder of one person's",
+    )
+    add(
+        "candidates",
+        metavar="CANDIDATE",
+        nargs="+",
+        help="images, or recordings, or folders of them, each of one person",
+    )
+    _add_people(add, "further files of the probe")
     _add_detect(add)
     _add_skip(add)
 
@@ -114,6 +125,7 @@ def _add_search(commands):
     add = _action(search, "build", "makes a gallery", "people.gallery people/ --model=owner/name")
     add("source", metavar="SOURCE", help=source)
     add("--replace", action="store_true", help="a gallery that is there")
+    _add_by_person(add)
     add(
         "--kind",
         default="auto",
@@ -125,6 +137,7 @@ def _add_search(commands):
     _add_skip(add)
     add = _action(search, "add", "adds to a gallery", "people.gallery more/ --model=owner/name")
     add("source", metavar="SOURCE", help=source)
+    _add_by_person(add)
     _add_model(add)
     _add_detect(add)
     _add_skip(add)
@@ -133,7 +146,12 @@ def _add_search(commands):
     add = _action(
         search, "query", "finds the best", "people.gallery voice.wav -k=5 --model=owner/name"
     )
-    add("probe", metavar="FILE", help="a recording finds faces, an image voices")
+    add(
+        "probe",
+        metavar="FILE",
+        help="a recording finds faces, an image voices; or a folder of one person's",
+    )
+    _add_people(add, "further files of the probe")
     add("-k", type=_count, default=10, help="how many (default: 10)")
     _add_model(add)
     _add_detect(add)
@@ -216,6 +234,35 @@ def _add_detect(add):
         action=argparse.BooleanOptionalAction,
         help="find the face and crop to it (extra detect), or not; by default as in training",
     )
+
+
+def _add_people(add, whose):
+    add(
+        "--also",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help=f"{whose}, averaged with the first",
+    )
+    _add_weighted(add)
+
+
+def _add_weighted(add):
+    add(
+        "--weighted",
+        action="store_true",
+        help="weigh a person's photos by the detector's certainty, recordings by their seconds",
+    )
+
+
+def _add_by_person(add):
+    add(
+        "--people",
+        action="store_true",
+        help="one entry per person, the average of the clips: of a folder, the folders in it are "
+        "the people; of a CSV, its column identity tells",
+    )
+    _add_weighted(add)
 
 
 def _add_skip(add):

@@ -7,9 +7,8 @@ import numpy as np
 
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
-from speechbrain_fv.files import read_table, replacing
+from speechbrain_fv.files import replacing
 from speechbrain_fv.media.kinds import media_kind
-from speechbrain_fv.names import check_look_alikes, name_of
 from speechbrain_fv.search import sources
 
 
@@ -23,9 +22,14 @@ def embed(options):
     for modality, media in files.items():
         if not media:
             continue
-        ids, vectors, skipped = encoded(model, modality, media, options)
+        measured = []
+        ids, vectors, skipped = encoded(model, modality, media, options, measured)
         left_out += skipped
-        arrays |= {modality: vectors, f"{modality}_id": np.array(ids, dtype=str)}
+        arrays |= {
+            modality: vectors,
+            f"{modality}_id": np.array(ids, dtype=str),
+            f"{modality}_weight": np.array(measured, dtype=np.float64),
+        }
         if identities:
             known = [identities[modality, name] for name in ids]
             arrays[f"{modality}_identity"] = np.array(known, dtype=str)
@@ -49,7 +53,7 @@ def left_out_count(left_out):
     return f"; files left out: {len(left_out)}" if left_out else ""
 
 
-def encoded(model, modality, media, options):
+def encoded(model, modality, media, options, measured=None):
     """Returns the embeddings of files.
 
     Arguments
@@ -60,6 +64,8 @@ def encoded(model, modality, media, options):
     media : list of sources.Media
     options : argparse.Namespace
         With `skip_broken` and `detect_faces`.
+    measured : list, optional
+        Where the weight of each embedding is added, see `encode_face_files`.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def encoded(model, modality, media, options):
     on_error = "skip" if options.skip_broken else "raise"
     try:
         ids, vectors, skipped = sources.encode(
-            model, modality, media, on_error, options.detect_faces
+            model, modality, media, on_error, options.detect_faces, measured
         )
     except ValueError as error:
         text = str(error).replace("build with on_error='skip'", "pass --skip_broken")
@@ -91,7 +97,7 @@ def _listed(given):
             unused += [(clip.id, clip.reason) for clip in others]
         elif Path(source).suffix.lower() == ".csv":
             found = sources.in_csv(source)
-            known = _identities(source)
+            known = sources.identities_in(source)
             clips = [(modality, clip.id) for modality, media in found.items() for clip in media]
             identities |= {clip: known[clip[1]] for clip in clips if known}
         else:
@@ -117,16 +123,3 @@ def _check_ids(modality, media, identities):
                 f"{clip.path}: its identity is not known, those of others are; give all in CSVs "
                 "with the column identity, or none"
             )
-
-
-def _identities(csv):
-    """Returns {id: identity} of a CSV; nothing where it has no such column."""
-    table = read_table(csv)
-    if "identity" not in table:
-        return {}
-    for line, identity in enumerate(table["identity"], start=2):
-        if not identity.strip():
-            raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
-    identities = table["identity"].map(name_of)
-    check_look_alikes(identities, csv)
-    return dict(zip(table["id"].map(name_of), identities, strict=True))

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from speechbrain_fv.files import read_arrays, read_table
-from speechbrain_fv.media.kinds import SUFFIXES, is_no_media, kind_by_name, why_unused
+from speechbrain_fv.media.kinds import SUFFIXES, media_in, why_unused
 from speechbrain_fv.messages import progress_bar
-from speechbrain_fv.names import name_of, names_of
+from speechbrain_fv.names import check_look_alikes, name_of, names_of
+from speechbrain_fv.scores.averaging import averaged
 
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
@@ -73,31 +74,21 @@ def in_folder(folder):
         cannot be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: not a folder; check the path")
-    files, unused = {modality: [] for modality in SUFFIXES}, []
-    for parent, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            clip = name_of(path.relative_to(folder).as_posix())
-            modality = kind_by_name(name)
-            if modality and not name.startswith("."):
-                files[modality].append(Media(clip, path))
-            elif not is_no_media(path):
-                unused.append(Skipped("", clip, why_unused(path)))
+    found, others = media_in(folder)
+    files = {
+        modality: [Media(name_of(path.relative_to(folder).as_posix()), path) for path in paths]
+        for modality, paths in found.items()
+    }
+    unused = [
+        Skipped("", name_of(path.relative_to(folder).as_posix()), why_unused(path))
+        for path in others
+    ]
     unused.sort(key=lambda skipped: skipped.id)
     if not any(files.values()):
         listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
         others = f"; {len(unused)} other files, the first: {unused[0].reason}" if unused else ""
         raise ValueError(f"{folder}: no image and no recording there ({listed}){others}")
     return {modality: sorted(listed) for modality, listed in files.items()}, unused
-
-
-def _unreadable(error):
-    raise ValueError(
-        f"{error.filename}: the folder cannot be read ({error.strerror}); change its permissions"
-    ) from error
 
 
 def in_csv(csv):
@@ -138,6 +129,74 @@ def in_csv(csv):
     return files
 
 
+def identities_in(csv):
+    """Returns {id: identity} of a CSV of `in_csv`; nothing where it has no column `identity`.
+
+    Raises
+    ------
+    ValueError
+        If an identity is empty, or two look alike.
+    """
+    table = read_table(csv)
+    if "identity" not in table:
+        return {}
+    for line, identity in enumerate(table["identity"], start=2):
+        if not identity.strip():
+            raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
+    identities = table["identity"].map(name_of)
+    check_look_alikes(identities, csv)
+    return dict(zip(table["id"].map(name_of), identities, strict=True))
+
+
+def people_in(source, files):
+    """Returns {id: person} of the files of a folder or a CSV.
+
+    Arguments
+    ---------
+    source : path
+        In a folder, each folder of the first level is a person; a CSV tells by its column identity.
+    files : dict
+        From `in_folder` or `in_csv`.
+
+    Raises
+    ------
+    ValueError
+        If a file lies in no folder of a person, or the CSV has no such column.
+    """
+    if not Path(source).is_dir():
+        people = identities_in(source)
+        if not people:
+            raise ValueError(f"{source}: people: expected the column identity; add it")
+        return people
+    for clip in (clip for listed in files.values() for clip in listed):
+        if "/" not in clip.id:
+            raise ValueError(
+                f"{clip.path}: people: expected it in the folder of a person; move it into one"
+            )
+    return {clip.id: clip.id.split("/")[0] for listed in files.values() for clip in listed}
+
+
+def by_person(vectors, people, weights=None, score=None):
+    """Returns one embedding per person, the average of those of the clips.
+
+    Arguments
+    ---------
+    vectors : array of shape (N, K)
+    people : sequence of N str
+        Whose each is.
+    weights : sequence of N numbers, optional
+    score : Score, optional
+
+    Returns
+    -------
+    names : list of P str, sorted
+    embeddings : array of shape (P, K), float32
+    """
+    names, owners = np.unique(np.array(people, dtype=str), return_inverse=True)
+    means = averaged(vectors, owners, names, weights, score)
+    return names.tolist(), means.astype(np.float32)
+
+
 def in_npz(path):
     """Returns arrays of an .npz under the names that `Gallery.from_embeddings` takes.
 
@@ -159,7 +218,7 @@ def in_npz(path):
     return {names[name]: array for name, array in arrays.items()}
 
 
-def encode(model, modality, files, on_error, detect_faces):
+def encode(model, modality, files, on_error, detect_faces, measured=None):
     """Returns the embeddings of files.
 
     Arguments
@@ -172,6 +231,8 @@ def encode(model, modality, files, on_error, detect_faces):
         "raise" or "skip"; see `Gallery.from_folder`.
     detect_faces : bool or None
         None: as in the model's training.
+    measured : list, optional
+        Where the weight of each file with an embedding is added, see `encode_face_files`.
 
     Returns
     -------
@@ -188,6 +249,8 @@ def encode(model, modality, files, on_error, detect_faces):
         raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
     asked = detect_faces is not None and modality == "face"
     options = {"detect_faces": detect_faces} if asked else {}
+    if measured is not None:
+        options["measured"] = measured
     ids, skipped, count = [], [], 0
     embeddings = np.empty((len(files), model.embedding_dim), np.float32)
     run = _encoder(model, modality)
