@@ -93,19 +93,41 @@ def _add_embed(commands):
         commands,
         "embed",
         "embedding",
-        "writes embeddings of files, for search, for evaluation, or for your own programs",
+        "writes embeddings of files, for search, for evaluation, for training, or for your own "
+        "programs",
         "speechbrain-fv embed --model=owner/name people/ --output=people.npz",
-        "OUTPUT holds the arrays face and voice (N, K), their face_id and voice_id, and "
-        "model_version. Of a CSV with the column identity, it also holds face_identity and "
-        "voice_identity, which recipes/evaluate.py needs.",
+        "OUTPUT holds the arrays face and voice (N, K), their face_id and voice_id, face_weight "
+        "and voice_weight, how much each can tell beside others of the person, and model_version. "
+        "Of a CSV with the column identity, it also holds face_identity and voice_identity, which "
+        "recipes/evaluate.py needs. In place of a published model, networks with their weights can "
+        "be named, as in training, and corpora/embeddings.yaml trains on their vectors.",
     )
-    _add_model(add)
+    _add_model(add, required=False)
+    add(
+        "--face_encoder",
+        metavar="INCLUDE",
+        help="in place of --model, as --face of train: face/timm.yaml {checkpoint: ...}",
+    )
+    add(
+        "--voice_encoder",
+        metavar="INCLUDE",
+        help="in place of --model, as --voice of train: voice/ecapa.yaml {pretrained: ...}",
+    )
+    for modality in ("face", "voice"):
+        add(
+            f"--{modality}_settings",
+            metavar="KEY=VALUE",
+            nargs="+",
+            default=[],
+            help=f"settings of embed_{modality}.yaml beside the encoder",
+        )
     add(
         "sources",
         metavar="FILE_OR_FOLDER",
         nargs="+",
-        help="images, recordings, folders of them, or a CSV with the columns id, and face or wav "
-        "or both; ids of files in a folder are their paths below it",
+        help="images, recordings, folders of them, or a CSV with the columns id (or clip), and "
+        "face or wav or both; without the first, paths are the ids, and of files in a folder their "
+        "paths below it",
     )
     add("--output", metavar="E.npz", required=True, help="is replaced when it exists")
     _add_detect(add)
@@ -217,8 +239,8 @@ def _action(search, name, summary, example):
     return add
 
 
-def _add_model(add):
-    add("--model", required=True, help="folder of a bundle, or its name on the hub, owner/name")
+def _add_model(add, required=True):
+    add("--model", required=required, help="folder of a bundle, or its name on the hub, owner/name")
     add("--revision", help="commit, tag or branch on the hub; a commit pins the model")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 and so on")
     add(

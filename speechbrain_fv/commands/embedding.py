@@ -8,6 +8,7 @@ import numpy as np
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
 from speechbrain_fv.files import replacing
+from speechbrain_fv.inference.encoders import FileEncoder
 from speechbrain_fv.media.kinds import media_kind
 from speechbrain_fv.search import sources
 
@@ -17,13 +18,14 @@ def embed(options):
     if options.output.endswith(os.sep) or Path(options.output).is_dir():
         raise ValueError(f"{options.output}: a folder, expected the name of a file for --output")
     files, identities, left_out = _listed(options.sources)
-    model = load_model(options)
-    arrays = {"model_version": np.array(model.version)}
+    models = _models(options, files)
+    versions = [model.version for model in dict.fromkeys(models.values())]
+    arrays = {"model_version": np.array("+".join(versions))}
     for modality, media in files.items():
         if not media:
             continue
         measured = []
-        ids, vectors, skipped = encoded(model, modality, media, options, measured)
+        ids, vectors, skipped = encoded(models[modality], modality, media, options, measured)
         left_out += skipped
         arrays |= {
             modality: vectors,
@@ -41,11 +43,63 @@ def embed(options):
     data = {
         "output": options.output,
         **{f"num_{modality}s": count for modality, count in counts.items()},
-        "embedding_dim": model.embedding_dim,
-        "model": described(model),
     }
     line = f"{options.output}: {counts['face']} faces and {counts['voice']} voices"
-    return Outcome(data, [line + left_out_count(left_out)], left_out)
+    lines = [line + left_out_count(left_out)]
+    if options.model is not None:
+        (model,) = dict.fromkeys(models.values())
+        data |= {"embedding_dim": model.embedding_dim, "model": described(model)}
+    else:
+        data |= {f"{name}_dim": model.embedding_dim for name, model in models.items()}
+        if identities and len(models) == 2:
+            data["train"] = _training(options.output, models)
+            lines += ["train on them, with people as in the CSV:", f"  {data['train']}"]
+    return Outcome(data, lines, left_out)
+
+
+def _models(options, files):
+    """Returns what encodes each modality that there are files of.
+
+    Raises
+    ------
+    ValueError
+        If neither or both of a published model and encoders are named, or a modality has none.
+    """
+    includes = {m: getattr(options, f"{m}_encoder") for m in files}
+    if (options.model is None) == (not any(includes.values())):
+        raise ValueError("expected either --model, or --face_encoder or --voice_encoder or both")
+    needed = [modality for modality, media in files.items() if media]
+    if options.model is not None:
+        return dict.fromkeys(needed, load_model(options))
+    for modality in needed:
+        if not includes[modality]:
+            raise ValueError(
+                f"{files[modality][0].path}: a {modality}, and no --{modality}_encoder; name one, "
+                "or give files of the other kind only"
+            )
+    return {
+        modality: FileEncoder(
+            modality,
+            includes[modality],
+            getattr(options, f"{modality}_settings"),
+            options.device,
+        )
+        for modality in needed
+    }
+
+
+def _training(output, models):
+    """Returns the command that trains on vectors of encoders."""
+    corpus = (
+        f"{{clips_csv: null, embeddings: {output}, face_key: face, voice_key: voice, "
+        "face_ids_key: face_id, voice_ids_key: voice_id}"
+    )
+    includes = [
+        f"--{modality}='!include:{modality}/embedding.yaml {{input_dim: {model.embedding_dim}}}'"
+        for modality, model in models.items()
+    ]
+    command = "speechbrain-fv train bipcm_fst.yaml --corpus='!include:corpora/embeddings.yaml "
+    return " ".join([f"{command}{corpus}'", *includes])
 
 
 def left_out_count(left_out):

@@ -94,39 +94,61 @@ def in_folder(folder):
 def in_csv(csv):
     """Returns {"face": list of Media, "voice": list of Media} of a CSV; see `Gallery.from_csv`.
 
+    The ids are in the column `id` or `clip`. Of the clips of a corpus, which has the column
+    `identity`, the paths are the ids where there is neither, and a path may be in several rows.
+
     Raises
     ------
     ValueError
         If a column is missing, or a line has no id, an earlier one's id, or no file.
     """
     csv = Path(csv)
+    table, name_column, columns = _table_of(csv)
+    files, first_lines = {modality: [] for modality in SUFFIXES}, {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        where = f"{csv}, line {line}"
+        given = {modality: row[column] for modality, column in columns.items() if row[column]}
+        if name_column:
+            _check_new(name_of(row[name_column]), name_column, where, line, first_lines)
+        if not given:
+            raise ValueError(f"{where}: neither face nor wav names a file; fill one in")
+        for modality, path in given.items():
+            name = name_of(row[name_column] if name_column else path)
+            if not name_column:
+                if (modality, name) in first_lines:
+                    continue
+                first_lines[modality, name] = line
+            files[modality].append(Media(name, csv.parent / path, where))
+    return files
+
+
+def _table_of(csv):
+    """Returns the rows of a CSV of files, the column of their ids or None, and those of files."""
     table = read_table(csv)
     table = table.apply(lambda column: column.str.strip())
+    table = table.rename(columns={"voice": "wav"}) if "wav" not in table else table
     columns = {name: column for name, column in COLUMNS.items() if column in table}
-    if "id" not in table or not columns:
+    name_column = next((name for name in ("id", "clip") if name in table), None)
+    if not columns or (name_column is None and "identity" not in table):
         raise ValueError(
             f"{csv}: expected the columns id, and face or wav or both, found "
             f"{', '.join(table.columns)}; add them"
         )
     if table.empty:
         raise ValueError(f"{csv}: no rows below the header; list at least one file")
-    files, first_lines = {modality: [] for modality in SUFFIXES}, {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        where, name = f"{csv}, line {line}", name_of(row["id"])
-        if not name:
-            raise ValueError(f"{where}: id is empty; fill in the cell")
-        if name in first_lines:
-            raise ValueError(
-                f"{where}: id {name!r} was given in line {first_lines[name]}; give every row its "
-                "own"
-            )
-        first_lines[name] = line
-        given = {modality: row[column] for modality, column in columns.items() if row[column]}
-        if not given:
-            raise ValueError(f"{where}: neither face nor wav names a file; fill one in")
-        for modality, path in given.items():
-            files[modality].append(Media(name, csv.parent / path, where))
-    return files
+    return table, name_column, columns
+
+
+def _check_new(name, column, where, line, first_lines):
+    """Raises ValueError for a name that is empty or was given before; else notes its line."""
+    if not name:
+        raise ValueError(f"{where}: {column} is empty; fill in the cell")
+    if name in first_lines:
+        raise ValueError(
+            f"{where}: {column} {name!r} was given in line {first_lines[name]}; give every row its "
+            "own"
+        )
+    first_lines[name] = line
 
 
 def identities_in(csv):
@@ -135,9 +157,9 @@ def identities_in(csv):
     Raises
     ------
     ValueError
-        If an identity is empty, or two look alike.
+        If an identity is empty, two look alike, or a file belongs to two.
     """
-    table = read_table(csv)
+    table, name_column, columns = _table_of(csv)
     if "identity" not in table:
         return {}
     for line, identity in enumerate(table["identity"], start=2):
@@ -145,7 +167,15 @@ def identities_in(csv):
             raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
     identities = table["identity"].map(name_of)
     check_look_alikes(identities, csv)
-    return dict(zip(table["id"].map(name_of), identities, strict=True))
+    known = {}
+    for column in [name_column] if name_column else columns.values():
+        for line, (name, identity) in enumerate(zip(table[column], identities, strict=True), 2):
+            if name and known.setdefault(name_of(name), identity) != identity:
+                raise ValueError(
+                    f"{csv}, line {line}: {name!r} belongs to {identity!r} and to "
+                    f"{known[name_of(name)]!r}; give it one identity"
+                )
+    return known
 
 
 def people_in(source, files):
