@@ -78,7 +78,7 @@ def test_photos_become_crops_and_others_are_listed(tmp_path, photos):
         assert "no face of at least 32 pixels found" in reasons[str(photos[name])]
     listed = pd.read_csv(tmp_path / "excluded.csv")
     assert listed.path.tolist() == [str(photos[name]) for name in ("nobody", "noise")]
-    detector = FaceDetector(max_pixels=64)
+    detector = FaceDetector(max_pixels=64, level=True)
     for name, crop in crops.items():  # PNG: to the last pixel what use will see
         assert torch.equal(decode_image(crop), detector.find(decode_image(photos[name])).crop)
     assert decode_image(crops["one"]).shape == (3, 64, 64)
@@ -167,6 +167,7 @@ def test_without_detection_nothing_changes(tmp_path):
         "min_pixels": 32,
         "max_pixels": 256,
         "several": "largest",
+        "level": True,
     }
 
 
@@ -226,7 +227,9 @@ def test_a_published_model_crops_as_its_training_did(tmp_path):
     assert result.returncode == 0, result.stderr
     (tmp_path / "bundle").mkdir()
     config = export_bundle(tmp_path / "run", tmp_path / "bundle", "owner/photos")
-    crop = {"margin": 1.4, "min_pixels": 32, "max_pixels": 80, "several": "largest"}
+    crop = {"margin": 1.4, "min_pixels": 32, "max_pixels": 80, "several": "largest"} | {
+        "level": True
+    }
     assert config["face_crop"] == crop
     assert compare(tmp_path / "bundle", tmp_path / "run", "cpu")["face"] < 1e-6
     model = FaceVoiceAssociation.from_hparams(tmp_path / "bundle")

@@ -25,9 +25,9 @@ def read_config(path):
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
         what the training's files had at least (``min_face_pixels``, ``min_seconds``,
         ``min_level_db``; absent in older bundles), ``face_crop`` (how the training cropped the
-        faces of photos: ``margin``, ``min_pixels``, ``max_pixels``, ``several``; None, or absent
-        in older bundles, where its images were crops), ``calibration`` (``slope``, ``intercept``,
-        ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what else the export
+        faces of photos: ``margin``, ``min_pixels``, ``max_pixels``, ``several``, ``level``; None,
+        or absent in older bundles, where its images were crops), ``calibration`` (``slope``,
+        ``intercept``, ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what else the export
         noted. ``score``, its name, is there unless it is the cosine; of a score that gives a pair
         none, ``calibration`` and ``error_rates`` are None.
 
@@ -108,12 +108,13 @@ def _is_count(value):
 def _is_crop(value):
     return (
         isinstance(value, dict)
-        and value.keys() == {"margin", "min_pixels", "max_pixels", "several"}
+        and value.keys() == {"margin", "min_pixels", "max_pixels", "several", "level"}
         and _is_number(value["margin"], 1, 10)
         and _is_count(value["min_pixels"])
         and _is_count(value["max_pixels"])
         and value["min_pixels"] <= value["max_pixels"]
         and value["several"] in ("largest", "refuse")
+        and isinstance(value["level"], bool)
     )
 
 
@@ -132,7 +133,7 @@ _EXPECTED = {
     "min_face_pixels": (lambda value: value is None or _is_count(value), "pixels, or null"),
     "face_crop": (
         lambda value: value is None or _is_crop(value),
-        "margin, min_pixels, max_pixels and several of a crop, or null",
+        "margin, min_pixels, max_pixels, several and level of a crop, or null",
     ),
     "min_seconds": (lambda value: value is None or _is_number(value, 0, 3600), "seconds, or null"),
     "min_level_db": (lambda value: value is None or _is_number(value, -1000, 0), "dB, or null"),

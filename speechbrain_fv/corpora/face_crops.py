@@ -48,7 +48,8 @@ def crop_facts(path, folder, settings):
     dict
         Either {"error": reason}, or {"crop": path of the PNG, "crop_sha256": str, "height": int,
         "width": int, "constant": bool} of the crop, "score": the detector's in (0, 1],
-        "quarter_turns": int and "num_faces": int, of which the largest was taken.
+        "quarter_turns": int, "num_faces": int, of which the largest was taken, and "tilt" in
+        degrees.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def _found(path, crop, settings):
         "score": found.detection.score,
         "quarter_turns": found.quarter_turns,
         "num_faces": found.num_faces,
+        "tilt": found.tilt,
     }
 
 
@@ -135,7 +137,7 @@ def _known(beside):
 
 _FACTS = {
     *("crop", "crop_sha256", "height", "width", "constant"),
-    *("score", "quarter_turns", "num_faces"),
+    *("score", "quarter_turns", "num_faces", "tilt"),
 }
 
 

@@ -69,6 +69,8 @@ class Scanner:
         Largest side of a crop in pixels, at least `min_face_pixels`.
     several_faces : str
         "largest" takes the largest of several faces, "refuse" leaves such photos out.
+    level_faces : bool
+        Whether heads that are tilted by 5 to 45 degrees are turned upright.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Scanner:
     crop_margin: float = MARGIN
     crop_pixels: int = 256
     several_faces: str = "largest"
+    level_faces: bool = True
 
     def __post_init__(self):
         for name, valid, expected in (
@@ -116,6 +119,7 @@ class Scanner:
             "min_pixels": self.min_face_pixels,
             "max_pixels": self.crop_pixels,
             "several": self.several_faces,
+            "level": self.level_faces,
         }
 
     @property
@@ -328,9 +332,11 @@ def report_excluded(excluded, num_rows, max_share, manifest_folder):
 def _log_crops(facts):
     turned = sum(of["quarter_turns"] > 0 for of in facts)
     several = sum(of["num_faces"] > 1 for of in facts)
+    tilted = sum(of["tilt"] != 0 for of in facts)
     logger.info(
-        "%d faces found and cropped; %d photos were not upright, %d show several faces",
-        *(len(facts), turned, several),
+        "%d faces found and cropped; %d photos were not upright, %d heads tilted, %d photos show "
+        "several faces",
+        *(len(facts), turned, tilted, several),
     )
 
 

@@ -134,6 +134,7 @@ RULES = {
     "clip_seconds": number(above=0),
     "min_face_pixels": whole(1),
     "detect": switch,
+    "level_faces": switch,
     "crop_margin": number(least=1),
     "crop_pixels": whole(1),
     "several_faces": one_of("largest", "refuse"),
