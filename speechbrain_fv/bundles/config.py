@@ -28,8 +28,8 @@ def read_config(path):
         faces of photos: ``margin``, ``min_pixels``, ``max_pixels``, ``several``, ``level``; None,
         or absent in older bundles, where its images were crops), ``calibration`` (``slope``,
         ``intercept``, ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what
-        else the export noted. ``score``, its name, is there unless it is the cosine; of a score that gives a pair
-        none, ``calibration`` and ``error_rates`` are None.
+        else the export noted. ``score``, its name, is there unless it is the cosine; of a score
+        that gives a pair none, ``calibration`` and ``error_rates`` are None.
 
     Raises
     ------
