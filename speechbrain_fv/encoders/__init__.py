@@ -7,6 +7,7 @@ The network inside is swapped through YAML.
 from speechbrain_fv.encoders.blocks import SharedTrunk, UnitBranch
 from speechbrain_fv.encoders.canonical import CanonicalNetwork
 from speechbrain_fv.encoders.face import FaceEncoder, timm_network
+from speechbrain_fv.encoders.frozen import FrozenNetwork
 from speechbrain_fv.encoders.vectors import VectorNetwork
 from speechbrain_fv.encoders.voice import DimnetVoice, VoiceEncoder, Xvector
 
@@ -14,6 +15,7 @@ __all__ = [
     "CanonicalNetwork",
     "DimnetVoice",
     "FaceEncoder",
+    "FrozenNetwork",
     "SharedTrunk",
     "UnitBranch",
     "VectorNetwork",

@@ -6,7 +6,8 @@ from pathlib import Path
 import timm
 import torch
 
-from speechbrain_fv.encoders.common import FrozenMixin, fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.common import fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.frozen import FrozenMixin, output_width
 
 
 def timm_network(model, checkpoint=None):
@@ -71,11 +72,10 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
-        width = getattr(network, "head_hidden_size", network.num_features)
-        self.projection = projection(width, embedding_dim, standardize)
+        self.projection = projection(output_width(network), embedding_dim, standardize)
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
 
     def forward(self, images):
         """Returns embeddings, shape (B, K), of images, shape (B, 3, H, W)."""
-        return self.projection(self.network(images))
+        return self.encode(images)

@@ -5,7 +5,8 @@ from speechbrain.lobes.models import Xvector as xvector
 from speechbrain.nnet.pooling import StatisticsPooling
 from speechbrain.utils.fetching import fetch
 
-from speechbrain_fv.encoders.common import FrozenMixin, fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.common import fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.frozen import FrozenMixin
 
 
 class VoiceEncoder(FrozenMixin, torch.nn.Module):
@@ -69,7 +70,8 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         if pretrained:
             path = fetch(checkpoint_name, source=pretrained, savedir=None)
             state = torch.load(path, map_location="cpu", weights_only=True)
-            load_strictly(network, state, f"{pretrained}/{checkpoint_name}")
+            weights_of = network if self.head is None else self.frozen_network
+            load_strictly(weights_of, state, f"{pretrained}/{checkpoint_name}")
 
     def forward(self, wavs, wav_lens):
         """Returns embeddings.
@@ -85,13 +87,14 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         -------
         embeddings : torch.Tensor, shape (B, K)
         """
+        return self.encode(wavs, wav_lens)
+
+    def prepare(self, wavs, wav_lens):
+        """Returns what the network is called with: features (B, T, F), or `wavs`, and `wav_lens`."""
         x = wavs if self.features is None else self.features(wavs)  # (B, T, F)
         if self.normalize is not None:
             x = self.normalize(x, wav_lens)
-        x = self.network(x, wav_lens)
-        if x.ndim == 3:
-            x = x.mean(dim=1)
-        return self.projection(x)
+        return x, wav_lens
 
 
 class DimnetVoice(torch.nn.Module):

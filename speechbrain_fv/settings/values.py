@@ -146,6 +146,7 @@ RULES = {
     "chunk_size": whole(1),
     "num_trials": whole(2),
     "num_candidates": whole(2),
+    "num_views": whole(0),
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
 from speechbrain_fv.data.manifests import load_manifests, without_training_identities
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
+from speechbrain_fv.data.features import FeatureReader
 from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
@@ -25,6 +26,7 @@ from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
 from speechbrain_fv.scores import frozen
 from speechbrain_fv.settings.run_options import check_modules, check_steps
+from speechbrain_fv.training import features
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
@@ -187,21 +189,22 @@ def build_objective(hparams, manifests):
 
 def _vector_width(reader, table):
     """Returns the width of the precomputed vectors that a reader reads; None for media."""
-    if isinstance(reader, EmbeddingReader):
+    if isinstance(reader, EmbeddingReader | FeatureReader):
         return len(reader(table.ID.iloc[0], None))
     return None
 
 
-def fit_networks(hparams, manifests):
-    """Gives networks on precomputed vectors the statistics of the training vectors."""
+def fit_networks(hparams, manifests, device="cpu"):
+    """Gives networks on vectors, and heads on features, the statistics of the training vectors."""
     networks, vectors, identities = [], [], []
     for modality, clips in zip(MODALITIES, (manifests.faces, manifests.voices), strict=True):
-        network, table = hparams[f"{modality}_encoder"].network, clips["train"]
+        encoder, table = hparams[f"{modality}_encoder"], clips["train"]
+        network = getattr(encoder, "head", None) or getattr(encoder, "network", None)
         if not isinstance(network, VectorNetwork | CanonicalNetwork):
             continue
-        reader = hparams["corpus"][f"{modality}_reader"]
         networks.append(network)
-        vectors.append(torch.stack([reader(clip, None) for clip in table.ID]))
+        reader = hparams["corpus"][f"{modality}_reader"]
+        vectors.append(_training_vectors(encoder, reader, table, device))
         identities.append(table.spk_id.tolist())
         if isinstance(network, VectorNetwork):
             network.fit(vectors[-1])
@@ -214,6 +217,14 @@ def fit_networks(hparams, manifests):
             "canonical coordinates: expected them for both modalities; take face/canonical.yaml "
             "and voice/canonical.yaml together"
         )
+
+
+def _training_vectors(encoder, reader, table, device):
+    """Returns the vectors (N, D) of clips, computed here where they were not before."""
+    if isinstance(reader, EmbeddingReader | FeatureReader):
+        return torch.stack([reader(clip, None) for clip in table.ID])
+    rows = [(b"", 0, {name: row[name] for name in reader.takes}) for row in table.to_dict("records")]
+    return torch.cat([vectors for _, vectors in features.computed(encoder, reader, rows, device)])
 
 
 def make_brain(hparams, run_opts, manifests, classes):
@@ -340,6 +351,8 @@ def prepared(hparams, run_opts, resolved_yaml):
     }
     if not run_opts["test_only"]:
         record["global_batch"] = hparams["batch_size"] * distributed.world()[1]
+    described = features.describe(hparams, resolved_yaml, run_opts)
+    record["settings"] |= features.settings_of_views(hparams, described)
     check_record(folder, record, has_checkpoints)
     manifest_folder = hparams["manifest_folder"]
     with restoring(manifest_folder, has_checkpoints and if_main_process()):
@@ -348,8 +361,9 @@ def prepared(hparams, run_opts, resolved_yaml):
         record["corpus"] = manifests.preparation["key"]
         check_record(folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)
+    features.use_features(hparams, run_opts, manifests, described)
     classes = build_objective(hparams, manifests)
-    fit_networks(hparams, manifests)
+    fit_networks(hparams, manifests, run_opts["device"] or infer_device())
     if if_main_process():
         write_record(folder, record)
         with replacing(Path(hparams["output_folder"], "hyperparams.yaml")) as file:
