@@ -1,48 +1,10 @@
 """The face branch: pixels, or precomputed vectors, to embeddings of width K."""
 
-import difflib
-from pathlib import Path
-
-import timm
 import torch
 
-from speechbrain_fv.encoders.common import fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.common import fix_bias, projection
 from speechbrain_fv.encoders.frozen import FrozenMixin, output_width
-
-
-def timm_network(model, checkpoint=None):
-    """Returns a timm model without its classifier, and nothing is downloaded.
-
-    Arguments
-    ---------
-    model : str
-        Any name that `timm.list_models()` knows, for example resnet34.
-    checkpoint : str, optional
-        Local file of weights (.safetensors, .pth); a classifier in it is left out.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        Images (B, 3, H, W) -> features (B, network.head_hidden_size).
-
-    Raises
-    ------
-    ValueError
-        If timm has no such model, the file is missing or its weights are of another network.
-    """
-    if not timm.is_model(model):
-        close = difflib.get_close_matches(model, timm.list_models(), n=5)
-        raise ValueError(f"face model: timm knows no {model!r}; similar ones: {close}")
-    network = timm.create_model(model, pretrained=False, num_classes=0)
-    if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise ValueError(f"face checkpoint: no file {checkpoint}")
-        state = timm.models.load_state_dict(checkpoint, weights_only=True)
-        heads = network.default_cfg["classifier"]
-        heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-        kept = {key: value for key, value in state.items() if not key.startswith(heads)}
-        load_strictly(network, kept, checkpoint)
-    return network
+from speechbrain_fv.encoders.timm_models import timm_network
 
 
 class FaceEncoder(FrozenMixin, torch.nn.Module):

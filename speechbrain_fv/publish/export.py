@@ -26,6 +26,8 @@ from speechbrain_fv.bundles.safe_yaml import (
 )
 from speechbrain_fv.bundles.weights import save_weights
 from speechbrain_fv.data.manifests import load_manifests
+from speechbrain_fv.encoders import OnnxNetwork
+from speechbrain_fv.encoders.timm_models import describe_model
 from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.report import load_metadata, load_report
@@ -124,6 +126,9 @@ def _model_parts(path):
 def _selection(parts):
     """Returns the node of a bundle's YAML: the model and its readers, nothing of the training."""
     _describe_source(parts["voice_encoder"])
+    _describe_timm(parts["face_encoder"])
+    for name in ("face_encoder", "voice_encoder"):
+        _describe_onnx(parts[name])
     for node in (parts[name] for name in MODULES):
         _without_sources(node)
     modules = _mapping({name: parts[name] for name in MODULES})
@@ -183,6 +188,51 @@ _FETCHED = tuple(
     f"!new:speechbrain.integrations.huggingface.{path}"
     for path in ("wav2vec2.Wav2Vec2", "hubert.HuBERT", "wavlm.WavLM")
 )
+
+
+def _describe_timm(node):
+    """Replaces names of the hub and folders by those of timm's own, which need no source."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    options = {key.value: value for key, value in node.value}
+    if node.tag != _TIMM:
+        for value in options.values():
+            _describe_timm(value)
+        return
+    given = yaml.SafeLoader("")
+    model, checkpoint, args = (
+        given.construct_object(options[name], deep=True) if name in options else None
+        for name in ("model", "checkpoint", "model_args")
+    )
+    name, own_args = describe_model(model, checkpoint)
+    described = {"model": name, "model_args": own_args | (args or {})}
+    described["model_args"].pop("num_classes", None)
+    if not described["model_args"]:
+        del described["model_args"]
+    kept = [(key, value) for key, value in node.value if key.value not in ("model", "model_args")]
+    node.value = [*yaml.compose(yaml.safe_dump(described, sort_keys=False)).value, *kept]
+
+
+def _describe_onnx(node):
+    """Adds the sizes without which the network of an ONNX file is not made from its bytes."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for _, value in node.value:
+        _describe_onnx(value)
+    if node.tag == "!new:speechbrain_fv.encoders.OnnxNetwork":
+        arguments = yaml.SafeLoader("").construct_mapping(
+            yaml.MappingNode("tag:yaml.org,2002:map", node.value), deep=True
+        )
+        try:
+            network = OnnxNetwork(**arguments)
+        except ValueError as error:
+            raise ValueError(f"{error}; publish where the training ran") from error
+        described = {"size": network.size, "num_features": network.num_features}
+        kept = [(key, value) for key, value in node.value if key.value not in described]
+        node.value = [*kept, *yaml.compose(yaml.safe_dump(described)).value]
+
+
+_TIMM = "!apply:speechbrain_fv.encoders.timm_network"
 
 
 def _without_sources(node):

@@ -139,6 +139,7 @@ RULES = {
     "vad": switch,
     "input_dim": whole(1),
     "network_dim": whole(1),
+    "face[pretrained]": switch,
     # evaluation
     "max_candidates": whole(2),
     "num_replicates": whole(0),

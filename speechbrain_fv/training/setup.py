@@ -28,6 +28,7 @@ from speechbrain_fv.scores import frozen
 from speechbrain_fv.settings.run_options import check_modules, check_steps
 from speechbrain_fv.training import features
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
+from speechbrain_fv.training.images import use_own_images
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 
 logger = logging.getLogger(__name__)
@@ -342,6 +343,7 @@ def prepared(hparams, run_opts, resolved_yaml):
         If the corpus does not fit the method, or the folder holds checkpoints that were made with
         something else.
     """
+    resolved_yaml = use_own_images(hparams, resolved_yaml)
     checkpointer = hparams["checkpointer"]
     folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
     record = {
