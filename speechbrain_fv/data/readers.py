@@ -5,6 +5,7 @@ choices in training, None in evaluation.
 """
 
 import functools
+import zipfile
 
 import numpy as np
 import torch
@@ -237,6 +238,18 @@ class EmbeddingReader:
 
     def __init__(self, path, ids_key, vectors_key):
         self.path, self.ids_key, self.vectors_key = path, ids_key, vectors_key
+
+    def width(self):
+        """Returns D as the file's header tells it; None where it does not."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                with archive.open(f"{self.vectors_key}.npy") as array:
+                    version = np.lib.format.read_magic(array)
+                    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                    shape, _, _ = read(array)
+        except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+            return None  # the preparation tells what is wrong
+        return shape[1] if len(shape) == 2 else None
 
     @functools.cached_property
     def _vectors(self):

@@ -143,6 +143,44 @@ class DimnetVoice(torch.nn.Module):
         return self.layers(features.transpose(1, 2)).mean(dim=2)
 
 
+class LayerMean(torch.nn.Module):
+    """Returns the mean of some layers of wav2vec 2.0, HuBERT or WavLM.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        SpeechBrain's, or a `SpeechTransformer`; it is told to give all layers.
+    layers : sequence of int
+        Which: 0 is what the first layer is fed, 1 the output of the first, -1 that of the last.
+
+    Raises
+    ------
+    ValueError
+        If there are no layers, or the network has no such one.
+    """
+
+    def __init__(self, network, layers):
+        super().__init__()
+        if not hasattr(network, "output_all_hiddens"):
+            raise ValueError(
+                "layers: expected a network of voice/wav2vec2.yaml, hubert.yaml or wavlm.yaml, got "
+                f"{type(network).__name__}"
+            )
+        config = network.model.config
+        most = config.num_hidden_layers
+        layers = list(layers)
+        if not layers or any(type(n) is not int or not -most - 1 <= n <= most for n in layers):
+            raise ValueError(f"layers: expected numbers from 0 to {most}, got {layers}")
+        network.output_all_hiddens = True
+        self.network, self.layers = network, layers
+        self.num_features = config.hidden_size
+
+    def forward(self, wavs, wav_lens=None):
+        """Returns features, shape (B, T, D), of waveforms, shape (B, samples)."""
+        hidden = self.network(wavs, wav_lens)  # (layers, B, T, D)
+        return hidden[self.layers].mean(dim=0)
+
+
 class Xvector(xvector.Xvector):
     """SpeechBrain's x-vector network, with one output for one clip in evaluation.
 

@@ -161,12 +161,14 @@ def _reads_vectors(node):
     return node.tag.endswith("EmbeddingReader")
 
 
-def _describe_source(encoder):
-    """Replaces a network that SpeechBrain fetches with transformers by one of the same sizes."""
-    nodes = [value for key, value in encoder.value if key.value == "network"]
-    if not nodes or nodes[0].tag not in _FETCHED:
+def _describe_source(node):
+    """Replaces networks that SpeechBrain fetches with transformers by ones of the same sizes."""
+    if not isinstance(node, yaml.MappingNode):
         return
-    (node,) = nodes
+    if node.tag not in _FETCHED:
+        for _, value in node.value:
+            _describe_source(value)
+        return
     options = {key.value: value.value for key, value in node.value}
     if options.get("output_all_hiddens", "false").lower() != "false":
         raise ValueError("a voice network with output_all_hiddens cannot be published")

@@ -30,6 +30,7 @@ from speechbrain_fv.training import features
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.images import use_own_images
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
+from speechbrain_fv.training.schedules import parameter_groups
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ def check_method(hparams, run_opts):
         check_steps(run_opts, sampler_length)
     check_modules(run_opts, hparams["modules"])
     hparams["lr_schedule"](total_steps=1)
+    if factors := hparams.get("lr_factors"):
+        if run_opts["remove_vector_weight_decay"]:
+            raise ValueError("lr_factors: expected none beside --remove_vector_weight_decay")
+        parameter_groups(torch.nn.ModuleDict(hparams["modules"]), factors)
     if objective.terms:
         try:
             hparams["opt_class"]([torch.zeros(1, requires_grad=True)])
@@ -119,6 +124,22 @@ def check_monitor(monitor, identities):
             f"monitor: {monitor}: of the validation split, {reason}; label the corpus, or take "
             "another value"
         )
+
+
+def check_widths(hparams):
+    """Raises ValueError, before anything is prepared, if vectors are not as wide as said."""
+    for modality in MODALITIES:
+        reader = hparams["corpus"][f"{modality}_reader"]
+        network = getattr(hparams[f"{modality}_encoder"], "network", None)
+        width = getattr(network, "input_dim", None)
+        if isinstance(reader, EmbeddingReader) and width is not None:
+            found = reader.width()
+            if found not in (None, width):
+                raise ValueError(
+                    f"{modality}: input_dim: expected {found}, the width of "
+                    f"{reader.vectors_key!r} in {reader.path}, got {width}; add "
+                    f"--{modality}='{{input_dim: {found}}}'"
+                )
 
 
 def training_manifests(hparams):
@@ -345,6 +366,7 @@ def prepared(hparams, run_opts, resolved_yaml):
     """
     resolved_yaml = use_own_images(hparams, resolved_yaml)
     checkpointer = hparams["checkpointer"]
+    check_widths(hparams)
     folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
     record = {
         "settings": settings_of(resolved_yaml, run_opts),
