@@ -5,7 +5,7 @@ import pytest
 import torch
 
 
-def face_file(path, size=24, layout="NCHW", batch="N", channels=3, kind=1):
+def face_file(path, size=24, layout="NCHW", batch="N", channels=3):
     """Writes a network of images; returns its torch function of (B, 3, H, W)."""
     onnx = pytest.importorskip("onnx", reason="needs onnx to make files")
     from onnx import helper
@@ -20,11 +20,13 @@ def face_file(path, size=24, layout="NCHW", batch="N", channels=3, kind=1):
         helper.make_node("Relu", ["c"], ["r"]),
         helper.make_node("GlobalAveragePool", ["r"], ["features"]),
     ]
-    given = helper.make_tensor_value_info("image", kind, [shape[axis] for axis in layout])
+    given = helper.make_tensor_value_info("image", 1, [shape[axis] for axis in layout])
     _save(onnx, path, nodes, [given], [("features", [batch, 6, 1, 1])], {"w": weight})
 
     def function(images):
-        return torch.nn.functional.conv2d(images, torch.tensor(weight), stride=2).relu().mean((2, 3))
+        return (
+            torch.nn.functional.conv2d(images, torch.tensor(weight), stride=2).relu().mean((2, 3))
+        )
 
     return function
 
@@ -74,3 +76,13 @@ def bomb_file(path):
     given = helper.make_tensor_value_info("image", 1, ["N", 3, 24, 24])
     many = np.array([1, 1, 40000, 40000], np.int64)
     _save(onnx, path, nodes, [given], [("features", ["N", 3, 1, 1])], {"many": many})
+
+
+def integer_file(path):
+    """Writes a network of images of whole numbers."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx to make files")
+    from onnx import helper
+
+    nodes = [helper.make_node("Cast", ["image"], ["features"], to=1)]
+    given = helper.make_tensor_value_info("image", 7, ["N", 3, 24, 24])
+    _save(onnx, path, nodes, [given], [("features", ["N", 3, 24, 24])], {})

@@ -275,7 +275,9 @@ def test_ge2e_is_resemblyzer_s(seconds, tmp_path):
     network = GE2E(checkpoint=str(tmp_path / "weights.pt")).eval()
     wavs = 0.02 * torch.randn(2, round(16000 * seconds), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        expected = [reference_ge2e(source.layers.state_dict(), wav.double().numpy()) for wav in wavs]
+        expected = [
+            reference_ge2e(source.layers.state_dict(), wav.double().numpy()) for wav in wavs
+        ]
         torch.testing.assert_close(network(wavs), torch.stack(expected), atol=2e-5, rtol=1e-3)
 
 

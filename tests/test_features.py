@@ -1,4 +1,4 @@
-"""Kept features: what is there is sound, whatever happened to the process, the disk or the files."""
+"""Kept features: what is there is sound, whatever happened to process, disk and files."""
 
 import os
 import pickle
@@ -54,9 +54,7 @@ def test_rows_are_computed_once_and_added_to(tmp_path):
     check(store)
 
 
-@pytest.mark.parametrize(
-    ("vectors", "index"), [(16 * 28, 0), (13, 0), (16 * 28, 100), (0, 0)]
-)
+@pytest.mark.parametrize(("vectors", "index"), [(16 * 28, 0), (13, 0), (16 * 28, 100), (0, 0)])
 def test_what_a_killed_process_left_behind_is_overwritten(tmp_path, vectors, index):
     """It dies between the vectors and their entries, or inside of either."""
     store = filled(tmp_path / "s", rows=range(20))
@@ -76,7 +74,9 @@ def test_vectors_that_are_missing_at_the_end_are_computed_again(tmp_path):
     check(again)
 
 
-@pytest.mark.parametrize(("name", "position"), [(VECTORS_FILE, 28 * 3 + 2), (INDEX_FILE, 36 * 3 + 33)])
+@pytest.mark.parametrize(
+    ("name", "position"), [(VECTORS_FILE, 28 * 3 + 2), (INDEX_FILE, 36 * 3 + 33)]
+)
 def test_a_changed_byte_costs_its_row_alone(tmp_path, name, position, caplog):
     store = filled(tmp_path / "s")
     content = bytearray((store.folder / name).read_bytes())

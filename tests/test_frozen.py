@@ -1,4 +1,4 @@
-"""Frozen encoders: run once per clip, to the result of running them in every step, then published."""
+"""Frozen encoders: run once per clip, to the result of running them in every step; published."""
 
 import json
 import re
@@ -124,7 +124,9 @@ def test_a_head_of_vectors_and_the_weights_own_images_end_in_a_bundle_that_takes
     assert counts(result)["face"] == (60 + 2 * num_train, 0)
 
     main = runpy.run_path(str(ROOT / "recipes" / "publish.py"))["main"]
-    main([str(tmp_path / "run"), "--repo=owner/small"])
+    with pytest.raises(ValueError, match="as they come from weights of source, whose"):
+        main([str(tmp_path / "run"), "--repo=owner/small"])
+    main([str(tmp_path / "run"), "--repo=owner/small", "--license=mit"])
     assert "Loaded again" in capsys.readouterr().out
     shutil.rmtree(source)
     model = FaceVoiceAssociation.from_hparams(tmp_path / "run" / "bundle")

@@ -14,7 +14,7 @@ from speechbrain_fv.bundles.weights import load_weights, save_weights
 from speechbrain_fv.encoders import OnnxNetwork
 from speechbrain_fv.encoders.onnx_network import bounded
 from speechbrain_fv.inference import FaceVoiceAssociation
-from tests.onnx_files import bomb_file, face_file, voice_file
+from tests.onnx_files import bomb_file, face_file, integer_file, voice_file
 from tests.paths import ROOT
 
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -65,7 +65,7 @@ def write(kind, path):
     elif kind == "one channel":
         face_file(path, channels=1)
     elif kind == "integers":
-        return
+        integer_file(path)
     elif kind != "absent":
         face_file(path)
 
@@ -75,7 +75,12 @@ def write(kind, path):
     [
         ("absent", {}, r"no ONNX file can be read there \(No such file"),
         ("text", {}, "no ONNX network can be made of the file"),
-        ("voice", {}, r"expected one input of images.*NCHW\), got x tensor\(float\) .*; set layout"),
+        (
+            "voice",
+            {},
+            r"expected one input of images.*NCHW\), got x tensor\(float\) .*; set layout",
+        ),
+        ("integers", {}, r"of floats, got image tensor\(int64\)"),
         ("one channel", {}, "of 3 channels, got image"),
         ("face", {"layout": "NTF"}, r"expected one input of features.*; set layout"),
         ("face", {"layout": "NHWC"}, "of 3 channels"),
@@ -126,7 +131,7 @@ def test_a_published_model_has_the_file_in_it(tmp_path, head, capsys):
     assert result.returncode == 0, result.stderr
     assert "face features: computed 60" in result.stdout
     main = runpy.run_path(str(ROOT / "recipes" / "publish.py"))["main"]
-    main([str(tmp_path / "run"), "--repo=owner/small"])
+    main([str(tmp_path / "run"), "--repo=owner/small", "--license=mit"])
     assert "Loaded again" in capsys.readouterr().out
     for name in ("f.onnx", "v.onnx"):
         (tmp_path / name).unlink()

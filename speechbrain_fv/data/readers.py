@@ -19,7 +19,6 @@ from speechbrain_fv.media.images import decode_image
 from speechbrain_fv.media.resampling import resample
 from speechbrain_fv.names import names_of
 
-
 INTERPOLATIONS = {
     "nearest": v2.InterpolationMode.NEAREST,
     "bilinear": v2.InterpolationMode.BILINEAR,
@@ -242,11 +241,13 @@ class EmbeddingReader:
     def width(self):
         """Returns D as the file's header tells it; None where it does not."""
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                with archive.open(f"{self.vectors_key}.npy") as array:
-                    version = np.lib.format.read_magic(array)
-                    read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                    shape, _, _ = read(array)
+            with (
+                zipfile.ZipFile(self.path) as archive,
+                archive.open(f"{self.vectors_key}.npy") as array,
+            ):
+                version = np.lib.format.read_magic(array)
+                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, _, _ = read(array)
         except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
             return None  # the preparation tells what is wrong
         return shape[1] if len(shape) == 2 else None
@@ -264,9 +265,9 @@ class EmbeddingReader:
 
 
 def _are_channels(values):
-    return isinstance(values, list | tuple) and [type(value) in (int, float) for value in values] == (
-        [True] * 3
-    )
+    return isinstance(values, list | tuple) and [
+        type(value) in (int, float) for value in values
+    ] == ([True] * 3)
 
 
 def _cut(segments, offset, length):

@@ -4,7 +4,6 @@ import torch
 
 from speechbrain_fv.encoders.common import fix_bias, projection
 from speechbrain_fv.encoders.frozen import FrozenMixin, output_width
-from speechbrain_fv.encoders.timm_models import timm_network
 
 
 class FaceEncoder(FrozenMixin, torch.nn.Module):

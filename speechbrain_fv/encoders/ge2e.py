@@ -84,7 +84,9 @@ class GE2E(torch.nn.Module):
             load_strictly(self.layers, state, checkpoint)
         except Exception as error:  # of torch and of pickle, of many kinds
             reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"{checkpoint}: not the weights of a GE2E encoder ({reason})") from error
+            raise ValueError(
+                f"{checkpoint}: not the weights of a GE2E encoder ({reason})"
+            ) from error
 
 
 def window_starts(num_samples):

@@ -138,9 +138,7 @@ class OnnxNetwork(torch.nn.Module):
         rows = [array[row : row + 1] for row in range(len(array))] if one_by_one else [array]
         names = [self.output or self.session.get_outputs()[0].name]
         try:
-            results = [
-                self.session.run(names, {given.name: row}, self.bounds)[0] for row in rows
-            ]
+            results = [self.session.run(names, {given.name: row}, self.bounds)[0] for row in rows]
         except Exception as error:  # of onnxruntime, of many kinds
             raise ValueError(
                 f"the ONNX network refuses {LAYOUTS[self.layout]} of the shape {array.shape} "
@@ -178,7 +176,9 @@ class OnnxNetwork(torch.nn.Module):
             raise ValueError(f"{wanted}, any number of clips or one, got {shapes}")
         names = [each.name for each in outputs]
         if self.output is not None and self.output not in names:
-            raise ValueError(f"{path}: output: expected one of {', '.join(names)}, got {self.output}")
+            raise ValueError(
+                f"{path}: output: expected one of {', '.join(names)}, got {self.output}"
+            )
         if "C" not in self.layout:
             return
         axis = self.layout.index("C")

@@ -90,7 +90,7 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         return self.encode(wavs, wav_lens)
 
     def prepare(self, wavs, wav_lens):
-        """Returns what the network is called with: features (B, T, F), or `wavs`, and `wav_lens`."""
+        """Returns what the network is called with: features (B, T, F) or `wavs`, and `wav_lens`."""
         x = wavs if self.features is None else self.features(wavs)  # (B, T, F)
         if self.normalize is not None:
             x = self.normalize(x, wav_lens)

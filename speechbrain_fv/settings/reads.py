@@ -5,7 +5,15 @@ TRAIN = (
     *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
     "age_edges",
     *("face_encoder", "voice_encoder", "frozen_features", "modules", "objective", "loss_weights"),
-    *("embedding_dim", "score", "monitor", "number_of_epochs", "opt_class", "lr_schedule", "lr_factors"),
+    *(
+        "embedding_dim",
+        "score",
+        "monitor",
+        "number_of_epochs",
+        "opt_class",
+        "lr_schedule",
+        "lr_factors",
+    ),
     *("epoch_counter", "checkpointer", "train_logger", "curves", "draw_figures"),
 )
 """Of recipes/train.py, its Brain, and the export of what it trained."""

@@ -150,9 +150,7 @@ def use_features(hparams, run_opts, manifests, described):
             {"batch_size": settings.batch_size, "num_workers": hparams["num_workers"]},
         )
         places = store.rows([name for names, _ in wanted.values() for name in names])
-        rows = {
-            clip: tuple(places[name] for name in names) for clip, (names, _) in wanted.items()
-        }
+        rows = {clip: tuple(places[name] for name in names) for clip, (names, _) in wanted.items()}
         hparams["corpus"][f"{modality}_reader"] = FeatureReader(store, rows)
         encoder.takes_features = True
 

@@ -1,4 +1,4 @@
-"""Images as a face network's weights ask for them, in training, evaluation and what is published."""
+"""Images as a face network's weights ask for them, in training, evaluation and publication."""
 
 import logging
 

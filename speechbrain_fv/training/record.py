@@ -122,9 +122,7 @@ def settings_under(resolved_yaml, paths):
             node = next((value for key, value in entries if key.value == name), None)
         if node is not None:
             _flatten(path, node, settings)
-    return {
-        path: value for path, value in settings.items() if path.split(".")[-1] not in SOURCES
-    }
+    return {path: value for path, value in settings.items() if path.split(".")[-1] not in SOURCES}
 
 
 def _flatten(path, node, settings):

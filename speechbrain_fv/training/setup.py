@@ -9,9 +9,9 @@ from speechbrain.utils.distributed import if_main_process, infer_device, run_on_
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
+from speechbrain_fv.data.features import FeatureReader
 from speechbrain_fv.data.manifests import load_manifests, without_training_identities
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
-from speechbrain_fv.data.features import FeatureReader
 from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
@@ -245,7 +245,9 @@ def _training_vectors(encoder, reader, table, device):
     """Returns the vectors (N, D) of clips, computed here where they were not before."""
     if isinstance(reader, EmbeddingReader | FeatureReader):
         return torch.stack([reader(clip, None) for clip in table.ID])
-    rows = [(b"", 0, {name: row[name] for name in reader.takes}) for row in table.to_dict("records")]
+    rows = [
+        (b"", 0, {name: row[name] for name in reader.takes}) for row in table.to_dict("records")
+    ]
     return torch.cat([vectors for _, vectors in features.computed(encoder, reader, rows, device)])
 
 
