@@ -15,6 +15,7 @@ from speechbrain_fv.encoders import (
     VoiceEncoder,
     timm_network,
 )
+from speechbrain_fv.encoders.canonical import ridge_cca
 from tests.paths import HPARAMS
 
 VOICES = ["dimnet", "ecapa", "xvector", "resnet"]
@@ -291,3 +292,45 @@ def test_other_weights_for_ge2e_are_refused(tmp_path):
     with pytest.raises(Exception, match="weights") as caught:
         GE2E(checkpoint=str(tmp_path / "w.pt"))
     assert isinstance(caught.value, ValueError)
+
+
+def test_few_wide_vectors_have_the_weighting_of_their_whole_covariance():
+    """Fewer vectors than dimensions take a shorter way to the same matrix."""
+    vectors = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    network = VectorNetwork(40)
+    network.fit(vectors)
+    unit = torch.nn.functional.normalize(vectors.double(), dim=1)
+    centred = unit - unit.mean(dim=0)
+    values, directions = torch.linalg.eigh(centred.T @ centred / 12)
+    weights = values.clamp_min(1e-6 * values.max()).sqrt()
+    expected = directions * weights @ directions.T
+    expected /= (centred @ expected).square().sum(dim=1).mean().sqrt()
+    torch.testing.assert_close(network.weighting.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("face_dim", "voice_dim"), [(5, 4), (60, 7), (80, 90)])
+def test_ridge_cca_of_any_width_is_that_of_whole_matrices(face_dim, voice_dim):
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=(30, 3))
+    names = [f"p{row // 2}" for row in range(30)]
+    sides = []
+    for dim in (face_dim, voice_dim):
+        sides.append(shared @ rng.normal(size=(3, dim)) + 0.3 * rng.normal(size=(30, dim)))
+    found = ridge_cca(sides[0], names, sides[1], names, num_coordinates=3, ridge=0.5)
+    white, means = [], []
+    for vectors in sides:
+        centred = vectors - vectors.mean(axis=0)
+        covariance = centred.T @ centred / 30
+        covariance += 0.5 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+        values, directions = np.linalg.eigh(covariance)
+        white.append(directions / np.sqrt(values) @ directions.T)
+        means.append(centred.reshape(15, 2, -1).mean(axis=1))
+    matrix = white[0] @ (means[0].T @ means[1] / 15) @ white[1]
+    left, correlations, right = np.linalg.svd(matrix)
+    np.testing.assert_allclose(found.correlations, correlations[:3], rtol=1e-8)
+    for own, expected in (
+        (found.face, white[0] @ left[:, :3]),
+        (found.voice, white[1] @ right[:3].T),
+    ):
+        signs = np.sign((own * expected).sum(axis=0))
+        np.testing.assert_allclose(own * signs, expected, atol=1e-8)

@@ -94,12 +94,16 @@ def _is_whole(row):
 
 
 def _encode(model, modality, rows, preparation):
-    if model.config[f"{modality}_input"] == "vector":
+    column = "image" if modality == "face" else "wav"
+    if rows[column].iloc[0].endswith(".npz"):  # precomputed vectors
         ids_key, *keys = preparation["options"]["keys"]
         ids, tables = load_vectors(preparation["options"]["embeddings"], ids_key, keys)
         vectors = dict(zip(ids, tables[modality == "voice"], strict=True))
-        encode = model.encode_face if modality == "face" else model.encode_voice
-        return encode(torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float())
+        given = torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float()
+        encoder = model.mods[f"{modality}_encoder"]
+        if model.config[f"{modality}_input"] != "vector":  # its encoder stands in front of the head
+            encoder.takes_features = True
+        return model._embed(modality, given, len(given))
     if modality == "face":
         return model.encode_face_files(rows.image.tolist())
     return model.encode_voice_files(rows.wav.tolist())

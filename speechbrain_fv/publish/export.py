@@ -42,7 +42,7 @@ NEEDED = (
 """What a finished training leaves in its output folder, and the export reads."""
 
 
-def export_bundle(run_folder, bundle_folder, name):
+def export_bundle(run_folder, bundle_folder, name, encoders=None):
     """Writes a bundle without its card, and returns its configuration.
 
     Arguments
@@ -53,6 +53,8 @@ def export_bundle(run_folder, bundle_folder, name):
         An existing folder.
     name : str
         Of the model, such as "owner/name".
+    encoders : NamedEncoders, optional
+        Those that the precomputed vectors of the training came from, checked.
 
     Returns
     -------
@@ -73,6 +75,8 @@ def export_bundle(run_folder, bundle_folder, name):
                 "The training command, given again, completes it"
             )
     parts = _model_parts(run_folder / HPARAMS_FILE)
+    if encoders is not None:
+        encoders.put_into(parts)
     text = yaml.serialize(_selection(parts), width=100)
     try:
         hparams = construct(check_model_yaml(text, HPARAMS_FILE), HPARAMS_FILE)
@@ -89,7 +93,7 @@ def export_bundle(run_folder, bundle_folder, name):
     modules = dict(hparams["modules"])
     if score.state_dict():
         modules["score"] = score
-    _load_best_checkpoint(modules, run_folder / "save")
+    _load_best_checkpoint(modules, run_folder / "save", encoders)
     with replacing(bundle_folder / HPARAMS_FILE) as file:
         file.write(text.encode())
     save_weights(modules, bundle_folder / WEIGHTS_FILE)
@@ -104,6 +108,7 @@ def export_bundle(run_folder, bundle_folder, name):
         **_inputs(hparams, run_folder),
         **_calibrated(run_folder, score),
         "training_data": _training_data(run_folder),
+        **({"encoders_checked": encoders.checked} if encoders else {}),
         "version": model_version(bundle_folder),
     }
     shutil.copyfile(Path(__file__).with_name(CODE_FILE), bundle_folder / CODE_FILE)
@@ -246,14 +251,15 @@ def _without_sources(node):
             _without_sources(value)
 
 
-def _load_best_checkpoint(modules, save_folder):
+def _load_best_checkpoint(modules, save_folder, encoders=None):
     checkpoint = AtomicCheckpointer(save_folder).find_best()
     if checkpoint is None:
         raise ValueError(f"{save_folder}: no checkpoint; train first")
     for name, module in modules.items():
         path = checkpoint.path / f"{name}.ckpt"
         try:
-            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            module.load_state_dict(encoders.state_of(name, state) if encoders else state)
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{path}: not the weights of this run's {name} ({error})") from error
 

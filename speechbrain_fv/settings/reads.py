@@ -18,6 +18,12 @@ TRAIN = (
 )
 """Of recipes/train.py, its Brain, and the export of what it trained."""
 
+ENCODERS = (
+    *("samples", "least_cosine", "face_encoder", "voice_encoder"),
+    *("corpus[face_reader]", "corpus[voice_reader]"),
+)
+"""Of what recipes/publish.py is told of the encoders of precomputed vectors."""
+
 EVALUATE = (
     *("embeddings", "metadata", "lists[trials]", "train_identities", "allow_leakage", "meta_csv"),
     *("output_folder", "max_candidates", "num_replicates", "bootstrap_seed", "chunk_size"),

@@ -140,6 +140,7 @@ RULES = {
     "input_dim": whole(1),
     "network_dim": whole(1),
     "face[pretrained]": switch,
+    "std_norm": switch,
     # evaluation
     "max_candidates": whole(2),
     "num_replicates": whole(0),

@@ -45,8 +45,8 @@ RUN_OPTIONS = (
 """Of SpeechBrain's run options, those that make the result; a record of an earlier version has
 fewer, and stands for the defaults of the others."""
 
-ADDED = {"pretrained": "false", "images": "null"}
-"""Options of a face that records of earlier versions lack, and what they stand for there."""
+ADDED = {"pretrained": "false", "images": "null", "std_norm": "true"}
+"""Options of encoders that records of earlier versions lack, and what they stand for there."""
 
 SOURCES = ("checkpoint", "pretrained", "source")
 """Arguments that say where weights come from."""
@@ -203,7 +203,7 @@ def _changes(earlier, now):
     """Returns what differs as texts, settings of the top level first."""
     known = {f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}
     for name in now:
-        if name.startswith("face") and name.split(".")[-1] in ADDED:
+        if name.split(".")[-1] in ADDED:
             known[name] = ADDED[name.split(".")[-1]]
     earlier = {**known, **earlier}
     names = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
