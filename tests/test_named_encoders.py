@@ -24,7 +24,7 @@ from tests.processes import recipe, run_forked
 def trained(tmp_path_factory):
     """Folder of a training on vectors of a ResNet and a GE2E encoder, with a YAML of these."""
     folder = tmp_path_factory.mktemp("named")
-    prepare_embedded(folder / "media", str(folder), num_identities=12, num_workers=0)
+    prepare_embedded(folder / "media", str(folder), num_identities=12, num_workers=1)
     manifests = load_manifests(folder / "media")
     faces, voices = (pd.concat(t.values()) for t in (manifests.faces, manifests.voices))
     torch.manual_seed(0)

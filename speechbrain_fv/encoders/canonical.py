@@ -77,20 +77,19 @@ def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge
         sides.append((mean, _whitening(centred, ridge), _means(centred, identity, people)))
     (face_mean, face_white, faces), (voice_mean, voice_white, voices) = sides
     # Of the cross-covariance, whose rank is at most the number of people, in their span alone.
-    face_span, face_inner = np.linalg.qr(face_white(faces.T))
-    voice_span, voice_inner = np.linalg.qr(voice_white(voices.T))
-    left, correlations, right = np.linalg.svd(face_inner @ voice_inner.T / len(people))
-    found = [face_span @ left, voice_span @ right.T]
-    if len(people) < num_coordinates:
-        raise ValueError(
-            f"num_coordinates: expected at most {len(people)}, the identities with a face and a "
-            f"voice, got {num_coordinates}"
-        )
+    spans = []
+    for white, means in ((face_white, faces), (voice_white, voices)):
+        columns = white(means.T)  # (D, num_people)
+        in_span = len(people) >= num_coordinates
+        spans.append(np.linalg.qr(columns) if in_span else (np.eye(len(columns)), columns))
+    (face_span, face_inner), (voice_span, voice_inner) = spans
+    shared = face_inner @ voice_inner.T / len(people)
+    left, correlations, right = np.linalg.svd(shared, full_matrices=False)
     return Canonical(
         face_mean,
         voice_mean,
-        face_white(found[0][:, :num_coordinates]),
-        voice_white(found[1][:, :num_coordinates]),
+        face_white(face_span @ left[:, :num_coordinates]),
+        voice_white(voice_span @ right[:num_coordinates].T),
         correlations[:num_coordinates],
     )
 
