@@ -17,6 +17,7 @@ from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.audit import format_audit
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation.people import add_people, format_people
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
@@ -54,17 +55,18 @@ def main(argv):
     device = run_opts["device"] or "cpu"
     report = {}
     if not audit_only:
+        options = {
+            "max_candidates": hparams["max_candidates"],
+            "num_replicates": hparams["num_replicates"],
+            "bootstrap_seed": hparams["bootstrap_seed"],
+            "chunk_size": hparams["chunk_size"],
+            "device": device,
+            "score": score,
+        }
         report = evaluation.evaluate(
-            embeddings,
-            metadata,
-            max_candidates=hparams["max_candidates"],
-            num_replicates=hparams["num_replicates"],
-            bootstrap_seed=hparams["bootstrap_seed"],
-            chunk_size=hparams["chunk_size"],
-            device=device,
-            progress=not run_opts["noprogressbar"],
-            score=score,
+            embeddings, metadata, progress=not run_opts["noprogressbar"], **options
         )
+        add_people(report, embeddings, metadata, **options)
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
     if lists:
@@ -90,6 +92,8 @@ def _tell(report, hparams, folder, score, audit_only):
         paths = {name: hparams[name] for name in ("embeddings", "metadata")}
         report_run(folder, **paths, score=score)
         print(evaluation.format_report(report))
+        if people := format_people(report):
+            print(f"\n{people}")
     if "lists" in report:
         if not audit_only:
             print(f"\n{format_lists(report['lists'])}")

@@ -22,12 +22,16 @@ class Embeddings:
     face_id : sequence of num_faces str, optional
         Names of the clips, each once; used in messages.
     voice_id : sequence of num_voices str, optional
+    face_weight : array of shape (num_faces,), optional
+        How much each face counts beside others of its person where clips are averaged, at least 0.
+    voice_weight : array of shape (num_voices,), optional
 
     Raises
     ------
     ValueError
         If shapes disagree, an embedding is not finite or has norm zero, a clip is named twice, an
-        identity is empty, or no identity has both a face and a voice.
+        identity is empty, a weight is negative or not finite, or no identity has both a face and a
+        voice.
 
     Example
     -------
@@ -41,6 +45,8 @@ class Embeddings:
     voice_identity: np.ndarray
     face_id: np.ndarray | None = None
     voice_id: np.ndarray | None = None
+    face_weight: np.ndarray | None = None
+    voice_weight: np.ndarray | None = None
 
     def __post_init__(self):
         for modality in ("face", "voice"):
@@ -56,6 +62,8 @@ class Embeddings:
             object.__setattr__(self, modality, vectors)
             object.__setattr__(self, f"{modality}_identity", labels)
             object.__setattr__(self, f"{modality}_id", names)
+            weights = _weights(self, modality, len(vectors))
+            object.__setattr__(self, f"{modality}_weight", weights)
         if self.face.shape[1] != self.voice.shape[1]:
             raise ValueError(
                 f"face has {self.face.shape[1]} values per clip, voice {self.voice.shape[1]}; "
@@ -82,7 +90,7 @@ def load_embeddings(path: PathLike) -> Embeddings:
     ---------
     path : str or Path
         Arrays ``face``, ``voice``, ``face_identity``, ``voice_identity`` and optionally
-        ``face_id``, ``voice_id``; never pickled objects.
+        ``face_id``, ``voice_id``, ``face_weight``, ``voice_weight``; never pickled objects.
 
     Raises
     ------
@@ -92,7 +100,7 @@ def load_embeddings(path: PathLike) -> Embeddings:
         If there is no such file.
     """
     required = ("face", "voice", "face_identity", "voice_identity")
-    optional = ("face_id", "voice_id")
+    optional = ("face_id", "voice_id", "face_weight", "voice_weight")
     arrays, found = read_arrays(path, (*required, *optional))
     missing = [key for key in required if key not in arrays]
     if missing:
@@ -121,6 +129,26 @@ def _labels(embeddings, name, num_clips):
             f"{name}: expected {num_clips} names, one per clip, got shape {labels.shape}."
         )
     return np.array(names_of(labels, name), dtype=str)
+
+
+def _weights(embeddings, modality, num_clips):
+    """Returns one weight per clip, or None where none are given."""
+    weights = getattr(embeddings, f"{modality}_weight")
+    if weights is None:
+        return None
+    weights = np.asarray(weights)
+    if weights.shape != (num_clips,) or weights.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{modality}_weight: expected {num_clips} numbers, one per clip, got {weights.dtype} "
+            f"of shape {weights.shape}"
+        )
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        raise ValueError(
+            f"{modality}_weight: row {int(wrong.argmax())} is {weights[wrong][0]:g}, expected a "
+            "finite number of at least 0"
+        )
+    return weights.astype(np.float64)
 
 
 def _check_clips(modality, vectors, labels, names):

@@ -112,6 +112,22 @@ def results(report):
     return tables
 
 
+def people(report):
+    """Returns the tables of the people, each the average of the clips, if the report has them."""
+    section = report.get("people")
+    if not section:
+        return []
+    notes = tuple(
+        f"{modality.capitalize()}s per person: {of['median']:g}, from {of['least']} to "
+        f"{of['most']}; {section['weights'][modality]} weights."
+        for modality, of in section["clips"].items()
+    )
+    return [
+        table._replace(title=f"{table.title}, people", notes=(*table.notes, *notes))
+        for table in results(section)
+    ]
+
+
 def groups(files):
     """Returns a table per attribute of the values within groups."""
     columns = ["Group", "people", "AUC", "EER", "positive pairs", "negative pairs"]

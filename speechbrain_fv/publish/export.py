@@ -108,7 +108,7 @@ def export_bundle(run_folder, bundle_folder, name, encoders=None):
         **_inputs(hparams, run_folder),
         **_calibrated(run_folder, score),
         "training_data": _training_data(run_folder),
-        **({"encoders_checked": encoders.checked} if encoders else {}),
+        **(encoders.facts if encoders else {}),
         "version": model_version(bundle_folder),
     }
     shutil.copyfile(Path(__file__).with_name(CODE_FILE), bundle_folder / CODE_FILE)
@@ -275,6 +275,7 @@ def _inputs(hparams, run_folder):
         "face_input": "image" if face else "vector",
         "voice_input": "speech" if voice else "vector",
         "image_size": face and face.image_size,
+        "face_crop": asked.get("detect") if face else None,
         "sample_rate": voice and voice.sample_rate,
         "clip_seconds": voice and voice.num_samples / voice.sample_rate,
         "remove_silence": bool(voice and (voices.speech != "").any()),

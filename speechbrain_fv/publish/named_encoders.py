@@ -6,12 +6,12 @@ import numpy as np
 import torch
 import yaml
 
-from speechbrain_fv.corpora.precomputed import load_vectors
 from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.data.schema import check_columns
 from speechbrain_fv.files import read_table
 from speechbrain_fv.inference.clips import face_loader, voice_loader
 from speechbrain_fv.names import names_of
+from speechbrain_fv.publish.check import training_vectors
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.training.images import use_own_images
@@ -55,7 +55,7 @@ class NamedEncoders:
         self.nodes = {key.value: value for key, value in root.value}
         self.manifests = load_manifests(self.run_folder / "manifests")
         self.checked = {}
-        if self.manifests.preparation["corpus"] != "embeddings" or not self.modalities:
+        if "keys" not in self.manifests.preparation["options"] or not self.modalities:
             raise ValueError(
                 f"{path}: expected a training on precomputed vectors, and an encoder of one of its "
                 f"modalities, got {run_folder}"
@@ -74,10 +74,8 @@ class NamedEncoders:
         table = check_columns(read_table(samples), ["clip"], samples)
         clips = names_of(table["clip"], f"{samples}: clip")
         options = self.manifests.preparation["options"]
-        ids_key, *keys = options["keys"]
-        ids, tables = load_vectors(options["embeddings"], ids_key, keys)
-        number = {name: row for row, name in enumerate(ids)}
         for modality in self.modalities:
+            vectors = training_vectors(options, modality)
             column = "face" if modality == "face" else "wav"
             named = (
                 []
@@ -95,12 +93,11 @@ class NamedEncoders:
                 )
             cosines = []
             for clip, file in named:
-                if clip not in number:
+                if clip not in vectors:
                     raise ValueError(
                         f"{samples}: clip {clip!r} has no vector in {options['embeddings']}"
                     )
-                vector = tables[modality == "voice"][number[clip]]
-                cosines.append(self._cosine(modality, file, vector))
+                cosines.append(self._cosine(modality, file, vectors[clip]))
                 self._check_cosine(cosines[-1], modality, file, samples, clip)
             self.checked[modality] = {
                 "num_samples": len(cosines),
@@ -109,8 +106,11 @@ class NamedEncoders:
 
     def _cosine(self, modality, file, vector):
         reader = self.hparams["corpus"][f"{modality}_reader"]
-        make = face_loader if modality == "face" else voice_loader
-        prepared, _ = make(reader, False)(file)
+        if modality == "face":
+            load = face_loader(reader)
+        else:
+            load = voice_loader(reader, self.hparams["remove_silence"])
+        prepared = load(file)[0]
         lens = (torch.ones(1),) if modality == "voice" else ()
         encoder = self.hparams[f"{modality}_encoder"].eval()
         found = encoder.features_of(prepared[None], *lens)[0].double().numpy()
@@ -130,6 +130,14 @@ class NamedEncoders:
                 f"{self.hparams['least_cosine']}; name the encoder, the weights and the reader "
                 "that the vectors came from"
             )
+
+    @property
+    def facts(self):
+        """What a model's config.json says of its encoders."""
+        facts = {"encoders_checked": self.checked}
+        if "voice" in self.modalities:
+            facts["remove_silence"] = bool(self.hparams["remove_silence"])
+        return facts
 
     def put_into(self, parts):
         """Puts encoders and readers into the nodes of a run's YAML, in front of its networks."""

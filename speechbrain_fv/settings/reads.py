@@ -19,7 +19,7 @@ TRAIN = (
 """Of recipes/train.py, its Brain, and the export of what it trained."""
 
 ENCODERS = (
-    *("samples", "least_cosine", "face_encoder", "voice_encoder"),
+    *("samples", "least_cosine", "remove_silence", "face_encoder", "voice_encoder"),
     *("corpus[face_reader]", "corpus[voice_reader]"),
 )
 """Of what recipes/publish.py is told of the encoders of precomputed vectors."""

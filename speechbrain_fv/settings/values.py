@@ -133,6 +133,11 @@ RULES = {
     "resize": whole(1),
     "clip_seconds": number(above=0),
     "min_face_pixels": whole(1),
+    "detect": switch,
+    "level_faces": switch,
+    "crop_margin": number(least=1),
+    "crop_pixels": whole(1),
+    "several_faces": one_of("largest", "refuse"),
     "min_seconds": number(least=0),
     "max_excluded_share": number(least=0, most=1),
     "shuffle_voices": switch,
@@ -152,7 +157,8 @@ RULES = {
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
-    **dict.fromkeys(("clips_csv", "hparams_file", "file", "folder"), path),
+    **dict.fromkeys(("hparams_file", "file", "folder", "face_pack", "voice_pack", "vectors"), path),
+    "clips_csv": or_null(path),  # null: the file of vectors says whose each is
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,
     **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),

@@ -8,6 +8,7 @@ from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.evaluation.people import add_people, format_people
 from speechbrain_fv.files import write_table
 
 
@@ -44,6 +45,7 @@ def write_results(brain, train, valid, hparams):
     write_table(metadata, folder / "metadata_test.csv")
     score = hparams["score"]
     report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True, score=score)
+    add_people(report, brain.embeddings, metadata, score, device=brain.device)
     report["training"] = brain.training_summary()
     if len(metadata.columns) > 1:
         report["groups"] = evaluate_groups(
@@ -57,4 +59,5 @@ def write_results(brain, train, valid, hparams):
     if any(of_losses.values()):
         report["losses"] = of_losses
     save_report(folder / "report.json", report)
-    return format_report(report)
+    people = format_people(report)
+    return format_report(report) + (f"\n\n{people}" if people else "")
