@@ -78,6 +78,18 @@ def bomb_file(path):
     _save(onnx, path, nodes, [given], [("features", ["N", 3, 1, 1])], {"many": many})
 
 
+def two_outputs_file(path):
+    """Writes a network of images with two outputs."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx to make files")
+    from onnx import helper
+
+    nodes = [helper.make_node("GlobalAveragePool", ["image"], ["mean"])]
+    nodes += [helper.make_node("GlobalMaxPool", ["image"], ["most"])]
+    given = helper.make_tensor_value_info("image", 1, ["N", 3, 24, 24])
+    outputs = [(name, ["N", 3, 1, 1]) for name in ("mean", "most")]
+    _save(onnx, path, nodes, [given], outputs, {})
+
+
 def integer_file(path):
     """Writes a network of images of whole numbers."""
     onnx = pytest.importorskip("onnx", reason="needs onnx to make files")

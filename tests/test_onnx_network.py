@@ -14,7 +14,7 @@ from speechbrain_fv.bundles.weights import load_weights, save_weights
 from speechbrain_fv.encoders import OnnxNetwork
 from speechbrain_fv.encoders.onnx_network import bounded
 from speechbrain_fv.inference import FaceVoiceAssociation
-from tests.onnx_files import bomb_file, face_file, integer_file, voice_file
+from tests.onnx_files import bomb_file, face_file, integer_file, two_outputs_file, voice_file
 from tests.paths import ROOT
 
 pytest.importorskip("onnxruntime", reason="needs the extra onnx")
@@ -64,6 +64,8 @@ def write(kind, path):
         voice_file(path)
     elif kind == "one channel":
         face_file(path, channels=1)
+    elif kind == "two":
+        two_outputs_file(path)
     elif kind == "integers":
         integer_file(path)
     elif kind != "absent":
@@ -80,6 +82,7 @@ def write(kind, path):
             {},
             r"expected one input of images.*NCHW\), got x tensor\(float\) .*; set layout",
         ),
+        ("two", {}, "output: expected one of mean, most, got null"),
         ("integers", {}, r"of floats, got image tensor\(int64\)"),
         ("one channel", {}, "of 3 channels, got image"),
         ("face", {"layout": "NTF"}, r"expected one input of features.*; set layout"),

@@ -37,7 +37,7 @@ class OnnxNetwork(torch.nn.Module):
         and std are of pixels in [0, 1]: a network of pixels from 0 to 255 has the mean 0 and the
         std 1 / 255 = 0.00392157.
     output : str, optional
-        Name of the output that is taken, where the file has several; by default the first.
+        Name of the output that is taken; needed where the file has several.
     num_features : int, optional
         Width of the output; by default it is found with one image.
     size : sequence of two int, optional
@@ -175,6 +175,8 @@ class OnnxNetwork(torch.nn.Module):
         if isinstance(shape[0], int) and shape[0] != 1:
             raise ValueError(f"{wanted}, any number of clips or one, got {shapes}")
         names = [each.name for each in outputs]
+        if self.output is None and len(names) > 1:
+            raise ValueError(f"{path}: output: expected one of {', '.join(names)}, got null")
         if self.output is not None and self.output not in names:
             raise ValueError(
                 f"{path}: output: expected one of {', '.join(names)}, got {self.output}"
