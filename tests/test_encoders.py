@@ -110,6 +110,9 @@ def test_a_published_voice_model_loads_strictly(tmp_path):
     torch.save({"other.weight": torch.zeros(1)}, tmp_path / "embedding_model.ckpt")
     with pytest.raises(ValueError, match="not the weights of this network"):
         voice_encoder("dimnet", pretrained=str(tmp_path))
+    (tmp_path / "embedding_model.ckpt").write_text("text")
+    with pytest.raises(ValueError, match="embedding_model.ckpt: no weights are to be had"):
+        voice_encoder("dimnet", pretrained=str(tmp_path))
 
 
 def test_a_frozen_network_keeps_weights_and_statistics():

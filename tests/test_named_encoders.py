@@ -67,7 +67,7 @@ def trained(tmp_path_factory):
     return folder, arrays, samples
 
 
-def write_encoders(folder, name="encoders", **changed):
+def write_encoders(folder, name="mine", **changed):
     values = {"mean": "[0.5, 0.5, 0.5]", "samples": f"{folder}/samples.csv"} | changed
     text = f"""\
 --- !include:encoders.yaml
@@ -96,7 +96,7 @@ def publish(folder, yaml, *options):
 
 def test_a_model_of_vectors_takes_files(trained, capsys):
     folder, arrays, samples = trained
-    publish(folder, folder / "encoders.yaml")
+    publish(folder, folder / "mine.yaml")
     assert "Loaded again" in capsys.readouterr().out
     bundle = folder / "run" / "bundle"
     config = json.loads((bundle / "config.json").read_text())

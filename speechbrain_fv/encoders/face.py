@@ -33,7 +33,13 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
-        self.projection = projection(output_width(network), embedding_dim, standardize)
+        width = output_width(network)
+        if width is None:
+            raise ValueError(
+                f"network: expected num_features, the width of its output, got none in "
+                f"{type(network).__name__}"
+            )
+        self.projection = projection(width, embedding_dim, standardize)
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
 

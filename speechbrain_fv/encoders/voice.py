@@ -68,8 +68,7 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
         if pretrained:
-            path = fetch(checkpoint_name, source=pretrained, savedir=None)
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = _published_weights(pretrained, checkpoint_name)
             weights_of = network if self.head is None else self.frozen_network
             load_strictly(weights_of, state, f"{pretrained}/{checkpoint_name}")
 
@@ -95,6 +94,19 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         if self.normalize is not None:
             x = self.normalize(x, wav_lens)
         return x, wav_lens
+
+
+def _published_weights(source, name):
+    """Returns the weights in a folder or a model on the hub; ValueError where they are not."""
+    try:
+        path = fetch(name, source=source, savedir=None)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of the hub's client, of torch and of pickle, of many kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"{source}/{name}: no weights are to be had ({reason}); a network connection, with "
+            "HF_HUB_OFFLINE=1 the hub's cache, or a local folder has them"
+        ) from error
 
 
 class DimnetVoice(torch.nn.Module):
