@@ -5,6 +5,7 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import save_file
 
+from speechbrain_fv.bundles.sketch import sketching
 from speechbrain_fv.cmwr import CMWR
 from speechbrain_fv.encoders import (
     GE2E,
@@ -283,6 +284,15 @@ def test_ge2e_is_resemblyzer_s(seconds, tmp_path):
             reference_ge2e(source.layers.state_dict(), wav.double().numpy()) for wav in wavs
         ]
         torch.testing.assert_close(network(wavs), torch.stack(expected), atol=2e-5, rtol=1e-3)
+
+
+def test_ge2e_is_sketched_as_a_bundle_s_parts_are():
+    with sketching(max_elements=10**8):
+        sketch = GE2E()
+    network = GE2E()
+    assert {name: value.shape for name, value in sketch.state_dict().items()} == {
+        name: value.shape for name, value in network.state_dict().items()
+    }
 
 
 def test_other_weights_for_ge2e_are_refused(tmp_path):

@@ -44,15 +44,16 @@ class GE2E(torch.nn.Module):
 
     def __init__(self, checkpoint=None):
         super().__init__()
-        self.mel = MelSpectrogram(
-            SAMPLE_RATE,
-            n_fft=400,
-            hop_length=FRAME,
-            n_mels=40,
-            norm="slaney",
-            mel_scale="slaney",
-            pad_mode="constant",
-        )
+        with torch.device("cpu"):  # torchaudio looks at values, which a sketch does not have
+            self.mel = MelSpectrogram(
+                SAMPLE_RATE,
+                n_fft=400,
+                hop_length=FRAME,
+                n_mels=40,
+                norm="slaney",
+                mel_scale="slaney",
+                pad_mode="constant",
+            )
         self.layers = torch.nn.ModuleDict(
             {
                 "lstm": torch.nn.LSTM(40, 256, 3, batch_first=True),
