@@ -34,7 +34,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def face(weights):
-    return f"face/timm.yaml {{model: resnet10t, checkpoint: {weights}}}"
+    return f"face/timm.yaml {{model: resnet10t, images: corpus, checkpoint: {weights}}}"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_the_version_names_settings_and_weights(face, tmp_path):
     torch.manual_seed(2)
     others = tmp_path / "others.safetensors"
     save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), others)
-    other = f"face/timm.yaml {{model: resnet10t, checkpoint: {others}}}"
+    other = f"face/timm.yaml {{model: resnet10t, images: corpus, checkpoint: {others}}}"
     assert first == again
     assert first != FileEncoder("face", other, FACE_SETTINGS).version
     assert first != FileEncoder("face", face, ("image_size=40", "resize=40")).version

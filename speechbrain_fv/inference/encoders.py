@@ -63,10 +63,7 @@ class FileEncoder:
             )
         self.modality, self.device = modality, device
         self.encoder, self.reader = hparams["encoder"].to(device).eval(), hparams["reader"]
-        # The network's own vectors: in front of the projection, whose weights are random.
-        self.encoder.projection = torch.nn.Identity()
-        network = self.encoder.network
-        own_images = getattr(network, "image_settings", None)
+        own_images = getattr(self.encoder.frozen_network, "image_settings", None)
         if own_images is not None:  # size, mean and so on, as the weights ask for them
             self.reader.configure(**own_images)
         self.remove_silence = hparams.get("remove_silence", False)
@@ -105,7 +102,7 @@ class FileEncoder:
             batch = torch.stack(batch).to(self.device)
             lens = (torch.ones(len(batch), device=self.device),) if self.modality == "voice" else ()
             with torch.device(self.device):  # SpeechBrain's features make tensors there
-                parts.append(self.encoder(batch, *lens).float().cpu())
+                parts.append(self.encoder.features_of(batch, *lens).float().cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.embedding_dim)
 
 
