@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.corpora.own_data import identity_table, read_clips
+from speechbrain_fv.corpora.own_data import (
+    further_columns,
+    identity_table,
+    one_spelling,
+    read_clips,
+)
 from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
+from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
 from speechbrain_fv.names import look_alike, names_of
@@ -26,6 +32,7 @@ def prepare_embeddings(
     shares=(0.7, 0.1, 0.2),
     seed=0,
     folds=None,
+    keep=None,
 ):
     """Write the manifests of a study on frozen features; every clip is a face and a voice.
 
@@ -54,6 +61,9 @@ def prepare_embeddings(
         Seed of that random split.
     folds : Folds, optional
         Cross-validation over people in place of the split.
+    keep : dict, optional
+        Which clips a split keeps, by their attributes, as ``{"train": {"language": "English"}}``;
+        see `selection.keep_clips`.
 
     Raises
     ------
@@ -71,6 +81,7 @@ def prepare_embeddings(
         "shares": list(shares),
         "seed": seed,
         **folds.options,
+        **({"keep": keep} if keep else {}),
     }
     key = cache_key(options, [clips_csv, embeddings])
     if is_prepared(manifest_folder, key):
@@ -95,12 +106,14 @@ def prepare_embeddings(
     report_excluded(excluded, num_rows, max_excluded_share, manifest_folder)
     usable = {modality: clips[reasons == ""] for modality, reasons in faults.items()}
     source = str(embeddings)
+    further = {name: one_spelling(clips[name], name) for name in further_columns(clips)}
     faces = pd.DataFrame(
         {
             "ID": usable["face"]["clip"],
             "image": source,
             "spk_id": usable["face"].identity,
             "video": usable["face"].video,
+            **{name: labels[usable["face"].index] for name, labels in further.items()},
         }
     )
     voices = pd.DataFrame(
@@ -112,10 +125,20 @@ def prepare_embeddings(
             "stop": 1,
             "spk_id": usable["voice"].identity,
             "video": usable["voice"].video,
+            **{name: labels[usable["voice"].index] for name, labels in further.items()},
         }
     )
+    faces, voices, left_out = keep_clips(faces, voices, identities, keep, clips_csv)
     write_manifests(
-        manifest_folder, faces, voices, identities, "embeddings", key, options, excluded
+        manifest_folder,
+        faces,
+        voices,
+        identities,
+        "embeddings",
+        key,
+        options,
+        excluded,
+        {"left_out": left_out} if left_out else None,
     )
 
 
