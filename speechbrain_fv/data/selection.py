@@ -93,7 +93,9 @@ def matches(table, wanted, where, among=None):
     among = [table] if among is None else among
     result = pd.Series(True, index=table.index)
     for name, values in wanted.items():
-        values = [str(value) for value in (values if isinstance(values, list | tuple) else [values])]
+        values = [
+            str(value) for value in (values if isinstance(values, list | tuple) else [values])
+        ]
         known = [frame[name] for frame in among if name in frame.columns]
         if not known:
             columns = sorted({column for frame in among for column in frame.columns})
