@@ -17,6 +17,7 @@ from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.audit import format_audit
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
@@ -65,6 +66,19 @@ def main(argv):
             progress=not run_opts["noprogressbar"],
             score=score,
         )
+        add_attributes(
+            report,
+            embeddings,
+            hparams["clips"] and evaluation.load_metadata(hparams["clips"]),
+            metadata,
+            hparams["strata"],
+            hparams["sets"],
+            num_replicates=hparams["num_replicates"],
+            bootstrap_seed=hparams["bootstrap_seed"],
+            chunk_size=hparams["chunk_size"],
+            device=device,
+            score=score,
+        )
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
     if lists:
@@ -90,6 +104,8 @@ def _tell(report, hparams, folder, score, audit_only):
         paths = {name: hparams[name] for name in ("embeddings", "metadata")}
         report_run(folder, **paths, score=score)
         print(evaluation.format_report(report))
+        if tables := format_sets(report):
+            print(f"\n{tables}")
     if "lists" in report:
         if not audit_only:
             print(f"\n{format_lists(report['lists'])}")

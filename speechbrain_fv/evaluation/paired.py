@@ -115,7 +115,7 @@ def format_comparison(comparison: dict[str, dict[str, Any]]) -> str:
     lines = [f"{'value in %':<36}{'A':>10}{'B':>8}{'B - A [95 %]':>22}{'B > A':>7}"]
     for path, node in comparison.items():
         parts = path.split("/")
-        if parts[0] == "matching" and parts[3] not in ("2", "5", "10"):
+        if "matching" in parts and parts[-2] not in ("2", "5", "10"):
             continue
         share = node["share_greater"]
         lines.append(

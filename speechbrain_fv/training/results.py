@@ -8,6 +8,7 @@ from speechbrain_fv import distributed
 from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.files import write_table
 
 
@@ -49,6 +50,20 @@ def write_results(brain, train, valid, hparams):
         report["groups"] = evaluate_groups(
             brain.embeddings, metadata, device=brain.device, score=score
         )
+    clips = brain.hparams.test_clips
+    has_attributes = len(clips.columns) > 2  # beside modality and clip
+    if has_attributes:
+        write_table(clips, folder / "clips_test.csv")
+    add_attributes(
+        report,
+        brain.embeddings,
+        clips if has_attributes else None,
+        metadata,
+        hparams["strata"],
+        hparams["sets"],
+        device=brain.device,
+        score=score,
+    )
     objective, num_rows = brain.modules.objective, hparams["batch_size"] * distributed.world()[1]
     of_losses = {
         split: objective.validate(embeddings, num_rows, hparams["seed"])
@@ -57,4 +72,5 @@ def write_results(brain, train, valid, hparams):
     if any(of_losses.values()):
         report["losses"] = of_losses
     save_report(folder / "report.json", report)
-    return format_report(report)
+    tables = format_sets(report)
+    return format_report(report) + (f"\n\n{tables}" if tables else "")

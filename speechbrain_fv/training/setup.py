@@ -15,6 +15,7 @@ from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
+from speechbrain_fv.evaluation.attributes import attributes_table
 from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import replacing
 from speechbrain_fv.losses import TrainingSet
@@ -278,6 +279,7 @@ def make_brain(hparams, run_opts, manifests, classes):
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
     hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
     hparams["metadata"] = with_age_groups(manifests.identities, hparams["age_edges"])
+    hparams["test_clips"] = attributes_table({m: tables[m]["test"] for m in MODALITIES})
     hparams["training"] = TrainingClips(
         classes,
         {
