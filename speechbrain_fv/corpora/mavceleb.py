@@ -111,8 +111,8 @@ def prepare_mavceleb(
     if share > scanner.max_excluded_share:
         raise ValueError(
             f"{len(missing)} clips of the train lists ({share:.1%}) are not on disk, more than "
-            f"max_excluded_share = {scanner.max_excluded_share:g}; first: {missing.reason.iloc[0]}; "
-            "complete the folder, or raise max_excluded_share"
+            f"max_excluded_share = {scanner.max_excluded_share:g}; first: "
+            f"{missing.reason.iloc[0]}; complete the folder, or raise max_excluded_share"
         )
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
     notes = {
