@@ -12,7 +12,6 @@ import os
 import pandas as pd
 
 from speechbrain_fv.corpora.mavceleb_layout import (
-    VERSIONS,
     folders_of,
     language_of,
     list_clips,
@@ -309,6 +308,3 @@ def _stem(clip):
 
 def _digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-__all__ = ["VERSIONS", "challenge_rows", "manifest_rows", "prepare_mavceleb", "split_people"]

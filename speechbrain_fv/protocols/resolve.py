@@ -172,8 +172,8 @@ def _resolve(trials, embeddings, index):
             gone = trials.probes[row] if absent[0][row] else trials.targets[row]
             raise ValueError(
                 f"{trials.source}, line {trials.challenge.lines[row]}: {gone} is not among the "
-                f"embeddings ({int((~complete).sum())} of {len(complete)} lines); every key needs a "
-                "score: embed these clips too"
+                f"embeddings ({int((~complete).sum())} of {len(complete)} lines); every key "
+                "needs a score: embed these clips too"
             )
         kept = [complete, complete]
         num_unresolved = int((~complete).sum())
@@ -276,8 +276,8 @@ def _answers(trials, kept, truth, by_embeddings):
     if by_embeddings is None:
         if trials.kind != "verification":
             raise ValueError(
-                f"{trials.source}: the embeddings do not tell who is on the clips, so {trials.kind} "
-                "has no answers; add who it is"
+                f"{trials.source}: the embeddings do not tell who is on the clips, so "
+                f"{trials.kind} has no answers; add face_identity and voice_identity"
             )
         return trials.labels, (None, None), 0
     query, target = by_embeddings

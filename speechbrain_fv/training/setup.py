@@ -279,6 +279,15 @@ def make_brain(hparams, run_opts, manifests, classes):
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
     hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
     hparams["metadata"] = with_age_groups(manifests.identities, hparams["age_edges"])
+    hparams["challenge"] = None
+    if manifests.challenge:
+        clips = [
+            clip_dataset(table, modality, hparams["corpus"][f"{modality}_reader"], {})
+            for modality, table in zip(MODALITIES, manifests.challenge, strict=True)
+        ]
+        hparams["challenge"] = evaluation_loader(
+            *clips, hparams["batch_size"], workers, rank, num_processes
+        )
     hparams["test_clips"] = attributes_table({m: tables[m]["test"] for m in MODALITIES})
     hparams["training"] = TrainingClips(
         classes,
