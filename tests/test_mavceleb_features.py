@@ -113,9 +113,9 @@ def test_it_is_prepared_once_and_again_if_the_vectors_are_others(tmp_path):
 
 
 def replace_line(path, line, text):
-    lines = open(path).read().splitlines()
+    lines = path.read_text().splitlines()
     lines[line - 1 : line] = [text] if text is not None else []
-    open(path, "w").write("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 TRAIN = (
     *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
     *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
-    *("age_edges", "strata", "sets", "lists[trials]"),
+    *("age_edges", "strata", "sets", "lists[trials]", "init_from", "allow_leakage"),
     *("face_encoder", "voice_encoder", "modules", "objective", "loss_weights"),
     *("embedding_dim", "score", "monitor", "number_of_epochs", "opt_class", "lr_schedule"),
     *("epoch_counter", "checkpointer", "train_logger", "curves", "draw_figures"),

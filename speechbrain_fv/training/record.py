@@ -24,6 +24,7 @@ NO_PART_OF_THE_RESULT = (
     *("output_folder", "save_folder", "manifest_folder", "num_workers", "draw_figures"),
     *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
+    *("strata", "sets", "lists", "allow_leakage"),
 )
 """Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
 processes is compared by itself, so that a run may go on with another number of them."""
@@ -162,7 +163,10 @@ def check_record(folder, record, has_checkpoints):
 def _changes(earlier, now):
     """Returns what differs as texts, settings of the top level first."""
     earlier = {**{f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}, **earlier}
-    names = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
+    # What an earlier version did not have is null where it changes nothing.
+    names = [
+        name for name in {**earlier, **now} if earlier.get(name, "null") != now.get(name, "null")
+    ]
     names.sort(key=lambda name: name.count("."))
     return [
         f"{name} was {earlier.get(name, 'absent')}, is {now.get(name, 'absent')}" for name in names

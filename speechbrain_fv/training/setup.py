@@ -28,6 +28,7 @@ from speechbrain_fv.scores import frozen
 from speechbrain_fv.settings.run_options import check_modules, check_steps
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
+from speechbrain_fv.training.starting import check_unseen, seen_before, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -301,10 +302,16 @@ def make_brain(hparams, run_opts, manifests, classes):
         sample,
     )
     clips = (manifests.faces["train"], manifests.voices["train"])
+    seen = seen_before(hparams["init_from"])
+    check_unseen(seen, manifests.identities, hparams["allow_leakage"])
+    if hparams["init_from"] is not None and not hparams["checkpointer"].list_checkpoints():
+        start_from(hparams["init_from"], hparams["modules"])
     recoverables = {
         "lr_schedule": hparams["lr_schedule"],
         "dataloader-TRAIN": train,
-        "train_identities": TrainIdentities(name for table in clips for name in table.spk_id),
+        "train_identities": TrainIdentities(
+            [*seen, *(name for table in clips for name in table.spk_id)]
+        ),
     }
     if hparams["score"].state_dict():
         recoverables["score"] = hparams["score"]
