@@ -25,9 +25,15 @@ from speechbrain_fv.training import costs, results, setup
 
 
 def main(argv):
-    """Prepares, trains, evaluates and reports."""
+    """Reads the settings, takes the output folder, and runs."""
     run_opts, hparams, resolved_yaml = load_hparams(argv, reads.TRAIN)
     setup.check_method(hparams, run_opts)
+    with setup.only_run(hparams["output_folder"], hparams["checkpointer"]):
+        run(hparams, run_opts, resolved_yaml)
+
+
+def run(hparams, run_opts, resolved_yaml):
+    """Prepares, trains, evaluates and reports, in a folder that no other run writes to."""
     folder = hparams["output_folder"]
     sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or DEFAULT_LOG_CONFIG)
     manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)

@@ -1,7 +1,9 @@
 """Reading and writing small files: tables as text, and writes that are whole or not there."""
 
 import codecs
+import fcntl
 import os
+import re
 import warnings
 import zipfile
 import zlib
@@ -43,6 +45,83 @@ def replacing(path):
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+LOCK_FILE = ".running"
+
+
+@contextmanager
+def only_process(folder):
+    """Keeps a folder for one process at a time, until it leaves the block or ends in any way.
+
+    Files that an earlier process was writing when it was killed are removed first. The lock is that
+    of POSIX: on a shared disk it holds among machines where the disk's server supports it.
+
+    Arguments
+    ---------
+    folder : path
+        It is made when absent.
+
+    Raises
+    ------
+    ValueError
+        If another process has the folder.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path") / "run"
+    >>> with only_process(folder):
+    ...     print(sorted(path.name for path in folder.iterdir()))
+    ['.running']
+    >>> list(folder.iterdir())
+    []
+    """
+    path = Path(folder, LOCK_FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        remove_partial(folder)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path):
+    """Holds the lock of a file that it makes."""
+    while True:
+        file = open(path, "a+")  # noqa: SIM115 (closed below)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            raise ValueError(
+                f"{path.parent}: another process{f' ({holder})' if holder else ''} is writing "
+                "there; wait for it, stop it, or choose another folder"
+            ) from error
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            break  # else its holder has just removed it
+        file.close()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+    finally:
+        file.close()
+
+
+PARTIAL = re.compile(r"\..+\.\d+\.partial")
+"""Names that `replacing` gives to what is not complete."""
+
+
+def remove_partial(folder):
+    """Removes the files below a folder that a killed process left unfinished."""
+    for parent, _, names in os.walk(folder):
+        for name in filter(PARTIAL.fullmatch, names):
+            Path(parent, name).unlink(missing_ok=True)
 
 
 def file_stamp(path):

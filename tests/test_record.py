@@ -3,10 +3,19 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from speechbrain_fv.training.record import restoring, settings_of
-from tests.small_runs import equal, parameters, train, write_corpus
+from speechbrain_fv.settings.run_options import DEFAULTS
+from speechbrain_fv.training.record import (
+    RUN_OPTIONS,
+    check_record,
+    restoring,
+    settings_of,
+    write_record,
+)
+from tests.processes import fork
+from tests.small_runs import command, curves, equal, parameters, train, wait_for_step, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +78,72 @@ def test_what_makes_no_result_may_change(corpus, finished, option, tmp_path):
         (finished / "report.json").read_text()
     )
     assert equal(parameters(folder), parameters(finished))
+
+
+def test_a_corpus_may_move(corpus, finished, tmp_path):
+    """Another place, other times of writing: the same clips, the same vectors."""
+    folder, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(finished, folder)
+    data.mkdir()
+    moved = write_corpus(data)
+    options = ("--number_of_epochs=1", "--steps_per_epoch=4")
+    result = train(moved, folder, *options)
+    assert result.returncode == 0, result.stderr
+    assert equal(parameters(folder), parameters(finished))
+    assert curves(folder).equals(curves(finished))
+
+    vectors = dict(np.load(data / "vectors.npz"))
+    vectors["face_vectors"][5, 3] += 1e-3
+    np.savez(data / "vectors.npz", **vectors)
+    refused = train(moved, folder, *options)
+    assert refused.returncode == 2 and "trained on other data than this run's" in refused.stderr
+
+
+def test_fewer_clips_are_other_data(corpus, finished, tmp_path):
+    folder, data = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(finished, folder)
+    data.mkdir()
+    moved = write_corpus(data)
+    table = (data / "clips.csv").read_text().splitlines()
+    (data / "clips.csv").write_text("\n".join(table[:-1]) + "\n")
+    refused = train(moved, folder, "--number_of_epochs=1", "--steps_per_epoch=4")
+    assert refused.returncode == 2 and "trained on other data than this run's" in refused.stderr
+    assert content(folder) == content(finished)
+
+
+def test_a_record_of_an_earlier_version_compares_the_key(tmp_path):
+    settings = {f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}
+    now = {"settings": settings, "clips": "c", "corpus": "key", "global_batch": 8}
+    write_record(tmp_path, {**now, "clips": None})
+    check_record(tmp_path, now, True)
+    with pytest.raises(ValueError, match="other data"):
+        check_record(tmp_path, {**now, "corpus": "moved"}, True)
+    write_record(tmp_path, now)
+    check_record(tmp_path, {**now, "corpus": "moved"}, True)
+    with pytest.raises(ValueError, match="other data"):
+        check_record(tmp_path, {**now, "clips": "others"}, True)
+
+
+def test_a_folder_has_one_run_at_a_time(corpus, tmp_path):
+    folder = tmp_path / "run"
+    first = fork(command(corpus, folder, "--number_of_epochs=40"))
+    try:
+        wait_for_step(folder, 1, first.is_alive)
+        second = train(corpus, folder, "--number_of_epochs=40")
+        (line,) = [line for line in second.stderr.splitlines() if line.startswith("error: ")]
+        assert second.returncode == 2 and "another process" in line and str(folder) in line
+        assert first.is_alive()
+    finally:
+        first.kill()
+        first.join()
+    # What the killed one may have left, of each kind.
+    (folder / "save" / "CKPT+2026-01-01+00-00-00+00").mkdir()
+    (folder / "save" / "CKPT+2026-01-01+00-00-00+00" / "voice_encoder.ckpt").write_bytes(b"half")
+    (folder / "manifests" / ".identities.csv.123.partial").write_text("half")
+    result = train(corpus, folder, "--number_of_epochs=40", "--test_only")
+    assert result.returncode in (0, 2)
+    left = [path for path in folder.rglob("*") if "partial" in path.name or path.name == ".running"]
+    assert not left and not (folder / "save" / "CKPT+2026-01-01+00-00-00+00").exists()
 
 
 def test_settings_follow_aliases_and_leave_out_places():

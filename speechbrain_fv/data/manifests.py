@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 REPORT_FILE = "excluded.csv"
 PREPARATION_FILE = "preparation.json"
+PATH_COLUMNS = ("image", "wav")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,40 @@ def cache_key(options, files=()):
     digest.update(json.dumps(header, sort_keys=True, default=str).encode())
     for path in sorted(str(file) for file in files):
         digest.update(f"\n{path}|{file_stamp(path)}".encode())
+    return digest.hexdigest()
+
+
+def content_key(manifests, files=()):
+    """The fingerprint of what is trained on: who, which clips, in which splits and segments.
+
+    Where files lie, and when they were written, plays no part: a corpus that was copied to another
+    disk is the same. Nor do the contents of media files, which nobody reads twice.
+
+    Arguments
+    ---------
+    manifests : Manifests
+    files : iterable of path
+        Files whose content is the data, such as precomputed vectors; every byte counts.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits (SHA-256).
+
+    Raises
+    ------
+    OSError
+        If such a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    tables = [table for kind in (manifests.faces, manifests.voices) for table in kind.values()]
+    for table in [manifests.identities, *tables]:
+        table = table.drop(columns=[name for name in PATH_COLUMNS if name in table.columns])
+        digest.update(table.to_csv(index=False, lineterminator="\n").encode())
+    for path in sorted(str(file) for file in files):
+        with open(path, "rb") as file:
+            for part in iter(lambda: file.read(2**20), b""):  # noqa: B023 (used at once)
+                digest.update(part)
     return digest.hexdigest()
 
 

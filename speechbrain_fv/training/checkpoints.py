@@ -1,9 +1,10 @@
 """A SpeechBrain checkpointer whose checkpoints are whole or not there."""
 
 import os
+import shutil
 from pathlib import Path
 
-from speechbrain.utils.checkpoints import METAFNAME, Checkpointer
+from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier
 
 
@@ -32,6 +33,12 @@ class AtomicCheckpointer(Checkpointer):
             os.replace(_unfinished(metafile), metafile)
         ddp_barrier()  # all processes list the same checkpoints
         return checkpoint
+
+    def remove_unfinished(self):
+        """Removes the folders that a kill while saving left, which are no checkpoints."""
+        for folder in Path(self.checkpoints_dir).glob(f"{CKPT_PREFIX}+*"):
+            if folder.is_dir() and not (folder / METAFNAME).exists():
+                shutil.rmtree(folder)
 
     def find_best(self):
         """Returns the checkpoint of the best monitored value, or None.

@@ -125,8 +125,10 @@ def check_record(folder, record, has_checkpoints):
     folder : path
         That of the checkpoints.
     record : dict
-        ``settings`` (of `settings_of`), ``corpus`` (the key of its preparation) and
-        ``global_batch`` (pairs over all processes); an entry of None is not compared.
+        ``settings`` (of `settings_of`), ``clips`` (`manifests.content_key` of what is trained on),
+        ``corpus`` (the key of its preparation, compared with records of earlier versions, which
+        have no clips) and ``global_batch`` (pairs over all processes); an entry of None is not
+        compared.
     has_checkpoints : bool
         Without any nothing can contradict.
     """
@@ -141,7 +143,8 @@ def check_record(folder, record, has_checkpoints):
             "; choose another --output_folder"
         ) from error
     advice = "choose another --output_folder, or delete this folder to start again"
-    if record["corpus"] is not None and earlier.get("corpus") != record["corpus"]:
+    name = "clips" if earlier.get("clips") else "corpus"
+    if record[name] is not None and earlier.get(name) != record[name]:
         raise ValueError(
             f"{folder}: its checkpoints were trained on other data than this run's; {advice}"
         )

@@ -1,6 +1,7 @@
 """From settings to a Brain that can train: checks, manifests, classes, loaders."""
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
-from speechbrain_fv.data.manifests import load_manifests, without_training_identities
+from speechbrain_fv.data.manifests import (
+    content_key,
+    load_manifests,
+    without_training_identities,
+)
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.samplers import BatchSampler
@@ -17,7 +22,7 @@ from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.evaluation.attributes import attributes_table
 from speechbrain_fv.evaluation.report import check_value
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import only_process, replacing
 from speechbrain_fv.losses import TrainingSet
 from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.protocols.ages import with_age_groups
@@ -328,6 +333,36 @@ def make_brain(hparams, run_opts, manifests, classes):
     return brain, train, valid, test
 
 
+@contextmanager
+def only_run(output_folder, checkpointer):
+    """Keeps the output folder for this run, and removes what a killed one left half-done there.
+
+    Of several processes of one run the first has it.
+
+    Arguments
+    ---------
+    output_folder : path
+    checkpointer : AtomicCheckpointer
+
+    Raises
+    ------
+    ValueError
+        If another run is going on there.
+    """
+    if not if_main_process():
+        yield
+        return
+    with only_process(output_folder):
+        checkpointer.remove_unfinished()
+        yield
+
+
+def _files_of_vectors(corpus):
+    """Returns the files of the corpus's readers whose bytes are the data, each once."""
+    readers = (corpus["face_reader"], corpus["voice_reader"])
+    return {str(reader.path) for reader in readers if hasattr(reader, "path")}
+
+
 def prepared(hparams, run_opts, resolved_yaml):
     """Returns the manifests and the classes of a run whose settings and folder fit together.
 
@@ -353,6 +388,7 @@ def prepared(hparams, run_opts, resolved_yaml):
     folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
     record = {
         "settings": settings_of(resolved_yaml, run_opts),
+        "clips": None,
         "corpus": None,
         "global_batch": None,
     }
@@ -363,6 +399,7 @@ def prepared(hparams, run_opts, resolved_yaml):
     with restoring(manifest_folder, has_checkpoints and if_main_process()):
         run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
         manifests = training_manifests(hparams)
+        record["clips"] = content_key(manifests, _files_of_vectors(hparams["corpus"]))
         record["corpus"] = manifests.preparation["key"]
         check_record(folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)

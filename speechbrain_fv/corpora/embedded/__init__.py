@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -23,11 +24,14 @@ from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.splits import Folds, split_identities
+from speechbrain_fv.files import only_process
 from speechbrain_fv.messages import progress_bar
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
 MIN_IDENTITIES = 10
 _VOICE_INDEX = "voices.csv"
+_SCRATCH = "partial-"
+_SECONDS_TO_BE_LOCKED = 60  # by the process that has made it
 
 
 def prepare_embedded(
@@ -150,7 +154,11 @@ def _generate(media_folder, people, num_workers):
     """Makes all media in a temporary folder and renames it: a killed run leaves nothing behind
     that could be taken for a corpus."""
     media_folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="partial-", dir=media_folder.parent) as scratch:
+    remove_abandoned(media_folder.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=media_folder.parent) as scratch,
+        only_process(scratch),
+    ):
         folder = Path(scratch) / media_folder.name
         for kind in ("face", "voice"):
             (folder / kind).mkdir(parents=True)
@@ -165,6 +173,17 @@ def _generate(media_folder, people, num_workers):
         if media_folder.exists():
             shutil.rmtree(media_folder)
         os.replace(folder, media_folder)
+
+
+def remove_abandoned(folder):
+    """Removes the temporary folders of processes that were killed."""
+    for scratch in Path(folder).glob(f"{_SCRATCH}*"):
+        try:
+            if time.time() - scratch.stat().st_mtime > _SECONDS_TO_BE_LOCKED:
+                with only_process(scratch):
+                    shutil.rmtree(scratch)
+        except (ValueError, FileNotFoundError):  # somebody is at work there, or has tidied up
+            continue
 
 
 def _map(function, people, num_workers):
