@@ -243,6 +243,40 @@ def test_scores_are_normalised_and_fused(tmp_path):
         evaluated(tmp_path, embeddings, submitted="up")
 
 
+def test_clips_of_a_group_are_averaged(tmp_path):
+    embeddings, owner = clips(noise=1.5)
+    rows = write_lists(tmp_path, owner)["English"]
+    table = pd.DataFrame({"clip": list(owner), "group": list(owner.values())})
+    table = table[table["clip"] != rows[0][1]]  # one voice has no line: it is alone
+    table.to_csv(tmp_path / "groups.csv", index=False)
+    report, out, _ = evaluated(tmp_path, embeddings, groups=str(tmp_path / "groups.csv"))
+    file = out / "submission/sub_score_v1_English_heard.txt"
+    found = 1 - pd.read_csv(file, sep=" ", header=None)[1]
+    units = {
+        name: vector / np.linalg.norm(vector)
+        for ids, vectors in (
+            (embeddings.face_id, embeddings.face),
+            (embeddings.voice_id, embeddings.voice),
+        )
+        for name, vector in zip(ids, vectors, strict=True)
+    }
+    group_of = dict(zip(table["clip"], table["group"], strict=True))
+    for (_, voice, face, _), score in zip(rows, found, strict=True):
+        sides = []
+        for name in (voice, face):
+            same = [one for one in group_of if group_of[one] == group_of.get(name)]
+            kind = name.split("/")[0]
+            same = [one for one in same if one.startswith(kind)] or [name]
+            sides.append(np.mean([units[one] for one in same], axis=0))
+        cosine = sides[0] @ sides[1] / np.linalg.norm(sides[0]) / np.linalg.norm(sides[1])
+        assert score == pytest.approx(cosine)
+    plain, _, _ = evaluated(tmp_path, embeddings)
+    assert report["mean"]["eer"] < plain["mean"]["eer"]
+    pd.concat([table, table[:1]]).to_csv(tmp_path / "groups.csv", index=False)
+    with pytest.raises(ValueError, match=r"groups.csv, line \d+: clip .* is listed twice"):
+        evaluated(tmp_path, embeddings, groups=str(tmp_path / "groups.csv"))
+
+
 def test_flag_has_four_files(tmp_path):
     embeddings, owner = clips(labelled=False)
     names = {name: name.replace("Urdu", "Bangla") for name in owner}

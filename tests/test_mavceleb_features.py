@@ -31,7 +31,7 @@ def write_packs(folder, language, people=PEOPLE, seed=0):
     for row, number in enumerate(who):
         person = people[number]
         lines.append(
-            f"{person}/{language}/v{row % 3}/{row:05d}.wav {person}/{language}/w/{row}.jpg"
+            f"{person}/{language}/v{row % 3}/{row:05d}.wav {person}/{language}/w/{row // 3}.jpg"
         )
     (folder / f"{language}_train.txt").write_text("\n".join(lines) + "\n")
     tested = [
@@ -43,6 +43,8 @@ def write_packs(folder, language, people=PEOPLE, seed=0):
         files[part] = {"list": str(folder / f"{language}_{part}.txt")}
         for modality, of in centres.items():
             vectors = of[index] + 0.3 * rng.normal(size=(len(index), WIDTHS[modality]))
+            if part == "train" and modality == "face":  # one face in the three lines of a person
+                vectors = np.repeat(vectors[::3], 3, axis=0)
             files[part][modality] = str(folder / f"{language}_{modality}s_{part}.csv")
             write_csv(folder / f"{language}_{modality}s_{part}.csv", vectors, index + 1)
     return files
@@ -107,7 +109,7 @@ def test_it_is_prepared_once_and_again_if_the_vectors_are_others(tmp_path):
     stamp = (tmp_path / "m/preparation.json").stat().st_mtime_ns
     prepare(tmp_path, **files)
     assert (tmp_path / "m/preparation.json").stat().st_mtime_ns == stamp
-    np.savez(tmp_path / "v.npz", key="other")
+    (tmp_path / "v.npz.key").write_text("another corpus")
     prepare(tmp_path, **files)
     assert (tmp_path / "m/preparation.json").stat().st_mtime_ns != stamp
 
@@ -124,6 +126,12 @@ def replace_line(path, line, text):
         ("English_faces_train.csv", 5, None, r"faces_train.csv: 35 rows, but .*train.txt has 36"),
         ("English_faces_train.csv", 5, "1,2,3,4,5,6,9", "faces_train.csv, line 5: label '9' of id"),
         ("English_faces_train.csv", 5, "1,2,x,4,5,6,2", "faces_train.csv, line 5"),
+        (
+            "English_faces_train.csv",
+            2,
+            "9,9,9,9,9,9,1",
+            "faces_train.csv, line 2: .* has another vector than in line 1",
+        ),
         (
             "Urdu_voices_test.csv",
             2,

@@ -91,6 +91,8 @@ class JoinedReader:
 
     def __init__(self, parts, reader):
         self.readers = {name: part[reader] for name, part in parts.items()}
+        files = (getattr(each, "path", None) for each in self.readers.values())
+        self.paths = sorted({str(path) for path in files if path})  # files whose bytes are data
         taken = dict.fromkeys(name for each in self.readers.values() for name in each.takes)
         self.takes = ("ID", *(name for name in taken if name != "ID"))
 

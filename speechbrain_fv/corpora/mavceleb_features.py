@@ -16,7 +16,7 @@ from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifest
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS
 from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import check_people
-from speechbrain_fv.files import read_arrays, replacing
+from speechbrain_fv.files import replacing
 
 MODALITIES = ("face", "voice")
 
@@ -40,8 +40,8 @@ def prepare_mavceleb_features(
     manifest_folder : path
         Where to write; nothing is done when it is up to date.
     vectors_file : path
-        The `.npz` to write: `face` and `face_id`, `voice` and `voice_id`, and `key`, by which
-        it is known whose it is.
+        The `.npz` to write: `face` and `face_id`, `voice` and `voice_id`. Beside it lies a file
+        `.key`, by which it is known whose it is.
     version : str
         "v1" to "v4".
     train : dict of str to dict
@@ -50,8 +50,9 @@ def prepare_mavceleb_features(
         clips and people. Without a list the label of a row, or the folder of a file, says who it
         is. Of a tree with several languages the clips in this one are taken.
     test : dict of str to dict, optional
-        Language to ``face``, ``voice`` and ``list``, the test list with a line per row: the clips
-        of a challenge, whose people are not known.
+        Language, or "<folder>/<language>" where there are several lists of one, to ``face``,
+        ``voice`` and ``list``, the test list with a line per row: the clips of a challenge, whose
+        people are not known.
     heard, people_csv, held_out, least_people
         As in `prepare_mavceleb`.
     max_excluded_share : float
@@ -65,10 +66,10 @@ def prepare_mavceleb_features(
         of the others are.
     """
     languages = version_of(version).languages
-    sources = {"train": train, "test": test or {}}
+    sources = {"train": _given(train), "test": _given(test)}
     for split, of_split in sources.items():
         for name in of_split:
-            if language_of(str(name), version) is None:
+            if language_of(_language(name), version) is None:
                 raise ValueError(
                     f"{split}: expected a language of {version}, {' or '.join(languages)}, got "
                     f"{name!r}"
@@ -90,11 +91,11 @@ def prepare_mavceleb_features(
     tables, vectors = {}, {}
     for modality in MODALITIES:
         parts = [
-            _train_rows(modality, language_of(str(name), version), of_language, version)
-            for name, of_language in train.items()
+            _train_rows(modality, language_of(_language(name), version), of_language, version)
+            for name, of_language in sources["train"].items()
         ]
         parts += [
-            _test_rows(modality, language_of(str(name), version), of_language, version)
+            _test_rows(modality, language_of(_language(name), version), of_language, version)
             for name, of_language in sources["test"].items()
         ]
         widths = {rows.shape[1]: table.source.iloc[0] for table, rows in parts}
@@ -103,6 +104,7 @@ def prepare_mavceleb_features(
             raise ValueError(f"{modality}: expected vectors of one width, got {listed}")
         table = pd.concat([table for table, _ in parts], ignore_index=True)
         kept = ~table.ID.duplicated()
+        _check_repeated(table, np.concatenate([rows for _, rows in parts]))
         tables[modality] = table[kept].reset_index(drop=True)
         vectors[modality] = np.concatenate([rows for _, rows in parts])[kept]
     tables, excluded = _usable(tables, vectors, max_excluded_share, manifest_folder)
@@ -117,7 +119,9 @@ def prepare_mavceleb_features(
     with replacing(vectors_file) as file:
         arrays = {f"{modality}_id": tables[modality].ID.to_numpy(str) for modality in MODALITIES}
         arrays |= {m: vectors[m][tables[m].index] for m in MODALITIES}
-        np.savez(file, key=np.array(key), **arrays)
+        np.savez(file, **arrays)
+    with replacing(f"{vectors_file}.key") as file:
+        file.write(key.encode())
     source = os.path.abspath(vectors_file)
     challenge = [table[table.spk_id == ""] for table in tables.values()]
     write_manifests(
@@ -273,7 +277,29 @@ def _leaves(files):
 def _is_of(vectors_file, key):
     """Whether the vectors were written by the preparation with this key."""
     try:
-        arrays, _ = read_arrays(vectors_file, ["key"])
-    except (OSError, ValueError):
+        found = Path(f"{vectors_file}.key").read_text(encoding="utf-8")
+    except OSError:
         return False
-    return str(arrays.get("key")) == key
+    return found == key and Path(vectors_file).is_file()
+
+
+def _given(files):
+    """The entries that are not null."""
+    return {str(name): part for name, part in (files or {}).items() if part is not None}
+
+
+def _language(name):
+    return name.rpartition("/")[2]
+
+
+def _check_repeated(table, vectors):
+    """Raises ValueError if rows of one clip have different vectors."""
+    first = table.drop_duplicates("ID").reset_index().set_index("ID")["index"]
+    rows = np.flatnonzero(table.ID.duplicated())
+    differ = rows[(vectors[rows] != vectors[first[table.ID.iloc[rows]]]).any(axis=1)]
+    if len(differ):
+        row, other = table.iloc[differ[0]], table.iloc[first[table.ID.iloc[differ[0]]]]
+        raise ValueError(
+            f"{row.source}, line {row.line}: {row.ID} has another vector than in line {other.line} "
+            f"of {other.source}; expected one vector per clip"
+        )

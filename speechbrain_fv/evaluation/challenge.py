@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from speechbrain_fv import metrics
+from speechbrain_fv.corpora.mavceleb_layout import parse_name
+from speechbrain_fv.data.schema import check_columns
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.lists import list_replicates
 from speechbrain_fv.evaluation.report import number_or_none, percent
 from speechbrain_fv.evaluation.scoring import Comparison
-from speechbrain_fv.files import PathLike, replacing
+from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.metrics.listed import listed_counts, official_eer
 from speechbrain_fv.protocols.challenge import finite, scores_of
 from speechbrain_fv.protocols.resolve import ResolvedList
-from speechbrain_fv.scores import Score, is_cosine
+from speechbrain_fv.scores import Score, is_cosine, unit
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +52,11 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
     used, place = {}, {}
     for modality, of_list in rows.items():
         clips, place[modality] = np.unique(of_list, return_inverse=True)
-        vectors = comparison.prepared(modality)
-        used[modality] = vectors[torch.as_tensor(clips, device=vectors.device)]
+        vectors = comparison.given[modality]
+        if scoring.groups is not None:
+            vectors = averaged(vectors, _groups(resolved, comparison, modality))
+        vectors = vectors[torch.as_tensor(clips, device=vectors.device)]
+        used[modality] = comparison.prepare(modality)(vectors)
     table = comparison.values(used["face"], used["voice"]).cpu().numpy()
     scores = table[place["face"], place["voice"]]
     if scoring.normalize:
@@ -68,6 +74,48 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
         all_scores.append(_signed(others, scoring.submitted))
     parts = zip(scoring.weights, all_scores, strict=True)
     return sum(w * standardised(s) for w, s in parts) / sum(scoring.weights)
+
+
+def averaged(vectors: torch.Tensor, groups: np.ndarray) -> torch.Tensor:
+    """Returns for each clip the mean of the unit vectors of its group.
+
+    Arguments
+    ---------
+    vectors : torch.Tensor of shape (num_clips, dim)
+    groups : array of shape (num_clips,), int
+
+    Example
+    -------
+    >>> averaged(torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), np.array([0, 0, 1]))
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000],
+            [0.0000, 1.0000]], dtype=torch.float64)
+    """
+    place = torch.as_tensor(np.unique(groups, return_inverse=True)[1], device=vectors.device)
+    sums = vectors.new_zeros(int(place.max()) + 1, vectors.shape[1], dtype=torch.float64)
+    sums.index_add_(0, place, unit(vectors))
+    return (sums / place.bincount()[:, None])[place]
+
+
+def _groups(resolved, comparison, modality):
+    """Returns the group of each clip of a modality, as the CSV of a challenge says."""
+    file = resolved.trials.challenge.scoring.groups
+    table = check_columns(read_table(file), ["clip", "group"], file)
+    names = resolved.trials.clip_names
+    stated = [parse_name(name) for name in table["clip"]]
+    table = table[[name is None or name.modality in (None, modality) for name in stated]]
+    table = table.rename_axis("row").reset_index()
+    keys = names.keys(table["clip"].tolist(), modality)
+    repeated = keys[keys.duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"{file}, line {table.row[repeated.index[0]] + 2}: clip "
+            f"{table['clip'][repeated.index[0]]!r} is listed twice; keep one line"
+        )
+    own = names.keys(getattr(comparison.embeddings, f"{modality}_id").tolist(), modality)
+    group = own.map(dict(zip(keys, table["group"], strict=True)))
+    alone = pd.Series([f"alone {row}" for row in range(len(own))])
+    return pd.factorize(group.map("group {}".format, na_action="ignore").fillna(alone))[0]
 
 
 def _signed(scores, submitted):

@@ -59,6 +59,10 @@ class Scoring:
         Whether scores are normalised symmetrically (S-norm): a score is measured from the mean and
         in standard deviations of its face with all voices of the list, and of its voice with all
         faces of it, and the two are averaged.
+    groups : path, optional
+        CSV with the columns clip and group: clips of one group show one person, as far as is known,
+        and the embeddings of each modality are averaged over the group. A clip without a line is
+        alone.
     fuse : sequence of path, optional
         Folders of submissions of other models with the same files: the scores of each list are
         standardised and averaged.
@@ -79,6 +83,7 @@ class Scoring:
 
     submitted: str = "distance"
     normalize: bool = False
+    groups: str | None = None
     fuse: tuple = ()
     weights: tuple | None = None
     submission: str | None = None

@@ -360,7 +360,8 @@ def only_run(output_folder, checkpointer):
 def _files_of_vectors(corpus):
     """Returns the files of the corpus's readers whose bytes are the data, each once."""
     readers = (corpus["face_reader"], corpus["voice_reader"])
-    return {str(reader.path) for reader in readers if hasattr(reader, "path")}
+    alone = {str(reader.path) for reader in readers if hasattr(reader, "path")}
+    return alone.union(*(getattr(reader, "paths", ()) for reader in readers))
 
 
 def prepared(hparams, run_opts, resolved_yaml):
