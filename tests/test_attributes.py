@@ -112,6 +112,20 @@ def test_without_restriction_it_is_the_stratum_u():
                 assert found[name][key] == pytest.approx(whole["verification"][name][key], abs=2e-3)
 
 
+def test_further_attributes_of_people_are_strata_and_groups():
+    embeddings, _, metadata, _ = people(4, num_people=8, ties=False)
+    metadata["accent"] = list("aabbaabb")
+    metadata["name"] = metadata.identity + " Smith"
+    attributes = clip_attributes(embeddings, None, metadata)
+    assert list(default_strata(attributes)) == ["+accent"]
+    found = evaluate_strata(embeddings, attributes, default_strata(attributes), 0)["+accent"]
+    as_gender = metadata.assign(gender=metadata.accent)
+    expected = evaluate(embeddings, as_gender, ("verification",), num_replicates=0)
+    assert found["auc"] == pytest.approx(expected["verification"]["G"]["auc"], abs=1e-12)
+    groups = evaluate_clip_groups(embeddings, attributes, 2, num_replicates=0)
+    assert [entry["num_identities"] for entry in groups["accent"]] == [4, 4]
+
+
 def test_groups_are_the_clips_of_a_value():
     embeddings, clips, _, _ = people(1, ties=False)
     attributes = clip_attributes(embeddings, clips)
@@ -179,7 +193,7 @@ def test_attributes_of_a_comment_make_no_strata():
     ("sets", "message"),
     [
         ({"x": {"language": "Hindi"}}, "sets: x: language: expected one of English, Urdu, got 'Hi"),
-        ({"x": {"accent": "RP"}}, "sets: x: accent: expected an attribute .* device, gender, lang"),
+        ({"x": {"accent": "RP"}}, "sets: x: accent: expected an attribute .* device, gender, iden"),
         ({"x/y": {"language": "Urdu"}}, "sets: expected names without"),
         ({"x": "Urdu"}, "expected names without '/' and mappings"),
         ({"x": {"embeddings": "a.npz", "speed": 1}}, "x: expected embeddings and metadata, got"),

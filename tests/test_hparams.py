@@ -18,8 +18,8 @@ OTHERS = (
 )
 METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
 INCLUDES = sorted(path.relative_to(HPARAMS) for path in HPARAMS.glob("*/*.yaml"))
-VECTORS = ["ridge_cca.yaml"]  # the methods of precomputed vectors, which take no media
 CORPUS = "--corpus={clips_csv: c.csv, embeddings: e.npz, face_key: f, voice_key: v}"
+VECTORS = {"ridge_cca.yaml": CORPUS, "flag.yaml": "--folder=d"}  # methods of precomputed vectors
 SLOTS = {"corpora": "corpus", "protocols": "lists"}
 
 
@@ -31,7 +31,7 @@ def test_every_key_of_a_method_is_read(name):
         "comparison.yaml": reads.COMPARE,
     }
     options = ["--embeddings=e.npz"] if name == "evaluate.yaml" else []
-    options += [CORPUS] if name in VECTORS else []
+    options += [VECTORS[name]] if name in VECTORS else []
     resolve_hparams([str(HPARAMS / name), *options], declared.get(name, reads.TRAIN))
 
 

@@ -134,7 +134,17 @@ def prepare_mavceleb_features(
         excluded,
         {"left_out": left_out, "languages": sorted({*faces.language, *voices.language})},
         _manifest_rows(*challenge, source) if sources["test"] else None,
+        _pairs(sources["train"], version),
     )
+
+
+def _pairs(train, version):
+    """The pairs that the train lists name, as IDs; None without lists."""
+    lists = [read_pairs(part["list"], version).table for part in train.values() if part.get("list")]
+    if not lists:
+        return None
+    table = pd.concat(lists, ignore_index=True)
+    return table.loc[table.label != 0, ["face", "voice"]].drop_duplicates(ignore_index=True)
 
 
 def _manifest_rows(faces, voices, source):
@@ -191,6 +201,8 @@ def _listed_rows(modality, files, pack, version):
     if pack.identities is not None:
         owner = {}
         for row, (label, who) in enumerate(zip(pack.identities, people, strict=True)):
+            if listed.table.label.iloc[row] == 0:  # of a pair of two people the label is of one
+                continue
             for one, other in (("label", label), ("person", who)):
                 pair = (label, who)
                 if owner.setdefault((one, other), pair) != pair:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from speechbrain_fv import metrics
+from speechbrain_fv import metrics, protocols
 from speechbrain_fv.data.schema import clip_columns, named
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.groups import MIN_IDENTITIES, group_entry, group_rows
@@ -37,11 +37,27 @@ class ClipAttributes:
         of their people.
     names : tuple of str
         Which of them are the clips' own.
+    people : tuple of str
+        Which are of the people, beside gender, nationality and age, which have strata of their own.
     """
 
     face: pd.DataFrame
     voice: pd.DataFrame
     names: tuple
+    people: tuple = ()
+
+    def of_people(self):
+        """Returns the attributes of people that make strata: with 2 to 30 values, one of several.
+
+        An attribute that tells everybody apart, such as a name, restricts to nothing.
+        """
+        found = []
+        for name in self.people:
+            values = pd.concat([self.face[name], self.voice[name]])
+            num_people = len({*self.face["identity"], *self.voice["identity"]})
+            if 2 <= values[values != ""].nunique() <= min(MOST_GROUPS, num_people // 2):
+                found.append(name)
+        return found
 
     def shared(self):
         """Returns the clips' own attributes that make strata: of both, with 2 to 30 values."""
@@ -86,16 +102,20 @@ def clip_attributes(
         modality: pd.DataFrame(index=range(len(getattr(embeddings, modality))))
         for modality in MODALITIES
     }
+    further = ()
     if metadata is not None:
         people = metadata.set_index(metadata.identity.map(name_of)).drop(columns="identity")
         people = people[~people.index.duplicated()].astype(object).fillna("").astype(str)
         for modality in MODALITIES:
             rows = people.reindex(getattr(embeddings, f"{modality}_identity"), fill_value="")
-            tables[modality] = rows.reset_index(drop=True)
+            tables[modality] = rows.rename_axis("identity").reset_index()
+        others = {"identity", "split", *protocols.ATTRIBUTES.values()}
+        further = tuple(name for name in people.columns if name not in others)
     names = ()
     if clips is not None:
         names = _add_clips(tables, embeddings, clips)
-    return ClipAttributes(*tables.values(), names)
+    further = tuple(name for name in further if name not in names)
+    return ClipAttributes(*tables.values(), names, further)
 
 
 def _add_clips(tables, embeddings, clips):
@@ -134,6 +154,7 @@ def default_strata(attributes: ClipAttributes) -> dict[str, Any]:
     """Returns two strata of each attribute of the clips that both modalities have.
 
     ``+language`` restricts the negatives to clips in one language, ``=language`` the positives too.
+    Of a further attribute of people, such as an accent, there is the first.
 
     Example
     -------
@@ -145,6 +166,8 @@ def default_strata(attributes: ClipAttributes) -> dict[str, Any]:
     for name in attributes.shared():
         strata[f"+{name}"] = {"negatives": [name]}
         strata[f"={name}"] = {"negatives": [name], "positives": [name]}
+    for name in attributes.of_people():
+        strata[f"+{name}"] = {"negatives": [name]}
     return strata
 
 
@@ -267,7 +290,7 @@ def evaluate_clip_groups(
     `groups.evaluate_groups`, by attribute of the clips.
     """
     result = {}
-    for name in attributes.shared():
+    for name in (*attributes.shared(), *attributes.of_people()):
         columns = [getattr(attributes, modality)[name] for modality in MODALITIES]
         values = sorted({*columns[0], *columns[1]} - {""})
         result[name] = [
