@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,3 +185,53 @@ def test_one_command_goes_from_files_to_a_zip(tmp_path):
         names = archive.namelist()
     assert names == [f"sub_score_v1_English_{part}.txt" for part in ("heard", "unheard")]
     assert report["num_faces"] == len(pd.read_csv(tmp_path / "out/manifests/faces_test.csv"))
+
+
+def test_flag_goes_from_its_folder_to_a_zip(tmp_path):
+    folder = tmp_path / "flag"
+    for part in ("no_gender", "gender"):
+        (folder / part).mkdir(parents=True)
+        for language in ("English", "Bangla"):
+            files = write_packs(tmp_path, language, seed=len(part) + len(language))["test"]
+            # A clip has one vector, and both parts have clips of their own.
+            names = (
+                Path(files["list"]).read_text().replace(f"{language}/", f"{language}/{len(part)}")
+            )
+            (folder / part / f"{language}.txt").write_text(names)
+            for modality in WIDTHS:
+                target = folder / part / f"{language}_{modality}s.csv"
+                target.write_text(Path(files[modality]).read_text())
+    files = write_packs(tmp_path, "English")["train"]
+    (folder / "train.txt").write_text(flag_train(files["list"]))
+    for modality in WIDTHS:
+        (folder / f"train_{modality}s.csv").write_text(Path(files[modality]).read_text())
+    result = run_forked(
+        recipe(
+            "train", HPARAMS / "flag.yaml", f"--folder={folder}", f"--output_folder={tmp_path}/out",
+            "--draw_figures=False", "--number_of_epochs=1", "--batch_size=8", "--steps_per_epoch=2",
+            "--num_clusters=[2]", "--corpus={held_out: [0.2, 0.2]}", "--face={input_dim: 6}",
+            "--voice={input_dim: 4}",
+        ),
+        tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "submission.zip" in result.stdout
+    with zipfile.ZipFile(tmp_path / "out/submission/submission.zip") as archive:
+        for part in ("no_gender", "gender"):
+            for name in ("English_heard", "Bangla_unheard"):
+                text = archive.read(f"{part}/sub_score_v4_{name}.txt").decode()
+                rows = [line.split(" ") for line in text.splitlines()]
+                assert [key for key, _ in rows] == [f"k{row:07d}" for row in range(8)]
+                assert all(np.isfinite(float(score)) for _, score in rows)
+    pairs = pd.read_csv(tmp_path / "out/manifests/pairs_train.csv")
+    assert len(pairs) == 3 * len(PEOPLE)
+
+
+def flag_train(file):
+    """FLAG's form of a train list: pair, label, voice, face, speaker and its number."""
+    rows = [line.split() for line in Path(file).read_text().splitlines()]
+    people = [voice.split("/")[0] for voice, _ in rows]
+    return "".join(
+        f"p{row:05d} 1 {voice} {face} {person} {PEOPLE.index(person)}\n"
+        for row, ((voice, face), person) in enumerate(zip(rows, people, strict=True))
+    )
