@@ -151,7 +151,7 @@ RULES = {
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
     **dict.fromkeys(("clips_csv", "hparams_file", "file"), path),
     "folder": _paths,
-    **dict.fromkeys(("clips", "init_from", "people_csv", "truth_folder", "other"), or_null(path)),
+    **dict.fromkeys(("clips", "init_from", "people_csv", "truth_folder"), or_null(path)),
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,
     **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),
