@@ -18,6 +18,7 @@ from speechbrain_fv.evaluation.audit import format_audit
 from speechbrain_fv.evaluation.challenge import evaluate_challenges, format_challenge
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
+from speechbrain_fv.evaluation.people import add_people, format_people
 from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
@@ -61,29 +62,21 @@ def main(argv):
             "scored; give lists, or add face_identity and voice_identity"
         )
     if not audit_only and embeddings.labelled:
+        options = {
+            "max_candidates": hparams["max_candidates"],
+            "num_replicates": hparams["num_replicates"],
+            "bootstrap_seed": hparams["bootstrap_seed"],
+            "chunk_size": hparams["chunk_size"],
+            "device": device,
+            "score": score,
+        }
         report = evaluation.evaluate(
-            embeddings,
-            metadata,
-            max_candidates=hparams["max_candidates"],
-            num_replicates=hparams["num_replicates"],
-            bootstrap_seed=hparams["bootstrap_seed"],
-            chunk_size=hparams["chunk_size"],
-            device=device,
-            progress=not run_opts["noprogressbar"],
-            score=score,
+            embeddings, metadata, progress=not run_opts["noprogressbar"], **options
         )
+        add_people(report, embeddings, metadata, **options)
+        clips = hparams["clips"] and evaluation.load_metadata(hparams["clips"])
         add_attributes(
-            report,
-            embeddings,
-            hparams["clips"] and evaluation.load_metadata(hparams["clips"]),
-            metadata,
-            hparams["strata"],
-            hparams["sets"],
-            num_replicates=hparams["num_replicates"],
-            bootstrap_seed=hparams["bootstrap_seed"],
-            chunk_size=hparams["chunk_size"],
-            device=device,
-            score=score,
+            report, embeddings, clips, metadata, hparams["strata"], hparams["sets"], **options
         )
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
@@ -130,6 +123,8 @@ def _tell(report, hparams, folder, score, audit_only):
         paths = {name: hparams[name] for name in ("embeddings", "metadata")}
         report_run(folder, **paths, score=score)
         print(evaluation.format_report(report))
+        if people := format_people(report):
+            print(f"\n{people}")
         if tables := format_sets(report):
             print(f"\n{tables}")
     if "lists" in report:

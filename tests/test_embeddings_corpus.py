@@ -50,9 +50,9 @@ def test_every_clip_is_a_face_and_a_voice(tmp_path):
     assert sorted(faces.ID) == sorted(voices.ID) == sorted(CLIPS)
     assert set(faces.image) == set(voices.wav) == {str(tmp_path / "vectors.npz")}
     assert manifests.identities.split.value_counts().to_dict() == {
-        "train": 7,
+        "train": 6,
         "test": 2,
-        "valid": 1,
+        "valid": 2,
     }
     assert set(manifests.identities.gender) == {"f"}
 
@@ -131,6 +131,102 @@ def test_mistakes_in_the_npz_are_named(tmp_path, arrays, message):
 def test_mistakes_in_the_csv_are_named(tmp_path, table, message):
     with pytest.raises(ValueError, match=message):
         prepare(tmp_path, table, vectors())
+
+
+def embedded(**arrays):
+    """What `speechbrain-fv embed` writes of a CSV: 16 faces of 8 people, 12 voices of 6 of them."""
+    generator = np.random.default_rng(0)
+    tables = {}
+    for modality, count, dim in (("face", 16, 4), ("voice", 12, 6)):
+        tables |= {
+            modality: generator.standard_normal((count, dim), np.float32),
+            f"{modality}_id": np.array([f"{modality}{number}" for number in range(count)]),
+            f"{modality}_identity": np.array([f"p{number // 2}" for number in range(count)]),
+        }
+    return {name: array for name, array in (tables | arrays).items() if array is not None}
+
+
+SEPARATE = {"face_ids_key": "face_id", "voice_ids_key": "voice_id"}
+
+
+def test_the_file_of_embed_says_whose_the_clips_are(tmp_path):
+    """There may be more faces than voices; a CSV of people, not of clips, tells their labels."""
+    people = pd.DataFrame({"identity": [f"p{n}" for n in range(9)], "gender": ["f", "m", "f"] * 3})
+    manifests = prepare(tmp_path, people, embedded(), **SEPARATE)
+    for modality, tables in (("face", manifests.faces), ("voice", manifests.voices)):
+        table = pd.concat(tables.values())
+        assert sorted(table.ID) == sorted(f"{modality}{number}" for number in range(12))
+        assert (
+            table.spk_id == "p" + (table.ID.str[len(modality) :].astype(int) // 2).map(str)
+        ).all()
+        assert set(table.video) == {""}
+    genders = dict(zip(people.identity, people.gender, strict=True))
+    assert dict(zip(manifests.identities.identity, manifests.identities.gender, strict=True)) == {
+        f"p{n}": genders[f"p{n}"] for n in range(6)
+    }
+    assert manifests.preparation["one_sided_identities"] == ["p6", "p7"]
+    np.savez(tmp_path / "vectors.npz", **embedded())
+    prepare_embeddings(tmp_path / "n", None, tmp_path / "vectors.npz", "face", "voice", **SEPARATE)
+    assert set(load_manifests(tmp_path / "n").identities.gender) == {""}
+
+
+def test_faces_and_voices_that_lie_row_by_row_are_pairs(tmp_path):
+    pairs = {key: embedded()[f"face{key}"][:12] for key in ("_id", "_identity")}
+    arrays = embedded(
+        **{
+            f"{modality}{key}": rows
+            for key, rows in pairs.items()
+            for modality in ("face", "voice")
+        },
+        face=embedded()["face"][:12],
+    )
+    np.savez(tmp_path / "vectors.npz", **arrays)
+    prepare_embeddings(tmp_path / "n", None, tmp_path / "vectors.npz", "face", "voice", **SEPARATE)
+    faces = pd.concat(load_manifests(tmp_path / "n").faces.values())
+    assert (faces.video == faces.ID).all()
+
+
+def test_a_clip_of_the_csv_may_be_a_face_a_voice_or_nothing(tmp_path):
+    ids = [*embedded()["face_id"], *embedded()["voice_id"], "nothing"]
+    table = pd.DataFrame({"clip": ids, "identity": ["p" + str(n % 6) for n in range(len(ids))]})
+    options = SEPARATE | {"max_excluded_share": 0.1}
+    manifests = prepare(tmp_path, table, embedded(face_identity=None), **options)
+    assert sum(map(len, manifests.faces.values())) == 16
+    excluded = pd.read_csv(tmp_path / "manifests" / "excluded.csv")
+    assert excluded[["path", "modality"]].values.tolist() == [
+        ["nothing", "face"],
+        ["nothing", "voice"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "arrays", "message"),
+    [
+        (
+            None,
+            embedded(face_identity=None),
+            r"face_identity: expected 16 names, one per face, got",
+        ),
+        (None, embedded(voice_identity=np.array(["p"])), r"voice_identity: .* the shape \(1,\)"),
+        (pd.DataFrame({"identity": ["p0"]}), embedded(), "no row for p1, p2, .* add one row for"),
+        (None, embedded(face_identity=np.array(["P0", *["p0"] * 15])), "'p0' differ only in case"),
+    ],
+)
+def test_mistakes_in_the_people_are_named(tmp_path, table, arrays, message):
+    np.savez(tmp_path / "vectors.npz", **arrays)
+    if table is not None:
+        table.to_csv(tmp_path / "people.csv", index=False)
+    csv = table if table is None else tmp_path / "people.csv"
+    with pytest.raises(ValueError, match=message):
+        prepare_embeddings(tmp_path, csv, tmp_path / "vectors.npz", "face", "voice", **SEPARATE)
+
+
+def test_without_a_csv_the_names_must_be_of_each_modality(tmp_path):
+    np.savez(tmp_path / "vectors.npz", **vectors())
+    with pytest.raises(
+        ValueError, match="clips_csv: expected a CSV with the columns clip and iden"
+    ):
+        prepare_embeddings(tmp_path, None, tmp_path / "vectors.npz", "face", "voice")
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])

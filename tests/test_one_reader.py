@@ -98,7 +98,7 @@ def test_every_kind_of_image_is_read_alike(tmp_path):
     paths = image_kinds(tmp_path)
     rows, excluded = scanned(tmp_path, faces=paths)
     assert excluded == {} and len(rows) == len(paths) >= 28
-    load = face_loader(FACES, detect_faces=False)
+    load = face_loader(FACES)
     for path in paths:
         used, _ = load(path)
         assert torch.equal(FACES(str(path), None), used), path
@@ -168,7 +168,7 @@ def test_every_kind_of_audio_is_read_alike(tmp_path, suffix, coding, rate):
     row = rows[str(path)]
     whole = decode_audio(path).samples
     assert row["start"] == 0 and row["stop"] == len(whole) == round(row["duration"] * rate)
-    window, _ = voice_loader(VOICES, remove_silence=False)(path)
+    window, _, _ = voice_loader(VOICES, remove_silence=False)(path)
     assert torch.equal(VOICES(str(path), row["start"], row["stop"], "", None), window)
     same_rate = SpeechReader(clip_seconds=0.5, sample_rate=rate)
     for draw in range(4):
@@ -209,10 +209,10 @@ def test_use_takes_what_the_preparation_was_told_to_take(tmp_path):
     asked = {"min_face_pixels": 16, "min_seconds": 0.25, "min_level_db": -80.0}
     assert scanned(tmp_path, [face], [voice], **asked)[1] == {}
     least = least_of(asked)
-    assert face_loader(FACES, False, least)(face)[0].shape == (3, 24, 24)
+    assert face_loader(FACES, None, least)(face)[0].shape == (3, 24, 24)
     assert voice_loader(VOICES, False, least)(voice)[0].shape == (8000,)
     with pytest.raises(ValueError, match="24 x 24 pixels"):
-        face_loader(FACES, False, least_of({}))(face)
+        face_loader(FACES, None, least_of({}))(face)
 
 
 # ---- headers that count too little

@@ -10,6 +10,7 @@ import pytest
 from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.evaluation.exact import format_report, load_metadata, save_report
+from speechbrain_fv.evaluation.people import evaluate_people
 from speechbrain_fv.evaluation.report import load_report
 from speechbrain_fv.scores import Cosine, NegativeL2
 from tests.clips import people_with_clips
@@ -103,6 +104,8 @@ def test_recipe_writes_report_and_figures(tmp_path):
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report.pop("leakage") == {"checked": False}
+    people = evaluate_people(embeddings, metadata, num_replicates=20)
+    assert report.pop("people")["matching"] == people["matching"]
     assert report == evaluate(embeddings, metadata, num_replicates=20)
     assert format_report(report) in result.stdout
     figures = {path.name for path in (tmp_path / "out/figures").iterdir()}

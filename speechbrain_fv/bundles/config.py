@@ -24,10 +24,12 @@ def read_config(path):
         ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
         what the training's files had at least (``min_face_pixels``, ``min_seconds``,
-        ``min_level_db``; absent in older bundles), ``calibration`` (``slope``, ``intercept``,
-        ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what else the export
-        noted. ``score``, its name, is there unless it is the cosine; of a score that gives a pair
-        none, ``calibration`` and ``error_rates`` are None.
+        ``min_level_db``; absent in older bundles), ``face_crop`` (how the training cropped the
+        faces of photos: ``margin``, ``min_pixels``, ``max_pixels``, ``several``, ``level``; None,
+        or absent in older bundles, where its images were crops), ``calibration`` (``slope``,
+        ``intercept``, ``threshold``), ``error_rates`` (by stratum), ``training_data`` and what
+        else the export noted. ``score``, its name, is there unless it is the cosine; of a score
+        that gives a pair none, ``calibration`` and ``error_rates`` are None.
 
     Raises
     ------
@@ -103,6 +105,19 @@ def _is_count(value):
     return type(value) is int and 0 < value <= 10**6
 
 
+def _is_crop(value):
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"margin", "min_pixels", "max_pixels", "several", "level"}
+        and _is_number(value["margin"], 1, 10)
+        and _is_count(value["min_pixels"])
+        and _is_count(value["max_pixels"])
+        and value["min_pixels"] <= value["max_pixels"]
+        and value["several"] in ("largest", "refuse")
+        and isinstance(value["level"], bool)
+    )
+
+
 def _is_name(value):
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
 
@@ -116,6 +131,10 @@ _EXPECTED = {
     "sample_rate": (lambda value: value is None or _is_count(value), "a rate in Hz, or null"),
     "remove_silence": (lambda value: isinstance(value, bool), "true or false"),
     "min_face_pixels": (lambda value: value is None or _is_count(value), "pixels, or null"),
+    "face_crop": (
+        lambda value: value is None or _is_crop(value),
+        "margin, min_pixels, max_pixels, several and level of a crop, or null",
+    ),
     "min_seconds": (lambda value: value is None or _is_number(value, 0, 3600), "seconds, or null"),
     "min_level_db": (lambda value: value is None or _is_number(value, -1000, 0), "dB, or null"),
     "calibration": (

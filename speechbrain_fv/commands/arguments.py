@@ -57,8 +57,9 @@ def _add_verify(commands):
         "speechbrain-fv verify --model=owner/name face.jpg voice.wav",
     )
     _add_model(add)
-    add("face", metavar="FACE", help="image")
-    add("voice", metavar="VOICE", help="recording")
+    add("face", metavar="FACE", help="image, or folder of images of one person")
+    add("voice", metavar="VOICE", help="recording, or folder of recordings of one person")
+    _add_people(add, "further images and recordings of the two")
     _add_detect(add)
 
 
@@ -71,8 +72,18 @@ def _add_match(commands):
         "speechbrain-fv match --model=owner/name voice.wav ann.jpg bob.jpg cem.jpg",
     )
     _add_model(add)
-    add("probe", metavar="PROBE", help="recording or image; which, its content tells")
-    add("candidates", metavar="CANDIDATE", nargs="+", help="images, or recordings")
+    add(
+        "probe",
+        metavar="PROBE",
+        help="recording or image; which, its content tells; or a folder of one person's",
+    )
+    add(
+        "candidates",
+        metavar="CANDIDATE",
+        nargs="+",
+        help="images, or recordings, or folders of them, each of one person",
+    )
+    _add_people(add, "further files of the probe")
     _add_detect(add)
     _add_skip(add)
 
@@ -82,19 +93,41 @@ def _add_embed(commands):
         commands,
         "embed",
         "embedding",
-        "writes embeddings of files, for search, for evaluation, or for your own programs",
+        "writes embeddings of files, for search, for evaluation, for training, or for your own "
+        "programs",
         "speechbrain-fv embed --model=owner/name people/ --output=people.npz",
-        "OUTPUT holds the arrays face and voice (N, K), their face_id and voice_id, and "
-        "model_version. Of a CSV with the column identity, it also holds face_identity and "
-        "voice_identity, which recipes/evaluate.py needs.",
+        "OUTPUT holds the arrays face and voice (N, K), their face_id and voice_id, face_weight "
+        "and voice_weight, how much each can tell beside others of the person, and model_version. "
+        "Of a CSV with the column identity, it also holds face_identity and voice_identity, which "
+        "recipes/evaluate.py needs. In place of a published model, networks with their weights can "
+        "be named, as in training, and corpora/embeddings.yaml trains on their vectors.",
     )
-    _add_model(add)
+    _add_model(add, required=False)
+    add(
+        "--face_encoder",
+        metavar="INCLUDE",
+        help="in place of --model, as --face of train: face/timm.yaml {checkpoint: ...}",
+    )
+    add(
+        "--voice_encoder",
+        metavar="INCLUDE",
+        help="in place of --model, as --voice of train: voice/ecapa.yaml {pretrained: ...}",
+    )
+    for modality in ("face", "voice"):
+        add(
+            f"--{modality}_settings",
+            metavar="KEY=VALUE",
+            nargs="+",
+            default=[],
+            help=f"settings of embed_{modality}.yaml beside the encoder",
+        )
     add(
         "sources",
         metavar="FILE_OR_FOLDER",
         nargs="+",
-        help="images, recordings, folders of them, or a CSV with the columns id, and face or wav "
-        "or both; ids of files in a folder are their paths below it",
+        help="images, recordings, folders of them, or a CSV with the columns id (or clip), and "
+        "face or wav or both; without the first, paths are the ids, and of files in a folder their "
+        "paths below it",
     )
     add("--output", metavar="E.npz", required=True, help="is replaced when it exists")
     _add_detect(add)
@@ -114,6 +147,7 @@ def _add_search(commands):
     add = _action(search, "build", "makes a gallery", "people.gallery people/ --model=owner/name")
     add("source", metavar="SOURCE", help=source)
     add("--replace", action="store_true", help="a gallery that is there")
+    _add_by_person(add)
     add(
         "--kind",
         default="auto",
@@ -125,6 +159,7 @@ def _add_search(commands):
     _add_skip(add)
     add = _action(search, "add", "adds to a gallery", "people.gallery more/ --model=owner/name")
     add("source", metavar="SOURCE", help=source)
+    _add_by_person(add)
     _add_model(add)
     _add_detect(add)
     _add_skip(add)
@@ -133,7 +168,12 @@ def _add_search(commands):
     add = _action(
         search, "query", "finds the best", "people.gallery voice.wav -k=5 --model=owner/name"
     )
-    add("probe", metavar="FILE", help="a recording finds faces, an image voices")
+    add(
+        "probe",
+        metavar="FILE",
+        help="a recording finds faces, an image voices; or a folder of one person's",
+    )
+    _add_people(add, "further files of the probe")
     add("-k", type=_count, default=10, help="how many (default: 10)")
     _add_model(add)
     _add_detect(add)
@@ -199,8 +239,8 @@ def _action(search, name, summary, example):
     return add
 
 
-def _add_model(add):
-    add("--model", required=True, help="folder of a bundle, or its name on the hub, owner/name")
+def _add_model(add, required=True):
+    add("--model", required=required, help="folder of a bundle, or its name on the hub, owner/name")
     add("--revision", help="commit, tag or branch on the hub; a commit pins the model")
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 and so on")
     add(
@@ -211,7 +251,40 @@ def _add_model(add):
 
 
 def _add_detect(add):
-    add("--detect_faces", action="store_true", help="find the face and crop to it (extra detect)")
+    add(
+        "--detect_faces",
+        action=argparse.BooleanOptionalAction,
+        help="find the face and crop to it (extra detect), or not; by default as in training",
+    )
+
+
+def _add_people(add, whose):
+    add(
+        "--also",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help=f"{whose}, averaged with the first",
+    )
+    _add_weighted(add)
+
+
+def _add_weighted(add):
+    add(
+        "--weighted",
+        action="store_true",
+        help="weigh a person's photos by the detector's certainty, recordings by their seconds",
+    )
+
+
+def _add_by_person(add):
+    add(
+        "--people",
+        action="store_true",
+        help="one entry per person, the average of the clips: of a folder, the folders in it are "
+        "the people; of a CSV, its column identity tells",
+    )
+    _add_weighted(add)
 
 
 def _add_skip(add):

@@ -7,9 +7,9 @@ import numpy as np
 
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome
-from speechbrain_fv.files import read_table, replacing
+from speechbrain_fv.files import replacing
+from speechbrain_fv.inference.encoders import FileEncoder
 from speechbrain_fv.media.kinds import media_kind
-from speechbrain_fv.names import check_look_alikes, name_of
 from speechbrain_fv.search import sources
 
 
@@ -18,14 +18,20 @@ def embed(options):
     if options.output.endswith(os.sep) or Path(options.output).is_dir():
         raise ValueError(f"{options.output}: a folder, expected the name of a file for --output")
     files, identities, left_out = _listed(options.sources)
-    model = load_model(options)
-    arrays = {"model_version": np.array(model.version)}
+    models = _models(options, files)
+    versions = [model.version for model in dict.fromkeys(models.values())]
+    arrays = {"model_version": np.array("+".join(versions))}
     for modality, media in files.items():
         if not media:
             continue
-        ids, vectors, skipped = encoded(model, modality, media, options)
+        measured = []
+        ids, vectors, skipped = encoded(models[modality], modality, media, options, measured)
         left_out += skipped
-        arrays |= {modality: vectors, f"{modality}_id": np.array(ids, dtype=str)}
+        arrays |= {
+            modality: vectors,
+            f"{modality}_id": np.array(ids, dtype=str),
+            f"{modality}_weight": np.array(measured, dtype=np.float64),
+        }
         if identities:
             known = [identities[modality, name] for name in ids]
             arrays[f"{modality}_identity"] = np.array(known, dtype=str)
@@ -37,11 +43,63 @@ def embed(options):
     data = {
         "output": options.output,
         **{f"num_{modality}s": count for modality, count in counts.items()},
-        "embedding_dim": model.embedding_dim,
-        "model": described(model),
     }
     line = f"{options.output}: {counts['face']} faces and {counts['voice']} voices"
-    return Outcome(data, [line + left_out_count(left_out)], left_out)
+    lines = [line + left_out_count(left_out)]
+    if options.model is not None:
+        (model,) = dict.fromkeys(models.values())
+        data |= {"embedding_dim": model.embedding_dim, "model": described(model)}
+    else:
+        data |= {f"{name}_dim": model.embedding_dim for name, model in models.items()}
+        if identities and len(models) == 2:
+            data["train"] = _training(options.output, models)
+            lines += ["train on them, with people as in the CSV:", f"  {data['train']}"]
+    return Outcome(data, lines, left_out)
+
+
+def _models(options, files):
+    """Returns what encodes each modality that there are files of.
+
+    Raises
+    ------
+    ValueError
+        If neither or both of a published model and encoders are named, or a modality has none.
+    """
+    includes = {m: getattr(options, f"{m}_encoder") for m in files}
+    if (options.model is None) == (not any(includes.values())):
+        raise ValueError("expected either --model, or --face_encoder or --voice_encoder or both")
+    needed = [modality for modality, media in files.items() if media]
+    if options.model is not None:
+        return dict.fromkeys(needed, load_model(options))
+    for modality in needed:
+        if not includes[modality]:
+            raise ValueError(
+                f"{files[modality][0].path}: a {modality}, and no --{modality}_encoder; name one, "
+                "or give files of the other kind only"
+            )
+    return {
+        modality: FileEncoder(
+            modality,
+            includes[modality],
+            getattr(options, f"{modality}_settings"),
+            options.device,
+        )
+        for modality in needed
+    }
+
+
+def _training(output, models):
+    """Returns the command that trains on vectors of encoders."""
+    corpus = (
+        f"{{clips_csv: null, embeddings: {output}, face_key: face, voice_key: voice, "
+        "face_ids_key: face_id, voice_ids_key: voice_id}"
+    )
+    includes = [
+        f"--{modality}='!include:{modality}/embedding.yaml {{input_dim: {model.embedding_dim}}}'"
+        for modality, model in models.items()
+    ]
+    command = "speechbrain-fv train bipcm_fst.yaml --corpus='!include:corpora/embeddings.yaml "
+    return " ".join([f"{command}{corpus}'", *includes])
 
 
 def left_out_count(left_out):
@@ -49,7 +107,7 @@ def left_out_count(left_out):
     return f"; files left out: {len(left_out)}" if left_out else ""
 
 
-def encoded(model, modality, media, options):
+def encoded(model, modality, media, options, measured=None):
     """Returns the embeddings of files.
 
     Arguments
@@ -60,6 +118,8 @@ def encoded(model, modality, media, options):
     media : list of sources.Media
     options : argparse.Namespace
         With `skip_broken` and `detect_faces`.
+    measured : list, optional
+        Where the weight of each embedding is added, see `encode_face_files`.
 
     Returns
     -------
@@ -70,7 +130,7 @@ def encoded(model, modality, media, options):
     on_error = "skip" if options.skip_broken else "raise"
     try:
         ids, vectors, skipped = sources.encode(
-            model, modality, media, on_error, options.detect_faces
+            model, modality, media, on_error, options.detect_faces, measured
         )
     except ValueError as error:
         text = str(error).replace("build with on_error='skip'", "pass --skip_broken")
@@ -91,7 +151,7 @@ def _listed(given):
             unused += [(clip.id, clip.reason) for clip in others]
         elif Path(source).suffix.lower() == ".csv":
             found = sources.in_csv(source)
-            known = _identities(source)
+            known = sources.identities_in(source)
             clips = [(modality, clip.id) for modality, media in found.items() for clip in media]
             identities |= {clip: known[clip[1]] for clip in clips if known}
         else:
@@ -117,16 +177,3 @@ def _check_ids(modality, media, identities):
                 f"{clip.path}: its identity is not known, those of others are; give all in CSVs "
                 "with the column identity, or none"
             )
-
-
-def _identities(csv):
-    """Returns {id: identity} of a CSV; nothing where it has no such column."""
-    table = read_table(csv)
-    if "identity" not in table:
-        return {}
-    for line, identity in enumerate(table["identity"], start=2):
-        if not identity.strip():
-            raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
-    identities = table["identity"].map(name_of)
-    check_look_alikes(identities, csv)
-    return dict(zip(table["id"].map(name_of), identities, strict=True))

@@ -3,17 +3,26 @@
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.demo.statement import error_statements
-from speechbrain_fv.media.kinds import media_kind
+from speechbrain_fv.inference.people import MEASURED, files_of, kind_of
+
+OF_SINGLE = "probability, threshold and error rates are those of single files"
 
 
 def verify(options):
     """Returns whether a face and a voice belong to one person."""
-    model = load_model(options)
-    verdict = model.verify_files(options.face, options.voice, options.detect_faces)
+    also = {"face": [], "voice": []}
+    for file in options.also:
+        also[kind_of(file)].append(file)
+    model, weights = load_model(options), MEASURED if options.weighted else None
+    face = person_of(options.face, also["face"])
+    voice = person_of(options.voice, also["voice"])
+    verdict = model.verify_files([face], [voice], options.detect_faces, weights=weights)
     score, probability, decision = (field.item() for field in verdict)
+    counts = {"faces": len(files_of(face, "face")), "voices": len(files_of(voice, "voice"))}
     data = {
         "face": options.face,
         "voice": options.voice,
+        **{f"num_{name}": count for name, count in counts.items()},
         "score": score,
         "probability": probability,
         "threshold": model.threshold,
@@ -29,24 +38,33 @@ def verify(options):
         "how often that is wrong, on people whom the model had not met in training:",
         *(f"  {sentence}" for sentence in error_statements(model.config)),
     ]
+    if any(count > 1 for count in counts.values()):
+        lines.append(
+            f"average of {counts['faces']} images and {counts['voices']} recordings; {OF_SINGLE}"
+        )
     return Outcome(data, lines)
+
+
+def person_of(first, also):
+    """Returns a file or a folder, with further ones a list of all, which is one person."""
+    return [first, *also] if also else first
 
 
 def match(options):
     """Returns the candidates, best first."""
-    kind = media_kind(options.probe)
-    model = load_model(options)
-    detect = {"detect_faces": options.detect_faces}
+    probe = person_of(options.probe, options.also)
+    kind = kind_of(probe)
+    model, weights = load_model(options), MEASURED if options.weighted else None
+    detect = {"face": {"detect_faces": options.detect_faces}, "voice": {}}
     left_out = [] if options.skip_broken else None
-    if kind == "voice":
-        probe = model.encode_voice_files(options.probe)
-        candidates = model.encode_face_files(options.candidates, skipped=left_out, **detect)
-    else:
-        probe = model.encode_face_files(options.probe, **detect)
-        candidates = model.encode_voice_files(options.candidates, skipped=left_out)
-    left_out = left_out or []
-    broken = {file for file, _ in left_out}
-    files = [file for file in options.candidates if file not in broken]
+    other = "voice" if kind == "face" else "face"
+    asked = model.encode_people_files(kind, [probe], weights, **detect[kind])
+    probe = asked.embeddings
+    found = model.encode_people_files(
+        other, options.candidates, weights, skipped=left_out, **detect[other]
+    )
+    candidates, left_out = found.embeddings, left_out or []
+    files = [options.candidates[index] for index in found.kept]
     if not files:
         raise ValueError(f"no candidate can be used; the first: {left_out[0][1]}")
     ranking = model.match(probe[0], candidates, "F-V" if kind == "face" else "V-F")
@@ -57,6 +75,7 @@ def match(options):
         {
             "rank": rank,
             "file": files[index],
+            "num_files": found.num_clips[index],
             "score": score,
             "probability": None if probability is None else float(probability),
         }
@@ -69,6 +88,7 @@ def match(options):
     data = {
         "probe": options.probe,
         "probe_kind": kind,
+        "num_probe_files": asked.num_clips[0],
         "ranking": [
             {**row, "decision": None if threshold is None else row["score"] >= threshold}
             for row in rows
@@ -76,4 +96,7 @@ def match(options):
         "threshold": threshold,
         "model": described(model),
     }
-    return Outcome(data, ranking_lines(rows, "file"), left_out)
+    lines = ranking_lines(rows, "file")
+    if max(*asked.num_clips, *found.num_clips) > 1:
+        lines.append(f"people are averages of their files; {OF_SINGLE}")
+    return Outcome(data, lines, left_out)

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from speechbrain_fv.commands.embedding import encoded, left_out_count
+from speechbrain_fv.commands.matching import person_of
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import read_arrays
-from speechbrain_fv.media.kinds import media_kind
+from speechbrain_fv.inference.people import MEASURED, kind_of
+from speechbrain_fv.names import names_of
 from speechbrain_fv.search import Gallery, sources, store
 from speechbrain_fv.search.coded import import_faiss
 
@@ -51,14 +53,15 @@ def remove(options):
 
 def query(options):
     """Finds the faces for a voice, or the voices for a face."""
-    kind = media_kind(options.probe)
+    probe = person_of(options.probe, options.also)
+    kind = kind_of(probe)
     model = load_model(options)
     gallery = Gallery.load(options.gallery, model)
-    if kind == "face":
-        embedding = model.encode_face_files(options.probe, options.detect_faces)
-        ids, scores = gallery.query_face(embedding[0], options.k)
-    else:
-        ids, scores = gallery.query_voice(model.encode_voice_files(options.probe)[0], options.k)
+    detect = {"detect_faces": options.detect_faces} if kind == "face" else {}
+    weights = MEASURED if options.weighted else None
+    asked = model.encode_people_files(kind, [probe], weights, **detect)
+    find = gallery.query_face if kind == "face" else gallery.query_voice
+    ids, scores = find(asked.embeddings[0], options.k)
     probabilities = model.calibration.probability(scores).tolist()
     hits = [
         {"rank": rank, "id": name, "score": score, "probability": probability}
@@ -70,6 +73,7 @@ def query(options):
         "gallery": options.gallery,
         "probe": options.probe,
         "probe_kind": kind,
+        "num_probe_files": asked.num_clips[0],
         "hits": hits,
         "threshold": model.threshold,
         "model": described(model),
@@ -98,19 +102,41 @@ def _fill(gallery, model, options):
             if modality in arrays:
                 vectors = sources.as_array(modality, arrays[modality], axes=(2,))
                 rows = [f"{modality} {row}" for row in range(len(vectors))]
-                getattr(gallery, f"add_{modality}")(arrays.get(f"{modality}_ids", rows), vectors)
+                ids = arrays.get(f"{modality}_ids", rows)
+                if options.people:
+                    ids, vectors = _people_of(source, modality, vectors, model, options)
+                getattr(gallery, f"add_{modality}")(ids, vectors)
         return left_out
     if Path(source).is_dir():
         listed, unused = sources.in_folder(source)
         left_out += [(clip.id, clip.reason) for clip in unused]
     else:
         listed = sources.in_csv(source)
+    people = sources.people_in(source, listed) if options.people else None
     for modality, media in listed.items():
         if media:
-            ids, vectors, skipped = encoded(model, modality, media, options)
+            measured = [] if people and options.weighted else None
+            ids, vectors, skipped = encoded(model, modality, media, options, measured)
+            if people and ids:
+                owners = [people[name] for name in ids]
+                ids, vectors = sources.by_person(vectors, owners, measured, model.score)
             getattr(gallery, f"add_{modality}")(ids, vectors)
             left_out += skipped
     return left_out
+
+
+def _people_of(path, modality, vectors, model, options):
+    """Returns the people of a file of embeddings, and one embedding of each."""
+    names = [f"{modality}_identity", f"{modality}_weight"]
+    arrays, found = read_arrays(path, names)
+    if arrays.get(names[0]) is None or arrays[names[0]].shape != (len(vectors),):
+        raise ValueError(
+            f"{path}: --people: expected the array {names[0]}, one name per {modality}, found "
+            f"{', '.join(found)}; embed a CSV with the column identity"
+        )
+    weights = arrays.get(names[1]) if options.weighted else None
+    people = names_of(arrays[names[0]], f"{path}: {names[0]}")
+    return sources.by_person(vectors, people, weights, model.score)
 
 
 def _check_version(path, model):

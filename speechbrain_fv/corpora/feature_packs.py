@@ -117,7 +117,7 @@ def read_headerless_csv(path):
             header=None,
             dtype=kinds,
             keep_default_na=False,
-            na_values=dict.fromkeys(range(num_columns - 1), ["nan", "NaN", "NAN"]),
+            na_values={column: ["nan", "NaN"] for column in range(num_columns - 1)},
             index_col=False,
             skip_blank_lines=False,
         )

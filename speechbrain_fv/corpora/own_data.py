@@ -66,6 +66,8 @@ def prepare_own_data(
         other, if a file belongs to two identities or two videos, if a clip is listed twice, if a
         split has too few people, or if too many files are unusable (`Scanner`).
     """
+    if clips_csv is None:
+        raise ValueError("clips_csv: expected the path of a CSV of clips, got null")
     clips_csv, folds = Path(os.path.abspath(clips_csv)), folds or Folds()
     clips = read_clips(clips_csv)
     faces, voices = _media_rows(clips, clips_csv)

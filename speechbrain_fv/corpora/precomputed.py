@@ -18,7 +18,7 @@ from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
 from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
-from speechbrain_fv.names import look_alike, names_of
+from speechbrain_fv.names import check_look_alikes, look_alike, names_of
 
 
 def prepare_embeddings(
@@ -32,19 +32,26 @@ def prepare_embeddings(
     shares=(0.7, 0.1, 0.2),
     seed=0,
     folds=None,
+    face_ids_key=None,
+    voice_ids_key=None,
     keep=None,
 ):
-    """Write the manifests of a study on frozen features; every clip is a face and a voice.
+    """Write the manifests of a study on frozen features.
 
     The manifests keep their columns although there are no media files: `image` and `wav` name
     the .npz, `ID` is the clip to look up in it, and a voice has duration 1 s, start 0, stop 1.
     Clips that are only in the .npz are not used.
 
+    With one `ids_key` every clip is a face and a voice. With a key for each modality there may be
+    more faces than voices, and a clip of the CSV is either or both. Then the CSV may also be one of
+    people, without the column `clip`, or absent: the .npz says whose each clip is, in the arrays
+    `face_identity` and `voice_identity`, as `speechbrain-fv embed` writes them.
+
     Arguments
     ---------
     manifest_folder : path
         Where to write; nothing is done when it is up to date.
-    clips_csv : path
+    clips_csv : path or None
         CSV with the columns `clip` and `identity`, and optionally `video`, `split`, `gender`,
         `nationality`, `age`, as in `prepare_own_data`, which also says which labels are one group.
         Without `video` every clip is one. A column `language` serves to make the folds alike.
@@ -61,6 +68,8 @@ def prepare_embeddings(
         Seed of that random split.
     folds : Folds, optional
         Cross-validation over people in place of the split.
+    face_ids_key, voice_ids_key : str, optional
+        Names of the arrays that name the faces and the voices; `ids_key` by default.
     keep : dict, optional
         Which clips a split keeps, by their attributes, as ``{"train": {"language": "English"}}``;
         see `selection.keep_clips`.
@@ -71,8 +80,12 @@ def prepare_embeddings(
         If a file is absent or malformed, an array is missing or has the wrong shape, a clip is
         listed twice, rows of an identity contradict each other, or too many clips are unusable.
     """
-    clips_csv, embeddings = (Path(os.path.abspath(path)) for path in (clips_csv, embeddings))
+    embeddings = Path(os.path.abspath(embeddings))
+    clips_csv = clips_csv and Path(os.path.abspath(clips_csv))
     folds = folds or Folds()
+    vector_keys = {"face": face_key, "voice": voice_key}
+    ids_keys = {"face": face_ids_key or ids_key, "voice": voice_ids_key or ids_key}
+    separate = ids_keys["face"] != ids_keys["voice"]
     options = {
         "clips_csv": clips_csv,
         "embeddings": embeddings,
@@ -82,38 +95,34 @@ def prepare_embeddings(
         "seed": seed,
         **folds.options,
         **({"keep": keep} if keep else {}),
+        **({"ids_keys": list(ids_keys.values())} if separate else {}),
     }
-    key = cache_key(options, [clips_csv, embeddings])
+    key = cache_key(options, [file for file in (clips_csv, embeddings) if file])
     if is_prepared(manifest_folder, key):
         return
-    clips = check_columns(read_clips(clips_csv), ["clip", "identity"], clips_csv)
-    if "video" not in clips.columns:
-        clips["video"] = clips["clip"]
-    identities = identity_table(clips, clips_csv, shares, seed, folds)
-    clips = clips[clips.identity.isin(identities.identity)]
-    ids, vectors = load_vectors(embeddings, ids_key, (face_key, voice_key))
-    absent = _absent(ids)
-    faults = {
-        modality: clips["clip"].map(dict(zip(ids, vector_faults(table), strict=True)))
-        for modality, table in zip(("face", "voice"), vectors, strict=True)
+    vectors = {m: load_vectors(embeddings, ids_keys[m], [vector_keys[m]]) for m in ids_keys}
+    tables, people = _clips_of(clips_csv, embeddings, vectors, separate)
+    identities = identity_table(people, clips_csv or embeddings, shares, seed, folds)
+    usable, excluded = {}, []
+    for modality, table in tables.items():
+        table = table[table.identity.isin(identities.identity)]
+        reasons = _faults(table["clip"], *vectors[modality])
+        usable[modality] = table[reasons == ""]
+        excluded.append(_excluded_rows(table, modality, reasons))
+    num_rows = {
+        modality: len(usable[modality]) + len(rows)
+        for modality, rows in zip(usable, excluded, strict=True)
     }
-    faults = {
-        modality: reasons.where(reasons.notna(), clips["clip"].map(absent))
-        for modality, reasons in faults.items()
-    }
-    excluded = pd.concat([_excluded_rows(clips, *item) for item in faults.items()])
-    num_rows = dict.fromkeys(faults, len(clips))
+    excluded = pd.concat(excluded)
     report_excluded(excluded, num_rows, max_excluded_share, manifest_folder)
-    usable = {modality: clips[reasons == ""] for modality, reasons in faults.items()}
     source = str(embeddings)
-    further = {name: one_spelling(clips[name], name) for name in further_columns(clips)}
     faces = pd.DataFrame(
         {
             "ID": usable["face"]["clip"],
             "image": source,
             "spk_id": usable["face"].identity,
             "video": usable["face"].video,
-            **{name: labels[usable["face"].index] for name, labels in further.items()},
+            **_attributes(usable["face"]),
         }
     )
     voices = pd.DataFrame(
@@ -125,10 +134,10 @@ def prepare_embeddings(
             "stop": 1,
             "spk_id": usable["voice"].identity,
             "video": usable["voice"].video,
-            **{name: labels[usable["voice"].index] for name, labels in further.items()},
+            **_attributes(usable["voice"]),
         }
     )
-    faces, voices, left_out = keep_clips(faces, voices, identities, keep, clips_csv)
+    faces, voices, left_out = keep_clips(faces, voices, identities, keep, clips_csv or embeddings)
     write_manifests(
         manifest_folder,
         faces,
@@ -140,6 +149,64 @@ def prepare_embeddings(
         excluded,
         {"left_out": left_out} if left_out else None,
     )
+
+
+def _attributes(clips):
+    """Returns the attributes of the clips by name, those that mean the same spelled the same."""
+    return {name: one_spelling(clips[name], name) for name in further_columns(clips)}
+
+
+def _clips_of(clips_csv, embeddings, vectors, separate):
+    """Returns the clips by modality, with their identity and video, and the rows of the people."""
+    clips = clips_csv and read_clips(clips_csv)
+    if clips is not None and (not separate or "clip" in clips.columns):
+        clips = check_columns(clips, ["clip", "identity"], clips_csv)
+        if "video" not in clips.columns:
+            clips["video"] = clips["clip"]
+        if not separate:
+            return dict.fromkeys(vectors, clips), clips
+        known = {modality: clips["clip"].isin(ids) for modality, (ids, _) in vectors.items()}
+        nowhere = ~(known["face"] | known["voice"])
+        return {modality: clips[rows | nowhere] for modality, rows in known.items()}, clips
+    if not separate:
+        raise ValueError(
+            f"{embeddings}: clips_csv: expected a CSV with the columns clip and identity, got null"
+        )
+    names, found = read_arrays(embeddings, [f"{modality}_identity" for modality in vectors])
+    tables = {}
+    for modality, (ids, _) in vectors.items():
+        owners = names.get(f"{modality}_identity")
+        if owners is None or owners.shape != (len(ids),):
+            got = found if owners is None else f"the shape {owners.shape}"
+            raise ValueError(
+                f"{embeddings}: {modality}_identity: expected {len(ids)} names, one per "
+                f"{modality}, got {got}; embed a CSV with the column identity, or give clips_csv "
+                "with the columns clip and identity"
+            )
+        owners = names_of(owners, f"{embeddings}: {modality}_identity")
+        tables[modality] = pd.DataFrame({"clip": ids, "identity": owners})
+    face, voice = tables.values()
+    paired = face.equals(voice)  # row by row
+    tables = {m: table.assign(video=table["clip"] if paired else "") for m, table in tables.items()}
+    people = pd.concat(tables.values(), ignore_index=True)
+    check_look_alikes(people.identity, embeddings)
+    if clips is not None:
+        unlisted = sorted({*people.identity} - {*clips.identity})
+        if unlisted:
+            raise ValueError(
+                f"{clips_csv}: no row for {named(unlisted)}, whose clips are in {embeddings}; add "
+                "one row for each person"
+            )
+        people = clips[clips.identity.isin(people.identity)]
+    return tables, people
+
+
+def _faults(clips, ids, tables):
+    """Why the vector of each clip, a series of names, cannot be used; "" where it can."""
+    faults = dict(zip(ids, vector_faults(tables[0]), strict=True))
+    absent = _absent(ids)
+    reasons = [faults[clip] if clip in faults else absent(clip) for clip in clips]
+    return pd.Series(reasons, index=clips.index, dtype=str)
 
 
 def load_vectors(file, ids_key, vector_keys):

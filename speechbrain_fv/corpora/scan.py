@@ -6,6 +6,7 @@ stopped. Whether a file is usable follows from its facts and the thresholds, and
 """
 
 import json
+import logging
 import math
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_fv.corpora.face_crops import crop_facts, crops_folder, is_whole
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
 from speechbrain_fv.data.manifests import REPORT_FILE
 from speechbrain_fv.data.schema import (
@@ -33,7 +35,10 @@ from speechbrain_fv.files import file_stamp, write_table
 from speechbrain_fv.media.bounds import LEAST, ONE_COLOUR, level_fault, short_fault, size_fault
 from speechbrain_fv.messages import progress_bar
 
+logger = logging.getLogger(__name__)
+
 CHUNK_SIZE = 16  # files per task of a worker process
+MARGIN = 1.26  # of `media.face_detection`, which takes seconds to import
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,22 @@ class Scanner:
         Largest share in [0, 1] of unusable files of a modality; beyond it the preparation stops.
     num_workers : int
         Processes that read files, at least 0; 0 reads in this process. The result is the same.
+    detect : bool
+        Whether the images are photos in which the face must be found: it is put upright and cropped
+        once, into the cache. Needs the extra `detect`. Without it they are crops already.
+    crop_margin : float
+        Side of a crop, relative to the height of the face's box, at least 1; see `FaceDetector`.
+    crop_pixels : int
+        Largest side of a crop in pixels, at least `min_face_pixels`.
+    several_faces : str
+        "largest" takes the largest of several faces, "refuse" leaves such photos out.
+    level_faces : bool
+        Whether heads that are tilted by 5 to 45 degrees are turned upright.
 
     Raises
     ------
     ValueError
-        If a value lies outside its range.
+        If a value lies outside its range, or `detect` needs an extra that is not installed.
 
     Example
     -------
@@ -75,6 +91,11 @@ class Scanner:
     vad: bool = True
     max_excluded_share: float = 0.05
     num_workers: int = 2
+    detect: bool = False
+    crop_margin: float = MARGIN
+    crop_pixels: int = 256
+    several_faces: str = "largest"
+    level_faces: bool = True
 
     def __post_init__(self):
         for name, valid, expected in (
@@ -86,12 +107,28 @@ class Scanner:
         ):
             if not valid:
                 raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)}.")
+        if self.detect:
+            from speechbrain_fv.media.face_detection import FaceDetector
+
+            FaceDetector(**self.crop)
+
+    @property
+    def crop(self):
+        """The arguments of `FaceDetector`, a dict."""
+        return {
+            "margin": self.crop_margin,
+            "min_pixels": self.min_face_pixels,
+            "max_pixels": self.crop_pixels,
+            "several": self.several_faces,
+            "level": self.level_faces,
+        }
 
     @property
     def criteria(self):
         """The options that decide which files are usable, for the cache key; a dict."""
         names = ("min_face_pixels", "min_seconds", "min_level_db", "vad", "max_excluded_share")
-        return {name: getattr(self, name) for name in names}
+        criteria = {name: getattr(self, name) for name in names}
+        return {**criteria, "detect": self.crop} if self.detect else criteria
 
     def select(self, faces, voices, manifest_folder):
         """The usable rows of a corpus as manifest rows, and the rows left out.
@@ -111,7 +148,8 @@ class Scanner:
         -------
         tuple of pandas.DataFrame
             Faces with `FACE_COLUMNS`, voices with `VOICE_COLUMNS` and what was left out with
-            `EXCLUDED_COLUMNS`, each in the order of the input.
+            `EXCLUDED_COLUMNS`, each in the order of the input. With `detect` the faces' `image` is
+            the crop.
 
         Raises
         ------
@@ -136,6 +174,10 @@ class Scanner:
         num_rows = {"face": len(faces), "voice": len(voices)}
         report_excluded(excluded, num_rows, self.max_excluded_share, manifest_folder)
         usable_faces = faces.loc[[not reason for reason in reasons]]
+        if self.detect:
+            _log_crops([face_facts[path] for path in usable_faces.image])
+            crops = [face_facts[path]["crop"] for path in usable_faces.image]
+            usable_faces = usable_faces.assign(image=crops)
         usable_voices = voices.loc[[not reason for reason in voice_reasons]]
         usable = [
             rows[[*columns, *clip_columns(rows, (*columns, "seconds"))]]
@@ -156,15 +198,21 @@ class Scanner:
         Returns
         -------
         dict of str to dict
-            Path to facts, as `face_facts` and `voice_facts` return them.
+            Path to facts, as `face_facts` or `crop_facts` and `voice_facts` return them.
         """
         name = f"{modality}_facts_{FACTS_VERSION}"
+        read = {"face": face_facts, "voice": partial(voice_facts, vad=self.vad)}
         if modality == "voice" and self.vad:
             name += f"_silero_{version('silero-vad')}"
-        read = {"face": face_facts, "voice": partial(voice_facts, vad=self.vad)}
+        elif modality == "face" and self.detect:
+            folder = crops_folder(os.path.abspath(self.cache_folder), self.crop)
+            name += f"_crops_{folder.name}"
+            read["face"] = partial(crop_facts, folder=folder, settings=self.crop)
         store = Path(self.cache_folder) / "scan" / f"{name}.jsonl"
         stamps = {path: file_stamp(path) for path in paths}
-        known = _load_facts(store, stamps)
+        known = {
+            path: facts for path, facts in _load_facts(store, stamps).items() if is_whole(facts)
+        }
         todo = sorted(set(stamps) - set(known))
         if todo:
             store.parent.mkdir(parents=True, exist_ok=True)
@@ -285,6 +333,17 @@ def report_excluded(excluded, num_rows, max_share, manifest_folder):
                 f"more than max_excluded_share = {max_share:g}. First: {first}. All are listed in "
                 f"{report}; repair them, or raise max_excluded_share."
             )
+
+
+def _log_crops(facts):
+    turned = sum(of["quarter_turns"] > 0 for of in facts)
+    several = sum(of["num_faces"] > 1 for of in facts)
+    tilted = sum(of["tilt"] != 0 for of in facts)
+    logger.info(
+        "%d faces found and cropped; %d photos were not upright, %d heads tilted, %d photos show "
+        "several faces",
+        *(len(facts), turned, tilted, several),
+    )
 
 
 def _clip_voices(voices, facts):

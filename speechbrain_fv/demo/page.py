@@ -54,6 +54,7 @@ def _tab(comparer, kind, label):
             )
             detect = gradio.Checkbox(
                 label=DETECT,
+                value=comparer.model.config.get("face_crop") is not None,  # as in training
                 interactive=comparer.detector is not None,
                 info=None if comparer.detector else "needs the extra speechbrain-fv[detect]",
                 elem_id=f"{kind}-detect",

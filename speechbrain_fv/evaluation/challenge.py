@@ -22,7 +22,8 @@ from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.metrics.listed import listed_counts, official_eer
 from speechbrain_fv.protocols.challenge import finite, scores_of
 from speechbrain_fv.protocols.resolve import ResolvedList
-from speechbrain_fv.scores import Score, is_cosine, unit
+from speechbrain_fv.scores import Score, is_cosine
+from speechbrain_fv.scores.averaging import averaged
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
         clips, place[modality] = np.unique(of_list, return_inverse=True)
         vectors = comparison.given[modality]
         if scoring.groups is not None:
-            vectors = averaged(vectors, _groups(resolved, comparison, modality))
+            groups, names = _groups(resolved, comparison, modality)
+            means = averaged(vectors.cpu(), groups, names, score=comparison.score)
+            vectors = torch.as_tensor(means[groups], device=vectors.device)
         vectors = vectors[torch.as_tensor(clips, device=vectors.device)]
         used[modality] = comparison.prepare(modality)(vectors)
     table = comparison.values(used["face"], used["voice"]).cpu().numpy()
@@ -76,29 +79,8 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
     return sum(w * standardised(s) for w, s in parts) / sum(scoring.weights)
 
 
-def averaged(vectors: torch.Tensor, groups: np.ndarray) -> torch.Tensor:
-    """Returns for each clip the mean of the unit vectors of its group.
-
-    Arguments
-    ---------
-    vectors : torch.Tensor of shape (num_clips, dim)
-    groups : array of shape (num_clips,), int
-
-    Example
-    -------
-    >>> averaged(torch.tensor([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), np.array([0, 0, 1]))
-    tensor([[0.5000, 0.5000],
-            [0.5000, 0.5000],
-            [0.0000, 1.0000]], dtype=torch.float64)
-    """
-    place = torch.as_tensor(np.unique(groups, return_inverse=True)[1], device=vectors.device)
-    sums = vectors.new_zeros(int(place.max()) + 1, vectors.shape[1], dtype=torch.float64)
-    sums.index_add_(0, place, unit(vectors))
-    return (sums / place.bincount()[:, None])[place]
-
-
 def _groups(resolved, comparison, modality):
-    """Returns the group of each clip of a modality, as the CSV of a challenge says."""
+    """Returns the group of each clip of a modality by the CSV of a challenge, and their names."""
     file = resolved.trials.challenge.scoring.groups
     table = check_columns(read_table(file), ["clip", "group"], file)
     names = resolved.trials.clip_names
@@ -115,7 +97,7 @@ def _groups(resolved, comparison, modality):
     own = names.keys(getattr(comparison.embeddings, f"{modality}_id").tolist(), modality)
     group = own.map(dict(zip(keys, table["group"], strict=True)))
     alone = pd.Series([f"alone {row}" for row in range(len(own))])
-    return pd.factorize(group.map("group {}".format, na_action="ignore").fillna(alone))[0]
+    return pd.factorize(group.map("group {}".format, na_action="ignore").fillna(alone))
 
 
 def _signed(scores, submitted):

@@ -22,6 +22,9 @@ class Embeddings:
     face_id : sequence of num_faces str, optional
         Names of the clips, each once; used in messages.
     voice_id : sequence of num_voices str, optional
+    face_weight : array of shape (num_faces,), optional
+        How much each face counts beside others of its person where clips are averaged, at least 0.
+    voice_weight : array of shape (num_voices,), optional
 
     Where all identities are "", nobody is known, as in the test of a challenge; then the clips are
     named, and only lists can be scored, see `labelled`.
@@ -30,7 +33,8 @@ class Embeddings:
     ------
     ValueError
         If shapes disagree, an embedding is not finite or has norm zero, a clip is named twice, an
-        identity is empty, or no identity has both a face and a voice.
+        identity is empty, a weight is negative or not finite, or no identity has both a face and a
+        voice.
 
     Example
     -------
@@ -44,6 +48,8 @@ class Embeddings:
     voice_identity: np.ndarray
     face_id: np.ndarray | None = None
     voice_id: np.ndarray | None = None
+    face_weight: np.ndarray | None = None
+    voice_weight: np.ndarray | None = None
 
     def __post_init__(self):
         for modality in ("face", "voice"):
@@ -59,6 +65,8 @@ class Embeddings:
             object.__setattr__(self, modality, vectors)
             object.__setattr__(self, f"{modality}_identity", labels)
             object.__setattr__(self, f"{modality}_id", names)
+            weights = _weights(self, modality, len(vectors))
+            object.__setattr__(self, f"{modality}_weight", weights)
         if self.face.shape[1] != self.voice.shape[1]:
             raise ValueError(
                 f"face has {self.face.shape[1]} values per clip, voice {self.voice.shape[1]}; "
@@ -95,8 +103,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
     ---------
     path : str or Path
         Arrays ``face``, ``voice``, ``face_identity``, ``voice_identity`` and optionally
-        ``face_id``, ``voice_id``; never pickled objects. Without either identity, but with both
-        names, nobody is known.
+        ``face_id``, ``voice_id``, ``face_weight``, ``voice_weight``; never pickled objects. Without
+        either identity, but with both names, nobody is known.
 
     Raises
     ------
@@ -106,9 +114,10 @@ def load_embeddings(path: PathLike) -> Embeddings:
         If there is no such file.
     """
     required = ("face", "voice", "face_identity", "voice_identity")
-    optional = ("face_id", "voice_id")
+    optional = ("face_id", "voice_id", "face_weight", "voice_weight")
     arrays, found = read_arrays(path, (*required, *optional))
-    if not {"face_identity", "voice_identity"} & set(arrays) and set(optional) <= set(arrays):
+    names = {"face_id", "voice_id"}
+    if not {"face_identity", "voice_identity"} & set(arrays) and names <= set(arrays):
         for modality in ("face", "voice"):
             arrays[f"{modality}_identity"] = np.full(len(arrays[f"{modality}_id"]), "")
     missing = [key for key in required if key not in arrays]
@@ -148,6 +157,26 @@ def _check_labels(modality, labels):
             f"{modality}: row {int(rows.argmax())} has an empty identity; {int(rows.sum())} of "
             f"{len(rows)} rows do. Correct or remove them."
         )
+
+
+def _weights(embeddings, modality, num_clips):
+    """Returns one weight per clip, or None where none are given."""
+    weights = getattr(embeddings, f"{modality}_weight")
+    if weights is None:
+        return None
+    weights = np.asarray(weights)
+    if weights.shape != (num_clips,) or weights.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{modality}_weight: expected {num_clips} numbers, one per clip, got {weights.dtype} "
+            f"of shape {weights.shape}"
+        )
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        raise ValueError(
+            f"{modality}_weight: row {int(wrong.argmax())} is {weights[wrong][0]:g}, expected a "
+            "finite number of at least 0"
+        )
+    return weights.astype(np.float64)
 
 
 def _check_clips(modality, vectors, labels, names):

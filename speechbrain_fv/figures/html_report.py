@@ -78,6 +78,7 @@ def _sections(files, figures, missing):
     return [
         _section("results", "Results", tables=results, lines=lines if results else ()),
         _section("figures", "Figures", figures=[_embedded(figure) for figure in figures]),
+        _section("people", "People", tables=report_tables.people(report)),
         _section("groups", "Within groups", tables=groups, lines=[GROUPS] if groups else ()),
         _section("lists", "Trial lists", tables=report_tables.lists(report)),
         _section("data", "Data and leakage", items=report_tables.data(files)),

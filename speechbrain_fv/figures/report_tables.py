@@ -126,7 +126,8 @@ def _by_clips(report):
             for name, node in nodes.items()
         ]
         notes = [f"{n}: {node['reason']}." for n, node in nodes.items() if "reason" in (node or {})]
-        tables += [Table(f"Verification, {title.lower()}", columns, rows, tuple(notes))] * bool(rows)
+        if rows:
+            tables.append(Table(f"Verification, {title.lower()}", columns, rows, tuple(notes)))
     challenge = report.get("challenge")
     if challenge:
         nodes = {f"{part}, {of['language']}": of for part, of in challenge["lists"].items()}
@@ -135,6 +136,22 @@ def _by_clips(report):
         title = f"Challenge, trained on {challenge['trained_on']}"
         tables.append(Table(title, ["List", "EER", "official EER"], rows))
     return tables
+
+
+def people(report):
+    """Returns the tables of the people, each the average of the clips, if the report has them."""
+    section = report.get("people")
+    if not section:
+        return []
+    notes = tuple(
+        f"{modality.capitalize()}s per person: {of['median']:g}, from {of['least']} to "
+        f"{of['most']}; {section['weights'][modality]} weights."
+        for modality, of in section["clips"].items()
+    )
+    return [
+        table._replace(title=f"{table.title}, people", notes=(*table.notes, *notes))
+        for table in results(section)
+    ]
 
 
 def groups(files):

@@ -4,28 +4,20 @@ import itertools
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
-from PIL.Image import Image
 
-from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import clips, inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
+from speechbrain_fv.inference.inputs import Faces, Paths, Skipped, Voices
 from speechbrain_fv.inference.loading import PublishedModel
+from speechbrain_fv.inference.people import EncodesPeople, Person, kind_of
 from speechbrain_fv.inference.results import Ranking, Verification
-from speechbrain_fv.media.kinds import media_kind
 
 BATCH_SIZE = 64
 Direction = Literal["F-V", "V-F"]
-Array = torch.Tensor | np.ndarray
-Pixels = Array | Image
-Faces = Pixels | Sequence[Pixels]
-Voices = Array | Sequence[Array]
-Paths = PathLike | Sequence[PathLike]
-Skipped = list[tuple[str, str]]
 
 
-class FaceVoiceAssociation(PublishedModel):
+class FaceVoiceAssociation(EncodesPeople, PublishedModel):
     """Matches faces and voices with a published model.
 
     >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
@@ -198,9 +190,10 @@ class FaceVoiceAssociation(PublishedModel):
     def encode_face_files(
         self,
         paths: Paths,
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
         batch_size: int = BATCH_SIZE,
         skipped: Skipped | None = None,
+        measured: list[float] | None = None,
     ) -> torch.Tensor:
         """Returns face embeddings of image files.
 
@@ -208,14 +201,17 @@ class FaceVoiceAssociation(PublishedModel):
         ---------
         paths : path or list of paths
             Images of any size and format; upright after their EXIF.
-        detect_faces : bool
-            Whether to find the face and crop to it (extra ``detect``). Without it the image is
-            taken for a crop of a face.
+        detect_faces : bool, optional
+            Whether to find the face and crop to it (extra ``detect``); by default as in training.
+            Without it the image is taken for a crop of a face.
         batch_size : int
             Images that go through the network at once.
         skipped : list, optional
             Where (path, reason) of each file that cannot be used is added; its row is left out.
             Without it the first such file is an error.
+        measured : list, optional
+            Where how much each usable file can tell is added: the detector's certainty of a face,
+            in (0, 1], 1 where it does not look; of a recording the seconds that the model hears.
 
         Returns
         -------
@@ -228,8 +224,9 @@ class FaceVoiceAssociation(PublishedModel):
         """
         self._needs("face_input", "image", "image files")
         least = clips.least_of(self.config)
-        load = clips.face_loader(self.readers["face_reader"], detect_faces, least)
-        return self._embed("face", clips.load_all(paths, load, skipped), batch_size)
+        detector = clips.face_detector(self.config, detect_faces)
+        load = clips.face_loader(self.readers["face_reader"], detector, least)
+        return self._embed("face", clips.load_all(paths, load, skipped, measured), batch_size)
 
     def encode_voice_files(
         self,
@@ -237,6 +234,7 @@ class FaceVoiceAssociation(PublishedModel):
         remove_silence: bool | None = None,
         batch_size: int = BATCH_SIZE,
         skipped: Skipped | None = None,
+        measured: list[float] | None = None,
     ) -> torch.Tensor:
         """Returns voice embeddings of audio files.
 
@@ -247,7 +245,7 @@ class FaceVoiceAssociation(PublishedModel):
             resampled and mixed down with a notice in the log. The middle `clip_seconds` count.
         remove_silence : bool, optional
             Whether to keep only the speech that silero-vad finds; by default as in training.
-        batch_size, skipped
+        batch_size, skipped, measured
             As for `encode_face_files`.
 
         Returns
@@ -265,63 +263,74 @@ class FaceVoiceAssociation(PublishedModel):
         inputs.check_default_dtype()
         least = clips.least_of(self.config)
         load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
-        return self._embed("voice", clips.load_all(paths, load, skipped), batch_size)
+        return self._embed("voice", clips.load_all(paths, load, skipped, measured), batch_size)
 
     def verify_files(
         self,
-        face: Paths,
-        voice: Paths,
-        detect_faces: bool = False,
+        face: Person | Sequence[Person],
+        voice: Person | Sequence[Person],
+        detect_faces: bool | None = None,
         remove_silence: bool | None = None,
+        weights: str | None = None,
     ) -> Verification:
         """Returns whether image and audio files belong together, pair by pair, as `verify`.
 
         Arguments
         ---------
         face : path or list of paths
+            In place of a path, several files of one person are averaged: a folder, or a list
+            within the list. Threshold and probability are those of single files.
         voice : path or list of paths, as many
         detect_faces, remove_silence
             As for `encode_face_files` and `encode_voice_files`.
+        weights : str, optional
+            "measured" weighs a person's files as `encode_face_files` measures them.
         """
         return self.verify(
-            self.encode_face_files(face, detect_faces),
-            self.encode_voice_files(voice, remove_silence),
+            self._files("face", face, weights, detect_faces=detect_faces),
+            self._files("voice", voice, weights, remove_silence=remove_silence),
         )
 
     def match_files(
         self,
-        probe: PathLike,
-        candidates: Sequence[PathLike],
-        detect_faces: bool = False,
+        probe: Person,
+        candidates: Sequence[Person],
+        detect_faces: bool | None = None,
         remove_silence: bool | None = None,
+        weights: str | None = None,
     ) -> Ranking:
         """Returns the candidate files, best match first.
 
         Arguments
         ---------
-        probe : path
-            An image or a recording; which, its content tells.
+        probe : path, or list of paths
+            An image or a recording; which, its content tells. A folder, or a list, is one person,
+            whose files are averaged.
         candidates : list of paths
-            Recordings for an image, images for a recording.
+            Recordings for an image, images for a recording. A folder, or a list within the list, is
+            one candidate. Probabilities are those of single files.
         detect_faces, remove_silence
             As for `encode_face_files` and `encode_voice_files`.
+        weights : str, optional
+            "measured" weighs a person's files as `encode_face_files` measures them.
 
         Returns
         -------
         Ranking
             Of shape (N,).
         """
-        if media_kind(probe) == "face":
-            face, voices = probe, candidates
-            return self.match(
-                self.encode_face_files(face, detect_faces)[0],
-                self.encode_voice_files(voices, remove_silence),
-                "F-V",
-            )
+        options = {
+            "face": {"detect_faces": detect_faces},
+            "voice": {"remove_silence": remove_silence},
+        }
+        kind = kind_of(probe)
+        asking, found, direction = (
+            ("face", "voice", "F-V") if kind == "face" else ("voice", "face", "V-F")
+        )
         return self.match(
-            self.encode_voice_files(probe, remove_silence)[0],
-            self.encode_face_files(candidates, detect_faces),
-            "V-F",
+            self._files(asking, [probe], weights, **options[asking])[0],
+            self._files(found, candidates, weights, **options[found]),
+            direction,
         )
 
     def forward(self, face: Faces, voice: Voices) -> Verification:

@@ -4,13 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from os import PathLike
+from typing import NamedTuple
 
 import torch
 
-from speechbrain_fv.inference.face_detection import FaceDetector
 from speechbrain_fv.inference.inputs import prepared_image
 from speechbrain_fv.media.audio import level_db, read_audio, resampled_notice
 from speechbrain_fv.media.bounds import LEAST, Least
+from speechbrain_fv.media.face_detection import FaceDetector
 from speechbrain_fv.media.images import read_image
 from speechbrain_fv.media.vad import remove_silence as speech_of
 
@@ -40,34 +41,78 @@ def least_of(config):
     return Least(*(usual if least is None else min(usual, least) for usual, least in pairs))
 
 
-def face_loader(reader, detect_faces, least=LEAST):
-    """Returns a function of a path: (prepared image, notices); ValueError where it is unusable.
+class Loaded(NamedTuple):
+    """What became of a file.
+
+    prepared : torch.Tensor
+        What the encoder takes.
+    notices : list of str
+        What had to be converted, for its user.
+    weight : float
+        How much it can tell beside other files of the person, above 0: the detector's certainty of
+        a face, in (0, 1], 1 without detection; the seconds of speech that the model hears.
+    """
+
+    prepared: torch.Tensor
+    notices: list
+    weight: float
+
+
+def face_detector(config, detect_faces=None):
+    """Returns the `FaceDetector` that a model's photos go through, or None for none.
+
+    Arguments
+    ---------
+    config : dict
+        The model's. One whose training found the faces of its photos has the settings of their
+        crops under "face_crop", and they are applied here; others crop as `FaceDetector` does by
+        default.
+    detect_faces : bool, optional
+        Whether to find faces; by default as in training.
+
+    Raises
+    ------
+    ValueError
+        If faces are to be found and the extra `detect` is not installed.
+
+    Example
+    -------
+    >>> face_detector({}) is None
+    True
+    """
+    crop = config.get("face_crop")
+    if not (crop is not None if detect_faces is None else detect_faces):
+        return None
+    return FaceDetector(**(crop or {"min_pixels": least_of(config).face_pixels}))
+
+
+def face_loader(reader, detector=None, least=LEAST):
+    """Returns a function of a path: the `Loaded` image; ValueError where it is unusable.
 
     Arguments
     ---------
     reader : ImageReader
-    detect_faces : bool
-        Whether to find the face and crop to it.
+    detector : FaceDetector, optional
+        Finds the face and crops to it; without one the image is taken for a crop.
     least : Least
         Of a usable image.
     """
-    detector = FaceDetector(min_pixels=least.face_pixels) if detect_faces else None
 
     def load(path):
-        image, notices = read_image(path, min_pixels=least.face_pixels), []
+        image, notices, certainty = read_image(path, min_pixels=least.face_pixels), [], 1.0
         if detector is not None:
             try:
                 found = detector.find(image)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-            image, notices = found.crop, found.notices
-        return prepared_image(image, reader), notices
+            image, notices, certainty = found.crop, found.notices, found.detection.score
+        return Loaded(prepared_image(image, reader), notices, certainty)
 
     return load
 
 
 def voice_loader(reader, remove_silence, least=LEAST):
-    """Returns a function of a path: (prepared window, notices); ValueError where it is unusable.
+    """Returns a function of a path: the `Loaded` window; ValueError where it is unusable.
 
     Arguments
     ---------
@@ -90,7 +135,8 @@ def voice_loader(reader, remove_silence, least=LEAST):
                 raise ValueError(f"{path}: {error}") from error
         # As in training, the window is cut before it is resampled.
         window = reader.window(samples, recording.rate)
-        return window, [*notices, *silence_notices(window)]
+        seconds = min(len(samples) / recording.rate, reader.num_samples / reader.sample_rate)
+        return Loaded(window, [*notices, *silence_notices(window)], seconds)
 
     return load
 
@@ -100,7 +146,7 @@ def silence_notices(window):
     return [SILENT_WINDOW] if level_db(window) < LEAST.level_db else []
 
 
-def load_all(paths, load, skipped=None):
+def load_all(paths, load, skipped=None, weights=None):
     """Yields the prepared inputs of files, and logs what had to be converted.
 
     Arguments
@@ -110,6 +156,8 @@ def load_all(paths, load, skipped=None):
         Result of `face_loader` or `voice_loader`.
     skipped : list, optional
         Where (path, reason) of each unusable file is added; without it the first is an error.
+    weights : list, optional
+        Where the weight of each usable file is added.
     """
     single = isinstance(paths, str | PathLike) or not isinstance(paths, Iterable)
     paths = [paths] if single else list(paths)
@@ -117,13 +165,15 @@ def load_all(paths, load, skipped=None):
     for path in paths:
         try:
             with torch.device("cpu"):  # whatever the caller's default is
-                prepared, notices = load(path)
+                prepared, notices, weight = load(path)
         except ValueError as error:
             if skipped is None:
                 raise
             skipped.append((str(path), str(error)))
             continue
         said.update(set(notices))
+        if weights is not None:
+            weights.append(weight)
         yield prepared
     for notice, count in said.items():
         files = str(paths[0]) if len(paths) == 1 else f"{count} of {len(paths)} files"

@@ -1,13 +1,22 @@
 """What users pass, checked and made ready for the encoders."""
 
 import contextlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from speechbrain_fv.files import PathLike
 from speechbrain_fv.media.bounds import LEAST, MAX_PEAK
+
+Array = torch.Tensor | np.ndarray
+Pixels = Array | Image.Image
+Faces = Pixels | Sequence[Pixels]
+Voices = Array | Sequence[Array]
+Paths = PathLike | Sequence[PathLike]
+Skipped = list[tuple[str, str]]
 
 SHORTEST_SECONDS = 0.05  # a shorter axis means another matrix, such as (samples, channels)
 

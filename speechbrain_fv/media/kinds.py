@@ -2,6 +2,7 @@
 
 import codecs
 import os
+from pathlib import Path
 
 import soundfile
 
@@ -72,6 +73,50 @@ def kind_by_name(name):
         if name.lower().endswith(suffixes):
             return kind
     return "face" if name.lower().endswith(HEIC_SUFFIXES) and reads_heic() else None
+
+
+def media_in(folder):
+    """Returns the images and recordings in a folder and the folders below it, and what is neither.
+
+    They are told by the suffixes in `SUFFIXES`; hidden files and folders and those of `is_no_media`
+    are passed over.
+
+    Arguments
+    ---------
+    folder : path
+
+    Returns
+    -------
+    files : dict
+        {"face": list of Path, "voice": list of Path}, sorted.
+    others : list of Path
+        Sorted.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or a folder below it cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a folder; check the path")
+    files, others = {modality: [] for modality in SUFFIXES}, []
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            modality = kind_by_name(name)
+            if modality and not name.startswith("."):
+                files[modality].append(path)
+            elif not is_no_media(path):
+                others.append(path)
+    return {modality: sorted(listed) for modality, listed in files.items()}, sorted(others)
+
+
+def _unreadable(error):
+    raise ValueError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}); change its permissions"
+    ) from error
 
 
 def why_unused(path):

@@ -104,6 +104,11 @@ def _of_config(config):
     if face:
         size = take(config, "image_size", of="config.json")
         notes.append(f"Faces are images of {size} x {size} pixels, cropped as in training.")
+        if config.get("face_crop") is not None:
+            notes.append(
+                "The face of a photo is found and cropped first, which needs the extra detect; for "
+                "files that are crops already pass detect_faces=False."
+            )
     if voice:
         rate, seconds = (
             take(config, name, of="config.json") for name in ("sample_rate", "clip_seconds")

@@ -95,13 +95,15 @@ def _is_whole(row):
 
 def _encode(model, modality, rows, preparation):
     if model.config[f"{modality}_input"] == "vector":
-        ids_key, *keys = preparation["options"]["keys"]
-        ids, tables = load_vectors(preparation["options"]["embeddings"], ids_key, keys)
-        vectors = dict(zip(ids, tables[modality == "voice"], strict=True))
+        options, place = preparation["options"], ("face", "voice").index(modality)
+        ids_key, *keys = options["keys"]
+        ids_key = options.get("ids_keys", [ids_key] * 2)[place]
+        ids, (table,) = load_vectors(options["embeddings"], ids_key, [keys[place]])
+        vectors = dict(zip(ids, table, strict=True))
         encode = model.encode_face if modality == "face" else model.encode_voice
         return encode(torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float())
     if modality == "face":
-        return model.encode_face_files(rows.image.tolist())
+        return model.encode_face_files(rows.image.tolist(), detect_faces=False)  # crops already
     return model.encode_voice_files(rows.wav.tolist())
 
 

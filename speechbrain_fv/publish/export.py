@@ -217,6 +217,7 @@ def _inputs(hparams, run_folder):
         "face_input": "image" if face else "vector",
         "voice_input": "speech" if voice else "vector",
         "image_size": face and face.image_size,
+        "face_crop": asked.get("detect") if face else None,
         "sample_rate": voice and voice.sample_rate,
         "clip_seconds": voice and voice.num_samples / voice.sample_rate,
         "remove_silence": bool(voice and (voices.speech != "").any()),

@@ -109,7 +109,9 @@ class Gallery:
         folder: PathLike,
         kind: Kind = "auto",
         on_error: OnError = "raise",
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
+        people: bool = False,
+        weights: str | None = None,
     ) -> Own:
         """Returns a gallery of the images and recordings in a folder and the folders below it.
 
@@ -125,8 +127,14 @@ class Gallery:
         on_error : str
             "raise": the first unusable file is an error. "skip": such files are left out and
             listed in `skipped`, as (modality, id, reason).
-        detect_faces : bool
-            Whether to find the face in each image and crop to it.
+        detect_faces : bool, optional
+            Whether to find the face in each image and crop to it; by default as in training.
+        people : bool
+            Whether there is one entry per person, the average of the clips, under the name of the
+            person: each folder of the first level is one.
+        weights : str, optional
+            "measured" weighs the clips of a person as `encode_face_files` measures them; by default
+            all count alike.
 
         Raises
         ------
@@ -134,7 +142,8 @@ class Gallery:
             If there is no folder, no such file, or none that can be used; or one that cannot.
         """
         files, unused = sources.in_folder(folder)
-        gallery = cls._encoded(model, files, kind, on_error, detect_faces)
+        owners = sources.people_in(folder, files) if people else None
+        gallery = cls._encoded(model, files, kind, on_error, detect_faces, owners, weights)
         if unused:
             logger.warning("%s: %d files are not used; see `skipped`", folder, len(unused))
         gallery.skipped += unused
@@ -147,17 +156,22 @@ class Gallery:
         csv: PathLike,
         kind: Kind = "auto",
         on_error: OnError = "raise",
-        detect_faces: bool = False,
+        detect_faces: bool | None = None,
+        people: bool = False,
+        weights: str | None = None,
     ) -> Own:
         """Returns a gallery of the files that a CSV lists.
 
         Its columns are `id`, and `face` or `wav` or both: paths, absolute or relative to the
-        folder of the CSV; one of a row's two cells may be empty. Others are ignored.
+        folder of the CSV; one of a row's two cells may be empty. With `people` the column
+        `identity` tells whose they are. Others are ignored.
 
         Arguments and errors are those of `from_folder`; messages name the line. An error in the
         CSV itself, such as an id given twice, is never skipped.
         """
-        return cls._encoded(model, sources.in_csv(csv), kind, on_error, detect_faces)
+        files = sources.in_csv(csv)
+        owners = sources.people_in(csv, files) if people else None
+        return cls._encoded(model, files, kind, on_error, detect_faces, owners, weights)
 
     @classmethod
     def from_npz(cls: type[Own], model: Model | str, path: PathLike, kind: Kind = "auto") -> Own:
@@ -402,13 +416,19 @@ class Gallery:
         return f"Gallery({face}, {voice}, model version {self.version!r})"
 
     @classmethod
-    def _encoded(cls, model, files, kind, on_error, detect_faces):
+    def _encoded(cls, model, files, kind, on_error, detect_faces, owners, weights):
+        if weights not in (None, "measured"):
+            raise ValueError(f"weights: expected 'measured' or None, got {weights!r}")
         gallery = cls(model, kind=kind)
         for modality, listed in files.items():
             if listed:
+                measured = [] if owners and weights else None
                 ids, vectors, skipped = sources.encode(
-                    model, modality, listed, on_error, detect_faces
+                    model, modality, listed, on_error, detect_faces, measured
                 )
+                if owners and ids:
+                    people = [owners[name] for name in ids]
+                    ids, vectors = sources.by_person(vectors, people, measured, gallery.score)
                 gallery.shelves[modality].add(ids, vectors)
                 gallery.skipped += skipped
         if not len(gallery):

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from speechbrain_fv.files import read_arrays, read_table
-from speechbrain_fv.media.kinds import SUFFIXES, is_no_media, kind_by_name, why_unused
+from speechbrain_fv.media.kinds import SUFFIXES, media_in, why_unused
 from speechbrain_fv.messages import progress_bar
-from speechbrain_fv.names import name_of, names_of
+from speechbrain_fv.names import check_look_alikes, name_of, names_of
+from speechbrain_fv.scores.averaging import averaged
 
 COLUMNS = {"face": "face", "voice": "wav"}
 CHUNK = 512  # files per call of the model, which has batches of its own
@@ -73,19 +74,15 @@ def in_folder(folder):
         cannot be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: not a folder; check the path")
-    files, unused = {modality: [] for modality in SUFFIXES}, []
-    for parent, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(parent, name)
-            clip = name_of(path.relative_to(folder).as_posix())
-            modality = kind_by_name(name)
-            if modality and not name.startswith("."):
-                files[modality].append(Media(clip, path))
-            elif not is_no_media(path):
-                unused.append(Skipped("", clip, why_unused(path)))
+    found, others = media_in(folder)
+    files = {
+        modality: [Media(name_of(path.relative_to(folder).as_posix()), path) for path in paths]
+        for modality, paths in found.items()
+    }
+    unused = [
+        Skipped("", name_of(path.relative_to(folder).as_posix()), why_unused(path))
+        for path in others
+    ]
     unused.sort(key=lambda skipped: skipped.id)
     if not any(files.values()):
         listed = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -94,14 +91,11 @@ def in_folder(folder):
     return {modality: sorted(listed) for modality, listed in files.items()}, unused
 
 
-def _unreadable(error):
-    raise ValueError(
-        f"{error.filename}: the folder cannot be read ({error.strerror}); change its permissions"
-    ) from error
-
-
 def in_csv(csv):
     """Returns {"face": list of Media, "voice": list of Media} of a CSV; see `Gallery.from_csv`.
+
+    The ids are in the column `id` or `clip`. Of the clips of a corpus, which has the column
+    `identity`, the paths are the ids where there is neither, and a path may be in several rows.
 
     Raises
     ------
@@ -109,33 +103,128 @@ def in_csv(csv):
         If a column is missing, or a line has no id, an earlier one's id, or no file.
     """
     csv = Path(csv)
+    table, name_column, columns = _table_of(csv)
+    files, first_lines = {modality: [] for modality in SUFFIXES}, {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        where = f"{csv}, line {line}"
+        given = {modality: row[column] for modality, column in columns.items() if row[column]}
+        if name_column:
+            _check_new(name_of(row[name_column]), name_column, where, line, first_lines)
+        if not given:
+            raise ValueError(f"{where}: neither face nor wav names a file; fill one in")
+        for modality, path in given.items():
+            name = name_of(row[name_column] if name_column else path)
+            if not name_column:
+                if (modality, name) in first_lines:
+                    continue
+                first_lines[modality, name] = line
+            files[modality].append(Media(name, csv.parent / path, where))
+    return files
+
+
+def _table_of(csv):
+    """Returns the rows of a CSV of files, the column of their ids or None, and those of files."""
     table = read_table(csv)
     table = table.apply(lambda column: column.str.strip())
+    table = table.rename(columns={"voice": "wav"}) if "wav" not in table else table
     columns = {name: column for name, column in COLUMNS.items() if column in table}
-    if "id" not in table or not columns:
+    name_column = next((name for name in ("id", "clip") if name in table), None)
+    if not columns or (name_column is None and "identity" not in table):
         raise ValueError(
             f"{csv}: expected the columns id, and face or wav or both, found "
             f"{', '.join(table.columns)}; add them"
         )
     if table.empty:
         raise ValueError(f"{csv}: no rows below the header; list at least one file")
-    files, first_lines = {modality: [] for modality in SUFFIXES}, {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
-        where, name = f"{csv}, line {line}", name_of(row["id"])
-        if not name:
-            raise ValueError(f"{where}: id is empty; fill in the cell")
-        if name in first_lines:
+    return table, name_column, columns
+
+
+def _check_new(name, column, where, line, first_lines):
+    """Raises ValueError for a name that is empty or was given before; else notes its line."""
+    if not name:
+        raise ValueError(f"{where}: {column} is empty; fill in the cell")
+    if name in first_lines:
+        raise ValueError(
+            f"{where}: {column} {name!r} was given in line {first_lines[name]}; give every row its "
+            "own"
+        )
+    first_lines[name] = line
+
+
+def identities_in(csv):
+    """Returns {id: identity} of a CSV of `in_csv`; nothing where it has no column `identity`.
+
+    Raises
+    ------
+    ValueError
+        If an identity is empty, two look alike, or a file belongs to two.
+    """
+    table, name_column, columns = _table_of(csv)
+    if "identity" not in table:
+        return {}
+    for line, identity in enumerate(table["identity"], start=2):
+        if not identity.strip():
+            raise ValueError(f"{csv}, line {line}: identity is empty; fill in the cell")
+    identities = table["identity"].map(name_of)
+    check_look_alikes(identities, csv)
+    known = {}
+    for column in [name_column] if name_column else columns.values():
+        for line, (name, identity) in enumerate(zip(table[column], identities, strict=True), 2):
+            if name and known.setdefault(name_of(name), identity) != identity:
+                raise ValueError(
+                    f"{csv}, line {line}: {name!r} belongs to {identity!r} and to "
+                    f"{known[name_of(name)]!r}; give it one identity"
+                )
+    return known
+
+
+def people_in(source, files):
+    """Returns {id: person} of the files of a folder or a CSV.
+
+    Arguments
+    ---------
+    source : path
+        In a folder, each folder of the first level is a person; a CSV tells by its column identity.
+    files : dict
+        From `in_folder` or `in_csv`.
+
+    Raises
+    ------
+    ValueError
+        If a file lies in no folder of a person, or the CSV has no such column.
+    """
+    if not Path(source).is_dir():
+        people = identities_in(source)
+        if not people:
+            raise ValueError(f"{source}: people: expected the column identity; add it")
+        return people
+    for clip in (clip for listed in files.values() for clip in listed):
+        if "/" not in clip.id:
             raise ValueError(
-                f"{where}: id {name!r} was given in line {first_lines[name]}; give every row its "
-                "own"
+                f"{clip.path}: people: expected it in the folder of a person; move it into one"
             )
-        first_lines[name] = line
-        given = {modality: row[column] for modality, column in columns.items() if row[column]}
-        if not given:
-            raise ValueError(f"{where}: neither face nor wav names a file; fill one in")
-        for modality, path in given.items():
-            files[modality].append(Media(name, csv.parent / path, where))
-    return files
+    return {clip.id: clip.id.split("/")[0] for listed in files.values() for clip in listed}
+
+
+def by_person(vectors, people, weights=None, score=None):
+    """Returns one embedding per person, the average of those of the clips.
+
+    Arguments
+    ---------
+    vectors : array of shape (N, K)
+    people : sequence of N str
+        Whose each is.
+    weights : sequence of N numbers, optional
+    score : Score, optional
+
+    Returns
+    -------
+    names : list of P str, sorted
+    embeddings : array of shape (P, K), float32
+    """
+    names, owners = np.unique(np.array(people, dtype=str), return_inverse=True)
+    means = averaged(vectors, owners, names, weights, score)
+    return names.tolist(), means.astype(np.float32)
 
 
 def in_npz(path):
@@ -159,7 +248,7 @@ def in_npz(path):
     return {names[name]: array for name, array in arrays.items()}
 
 
-def encode(model, modality, files, on_error, detect_faces):
+def encode(model, modality, files, on_error, detect_faces, measured=None):
     """Returns the embeddings of files.
 
     Arguments
@@ -170,7 +259,10 @@ def encode(model, modality, files, on_error, detect_faces):
     files : list of Media
     on_error : str
         "raise" or "skip"; see `Gallery.from_folder`.
-    detect_faces : bool
+    detect_faces : bool or None
+        None: as in the model's training.
+    measured : list, optional
+        Where the weight of each file with an embedding is added, see `encode_face_files`.
 
     Returns
     -------
@@ -185,7 +277,10 @@ def encode(model, modality, files, on_error, detect_faces):
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
-    options = {"detect_faces": True} if detect_faces and modality == "face" else {}
+    asked = detect_faces is not None and modality == "face"
+    options = {"detect_faces": detect_faces} if asked else {}
+    if measured is not None:
+        options["measured"] = measured
     ids, skipped, count = [], [], 0
     embeddings = np.empty((len(files), model.embedding_dim), np.float32)
     run = _encoder(model, modality)

@@ -133,6 +133,11 @@ RULES = {
     "resize": whole(1),
     "clip_seconds": number(above=0),
     "min_face_pixels": whole(1),
+    "detect": switch,
+    "level_faces": switch,
+    "crop_margin": number(least=1),
+    "crop_pixels": whole(1),
+    "several_faces": one_of("largest", "refuse"),
     "min_seconds": number(least=0),
     "max_excluded_share": number(least=0, most=1),
     "shuffle_voices": switch,
@@ -149,9 +154,10 @@ RULES = {
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
-    **dict.fromkeys(("clips_csv", "hparams_file", "file"), path),
+    **dict.fromkeys(("hparams_file", "file", "face_pack", "voice_pack", "vectors"), path),
     "folder": _paths,
     **dict.fromkeys(("clips", "init_from", "people_csv", "truth_folder"), or_null(path)),
+    "clips_csv": or_null(path),  # null: the file of vectors says whose each is
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,
     **dict.fromkeys(("voxceleb_folder", "vggface_folder"), _paths),

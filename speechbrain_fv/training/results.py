@@ -10,6 +10,7 @@ from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
+from speechbrain_fv.evaluation.people import add_people, format_people
 from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.files import write_table
 from speechbrain_fv.protocols import resolve_lists
@@ -53,6 +54,7 @@ def write_results(brain, train, valid, challenge, hparams):
     write_table(metadata, folder / "metadata_test.csv")
     score = hparams["score"]
     report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True, score=score)
+    add_people(report, brain.embeddings, metadata, score, device=brain.device)
     report["training"] = brain.training_summary()
     if len(metadata.columns) > 1:
         report["groups"] = evaluate_groups(
@@ -79,7 +81,7 @@ def write_results(brain, train, valid, challenge, hparams):
     }
     if any(of_losses.values()):
         report["losses"] = of_losses
-    tables = [format_report(report), format_sets(report)]
+    tables = [format_report(report), format_people(report), format_sets(report)]
     if hparams["lists"]:
         about = brain.embeddings if challenge is None else challenge
         lists = resolve_lists(hparams["lists"], about, metadata if about.labelled else None)
