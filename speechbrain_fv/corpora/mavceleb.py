@@ -250,6 +250,8 @@ def challenge_rows(clips, tests, scanner):
     for path, of_file in (item for known in facts.values() for item in known.items()):
         if "error" in of_file:
             raise ValueError(f"{lines[path]}: {path}: {of_file['error']}; every key needs a score")
+    if scanner.detect:
+        faces = faces.assign(image=[facts["face"][path]["crop"] for path in faces.image])
     known = facts["voice"]
     voices = voices.assign(
         start=0,
