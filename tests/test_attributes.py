@@ -211,7 +211,7 @@ def test_faulty_strata_and_tables_are_refused():
     attributes = clip_attributes(embeddings, clips, metadata)
     with pytest.raises(ValueError, match="strata: x: no attribute accent of the face clips"):
         evaluate_strata(embeddings, attributes, {"x": {"negatives": ["accent"]}}, 0)
-    with pytest.raises(ValueError, match="strata: x: expected negatives and positives"):
+    with pytest.raises(ValueError, match="strata: x: expected a name without '/', and negatives"):
         evaluate_strata(embeddings, attributes, {"x": ["language"]}, 0)
     with pytest.raises(ValueError, match="face f0 has two rows"):
         clip_attributes(embeddings, pd.concat([clips, clips[:1]]))

@@ -242,10 +242,11 @@ def evaluate_strata(
 
 def _clip_stratum(name, wanted, attributes, embeddings, device):
     """Returns the `ClipStratum` of settings, in the order of the comparison's clips."""
-    if not isinstance(wanted, dict) or set(wanted) - {"negatives", "positives"} or not wanted:
+    known = {"negatives", "positives"}
+    if "/" in name or not isinstance(wanted, dict) or set(wanted) - known or not wanted:
         raise ValueError(
-            f"strata: {name}: expected negatives and positives, lists of attributes such as "
-            f"{{negatives: [language]}}, got {wanted!r}"
+            f"strata: {name}: expected a name without '/', and negatives and positives, lists of "
+            f"attributes such as {{negatives: [language]}}, got {wanted!r}"
         )
     sides = {}
     for side, names in wanted.items():
