@@ -189,7 +189,7 @@ def test_real_photos(tmp_path):
     faces = pd.concat(load_manifests(tmp_path / "manifests").faces.values())
     assert len(faces) == len(table) and all("face_crops" in path for path in faces.image)
     sides = np.array([decode_image(path).shape[1] for path in faces.image])
-    assert np.median(sides) == pytest.approx(224, rel=0.1)
+    assert np.median(sides) == pytest.approx(224, rel=0.2)
     excluded = pd.read_csv(tmp_path / "manifests" / "excluded.csv")
     assert excluded.identity.tolist() == ["nobody"]
     facts = [json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("*.json")]

@@ -100,7 +100,7 @@ def test_every_kind_of_image_is_read_alike(tmp_path):
     assert excluded == {} and len(rows) == len(paths) >= 28
     load = face_loader(FACES)
     for path in paths:
-        used, _ = load(path)
+        used, _, _ = load(path)
         assert torch.equal(FACES(str(path), None), used), path
         assert torch.equal(used, FACES.centred(read_image(path)))
     assert (decode_image(tmp_path / "cut_out.png")[:, :, :30] == 255).all()

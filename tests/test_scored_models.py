@@ -203,6 +203,8 @@ def test_a_command_ranks_two_candidates_without_a_probability(published, tmp_pat
         trust_remote_code=False,
         detect_faces=False,
         skip_broken=False,
+        also=[],
+        weighted=False,
     )
     outcome = match(options)
     assert [row["probability"] for row in outcome.data["ranking"]] == [None, None]

@@ -113,7 +113,7 @@ class CanonicalNetwork(torch.nn.Module):
     input_dim : int
         D, the width of the vectors.
     num_coordinates : int
-        k.
+        k. Beyond the narrower of the two modalities' vectors there is none: those are 0.
     hidden_dim : int
         Width of the hidden layer; 0 for none.
     output_dim : int
@@ -124,7 +124,8 @@ class CanonicalNetwork(torch.nn.Module):
         See `ridge_cca`.
     correlation_power : float
         Every coordinate is multiplied by its correlation to this power: 0 treats them alike, 0.5
-        lets the cosine of a face and a voice weigh each by its correlation.
+        lets the cosine of a face and a voice weigh each by its correlation. From 1 on the late
+        coordinates, whose correlation is chance, weigh so little that k hardly matters.
 
     Example
     -------
@@ -136,22 +137,20 @@ class CanonicalNetwork(torch.nn.Module):
     def __init__(
         self,
         input_dim,
-        num_coordinates=20,
+        num_coordinates=40,
         hidden_dim=512,
         output_dim=256,
         dropout=0.5,
         ridge=10.0,
-        correlation_power=0.0,
+        correlation_power=1.0,
     ):
         super().__init__()
-        if not 1 <= num_coordinates <= input_dim:
-            raise ValueError(
-                f"num_coordinates: expected 1 to input_dim = {input_dim}, got {num_coordinates}"
-            )
+        if num_coordinates < 1:
+            raise ValueError(f"num_coordinates: expected at least 1, got {num_coordinates}")
         self.input_dim, self.num_coordinates = input_dim, num_coordinates
         self.ridge, self.correlation_power = ridge, correlation_power
         self.register_buffer("mean", torch.zeros(input_dim))
-        self.register_buffer("directions", torch.eye(input_dim)[:, :num_coordinates].clone())
+        self.register_buffer("directions", torch.eye(input_dim, num_coordinates))
         self.num_features = output_dim if hidden_dim else num_coordinates
         self.layers = torch.nn.Sequential()
         if hidden_dim:
@@ -196,14 +195,17 @@ class CanonicalNetwork(torch.nn.Module):
             face_identity,
             voice.numpy(),
             voice_identity,
-            self.num_coordinates,
+            min(self.num_coordinates, self.input_dim, other.input_dim),
             self.ridge,
         )
         weights = found.correlations**self.correlation_power
-        self.mean.copy_(torch.as_tensor(found.face_mean))
-        self.directions.copy_(torch.as_tensor(found.face * weights))
-        other.mean.copy_(torch.as_tensor(found.voice_mean))
-        other.directions.copy_(torch.as_tensor(found.voice * weights))
+        self._set(found.face_mean, found.face * weights)
+        other._set(found.voice_mean, found.voice * weights)
+
+    def _set(self, mean, directions):
+        self.mean.copy_(torch.as_tensor(mean))
+        self.directions.zero_()
+        self.directions[:, : directions.shape[1]] = torch.as_tensor(directions)
 
     def _unit(self, vectors):
         if vectors.shape[-1] != self.input_dim:
