@@ -209,8 +209,9 @@ def test_flag_goes_from_its_folder_to_a_zip(tmp_path):
         recipe(
             "train", HPARAMS / "flag.yaml", f"--folder={folder}", f"--output_folder={tmp_path}/out",
             "--draw_figures=False", "--number_of_epochs=1", "--batch_size=8", "--steps_per_epoch=2",
-            "--num_clusters=[2]", "--corpus={held_out: [0.2, 0.2]}", "--face={input_dim: 6}",
-            "--voice={input_dim: 4}",
+            "--num_clusters=[2]", "--corpus={held_out: [0.2, 0.2]}",
+            "--face={input_dim: 6, num_coordinates: 3}",
+            "--voice={input_dim: 4, num_coordinates: 3}",
         ),
         tmp_path,
     )  # fmt: skip
