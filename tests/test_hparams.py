@@ -13,7 +13,7 @@ from speechbrain_fv.settings.references import Findings, put_in_place
 from tests.paths import HPARAMS
 
 OTHERS = (
-    *("ablations.yaml", "evaluate.yaml", "train.yaml"),
+    *("ablations.yaml", "evaluate.yaml", "train.yaml", "encoders.yaml"),
     *("comparison.yaml", "comparison_vectors.yaml"),
     *("embed_face.yaml", "embed_voice.yaml"),
 )
@@ -24,15 +24,19 @@ VECTORS = {"ridge_cca.yaml": CORPUS, "flag.yaml": "--folder=d"}  # methods of pr
 SLOTS = {"corpora": "corpus", "protocols": "lists"}
 
 
-@pytest.mark.parametrize("name", [*METHODS, "ablations.yaml", "evaluate.yaml", "comparison.yaml"])
+@pytest.mark.parametrize(
+    "name", [*METHODS, "ablations.yaml", "evaluate.yaml", "comparison.yaml", "encoders.yaml"]
+)
 def test_every_key_of_a_method_is_read(name):
     declared = {
         "ablations.yaml": reads.ABLATE,
         "evaluate.yaml": reads.EVALUATE,
         "comparison.yaml": reads.COMPARE,
+        "encoders.yaml": reads.ENCODERS,
     }
     options = ["--embeddings=e.npz"] if name == "evaluate.yaml" else []
     options += [VECTORS[name]] if name in VECTORS else []
+    options += ["--samples=s.csv"] if name == "encoders.yaml" else []
     resolve_hparams([str(HPARAMS / name), *options], declared.get(name, reads.TRAIN))
 
 

@@ -83,6 +83,8 @@ def test_readers_get_their_own_columns():
     reader = JoinedReader(parts, "voice_reader")
     assert reader.takes == ("ID", "wav", "start")
     assert reader("b/x/y", "f.wav", 7, 5) == ("f.wav", 7, 5)
+    assert reader(ID="b/x/y", wav="f.wav", start=7, draw=5) == ("f.wav", 7, 5)
+    assert reader(ID="b/x/y", wav="f.wav", start=7) == ("f.wav", 7, None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from speechbrain.nnet.schedulers import WarmAndExpDecayLRSchedule
 
-from speechbrain_fv.training.schedules import DecaySchedule
+from speechbrain_fv.training.schedules import DecaySchedule, parameter_groups
 
 
 def rates(schedule, num_steps):
@@ -64,3 +64,40 @@ def test_more_steps_on_resume_follow_the_curve_of_the_new_total(tmp_path):
 def test_mistakes_are_told(options, message):
     with pytest.raises(ValueError, match=message):
         DecaySchedule(**{"lr": 0.1, "final_lr": 0.01, "total_steps": 5, **options})
+
+
+def test_parts_learn_at_rates_of_their_own():
+    """A step of plain SGD moves every weight by its own rate times its gradient."""
+    modules = torch.nn.ModuleDict(
+        {
+            "encoder": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)),
+            "head": torch.nn.Linear(2, 1),
+        }
+    )
+    modules["head"].bias.requires_grad_(False)
+    factors = {"encoder": 0.1, "encoder.1": 0.5}
+    optimizer = torch.optim.SGD(parameter_groups(modules, factors), lr=1.0)
+    DecaySchedule(lr=2.0, final_lr=1.0, total_steps=10)(optimizer)
+    before = {name: value.clone() for name, value in modules.named_parameters()}
+    for parameter in modules.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = {name: before[name] - value for name, value in modules.named_parameters()}
+    rates = {"encoder.0": 0.2, "encoder.1": 1.0, "head.weight": 2.0, "head.bias": 0.0}
+    for start, rate in rates.items():
+        for name, change in moved.items():
+            if name.startswith(start):
+                torch.testing.assert_close(change, torch.full_like(change, rate))
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"encoder": 0}, "encoder: expected a number above 0, got 0"),
+        ({"encoder": True}, "expected a number above 0, got True"),
+        ({"enc": 0.1}, "expected a part of the modules with weights that train"),
+    ],
+)
+def test_wrong_rates_of_parts_are_refused(factors, message):
+    with pytest.raises(ValueError, match=message):
+        parameter_groups(torch.nn.ModuleDict({"encoder": torch.nn.Linear(1, 1)}), factors)

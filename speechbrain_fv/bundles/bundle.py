@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,17 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain_fv.bundles.config import read_config, read_text
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
 from speechbrain_fv.bundles.safe_yaml import check_model_yaml, construct
-from speechbrain_fv.bundles.sketch import SPARE_ELEMENTS, check_parts, sketching, trying
+from speechbrain_fv.bundles.sketch import (
+    MAX_SECONDS,
+    MAX_TENSOR,
+    SPARE_ELEMENTS,
+    check_parts,
+    sketching,
+    trying,
+)
 from speechbrain_fv.bundles.weights import check_weights, load_weights
 from speechbrain_fv.data.readers import ImageReader, SpeechReader
+from speechbrain_fv.encoders.onnx_network import bounded
 from speechbrain_fv.evaluation.calibration import Calibration
 from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.scores import CandidateScore, Cosine, Score, frozen
@@ -112,7 +120,7 @@ def load_bundle(
         module.eval()
     readers = _readers(hparams, config, path)
     for modality in MODALITIES:
-        with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
+        with nullcontext() if trust_remote_code else _bounded(modules, weights):
             _try_out(modality, modules, readers, config["embedding_dim"], path)
     score = frozen(score)
     with nullcontext() if trust_remote_code else trying(_num_bytes(weights)):
@@ -125,6 +133,15 @@ def load_bundle(
         config["calibration"] and Calibration(**config["calibration"]),
         model_version(folder, hparams_file, overrides),
     )
+
+
+@contextmanager
+def _bounded(modules, weights):
+    """Bounds a trial, also of the networks of ONNX files, which torch does not see into."""
+    num_bytes = _num_bytes(weights)
+    max_bytes = 4 * (10 * MAX_TENSOR + 4 * num_bytes)
+    with trying(num_bytes), bounded(modules.values(), MAX_SECONDS, max_bytes):
+        yield
 
 
 def of_hparams(modules, hparams):

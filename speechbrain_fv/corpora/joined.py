@@ -96,12 +96,16 @@ class JoinedReader:
         taken = dict.fromkeys(name for each in self.readers.values() for name in each.takes)
         self.takes = ("ID", *(name for name in taken if name != "ID"))
 
-    def __call__(self, clip, *values, draw=None):
-        """Returns what the reader of the clip's corpus returns; `draw` comes last."""
-        if len(values) == len(self.takes):  # draw by position, as SpeechBrain gives it
+    def __call__(self, *values, draw=None, **columns):
+        """Returns what the reader of the clip's corpus returns, of columns in the order of `takes`.
+
+        `draw` may come last, as SpeechBrain gives it; columns may be given by name.
+        """
+        if len(values) > len(self.takes):
             *values, draw = values
-        name, _, own = clip.partition("/")
-        columns = dict(zip(self.takes, (own, *values), strict=True))
+        columns = columns or dict(zip(self.takes, values, strict=True))
+        name, _, own = columns["ID"].partition("/")
+        columns = {**columns, "ID": own}
         reader = self.readers[name]
         return reader(*(columns[column] for column in reader.takes), draw)
 

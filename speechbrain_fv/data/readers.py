@@ -5,6 +5,7 @@ choices in training, None in evaluation.
 """
 
 import functools
+import zipfile
 
 import numpy as np
 import torch
@@ -18,6 +19,13 @@ from speechbrain_fv.media.images import decode_image
 from speechbrain_fv.media.resampling import resample
 from speechbrain_fv.names import names_of
 
+INTERPOLATIONS = {
+    "nearest": v2.InterpolationMode.NEAREST,
+    "bilinear": v2.InterpolationMode.BILINEAR,
+    "bicubic": v2.InterpolationMode.BICUBIC,
+}
+CROPS = ("center", "squash")
+
 
 class ImageReader:
     """Reads a face: resized, cropped at random and flipped for training, centre crop otherwise.
@@ -28,26 +36,61 @@ class ImageReader:
         Side of the square crop, in pixels.
     resize : int
         Length to which the image's shorter side is resized first, in pixels, at least `image_size`.
+    mean, std : sequence of three float
+        Of red, green and blue in [0, 1]; each pixel becomes (value - mean) / std. The default is
+        ImageNet's, which most networks of timm take.
+    interpolation : str
+        "nearest", "bilinear" or "bicubic".
+    crop : str
+        "center" keeps the shape of what is shown; "squash" resizes both sides to `resize`.
+    augment : bool
+        False: training reads images as evaluation does.
 
     Raises
     ------
     ValueError
-        If a length is no positive whole number, or `resize` is smaller than `image_size`.
+        If a length is no positive whole number, `resize` is smaller than `image_size`, or another
+        value is none of those above.
     """
 
     takes = ("image",)
 
-    def __init__(self, image_size, resize):
+    def __init__(
+        self,
+        image_size,
+        resize,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        interpolation="bilinear",
+        crop="center",
+        augment=True,
+    ):
+        self.augment = augment
+        self.configure(image_size, resize, mean, std, interpolation, crop)
+
+    def configure(self, image_size, resize, mean, std, interpolation, crop):
+        """Sets how images are read, as the arguments of the same names do."""
         for name, pixels in (("image_size", image_size), ("resize", resize)):
             if type(pixels) is not int or pixels < 1:
                 raise ValueError(f"{name}: expected a number of pixels, got {pixels!r}")
         if resize < image_size:
             raise ValueError(f"resize: expected at least image_size = {image_size}, got {resize}")
+        for name, values in (("mean", mean), ("std", std)):
+            if not _are_channels(values) or (name == "std" and min(values) <= 0):
+                above = " above 0" if name == "std" else ""
+                raise ValueError(f"{name}: expected three numbers{above}, got {values!r}")
+        for name, value, known in (
+            ("interpolation", interpolation, INTERPOLATIONS),
+            ("crop", crop, CROPS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
         self.image_size, self.resize = image_size, resize
-        resized = v2.Resize(resize, antialias=True)
+        size = [resize, resize] if crop == "squash" else resize
+        resized = v2.Resize(size, INTERPOLATIONS[interpolation], antialias=True)
         normalised = [
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+            v2.Normalize(list(mean), list(std)),
         ]
         self.augmented = v2.Compose(
             [resized, v2.RandomCrop(image_size), v2.RandomHorizontalFlip(0.5), *normalised]
@@ -72,7 +115,7 @@ class ImageReader:
             pixels = decode_image(image)
         except ValueError as error:
             raise _changed(image, error) from error
-        if draw is None:
+        if draw is None or not self.augment:
             return self.centred(pixels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw)
@@ -94,6 +137,8 @@ class SpeechReader:
         Length of the window, in seconds.
     sample_rate : int
         Rate of the returned samples, in Hz; files at other rates are resampled.
+    augment : bool
+        False: training reads clips as evaluation does.
 
     Raises
     ------
@@ -103,12 +148,12 @@ class SpeechReader:
 
     takes = ("wav", "start", "stop", "speech")
 
-    def __init__(self, clip_seconds, sample_rate=16000):
+    def __init__(self, clip_seconds, sample_rate=16000, augment=True):
         if type(clip_seconds) not in (int, float) or not clip_seconds > 0:
             raise ValueError(f"clip_seconds: expected a number above 0, got {clip_seconds!r}")
         if type(sample_rate) is not int or sample_rate < 1:
             raise ValueError(f"sample_rate: expected a whole number of Hz, got {sample_rate!r}")
-        self.sample_rate = sample_rate
+        self.sample_rate, self.augment = sample_rate, augment
         self.num_samples = round(clip_seconds * sample_rate)
 
     def __call__(self, wav, start, stop, speech, draw):
@@ -136,7 +181,7 @@ class SpeechReader:
                 wanted = self._wanted(file.rate)
                 spare = sum(last - first for first, last in segments) - wanted
                 offset = max(spare, 0) // 2
-                if draw is not None and spare > 0:
+                if draw is not None and self.augment and spare > 0:
                     offset = int(np.random.default_rng(draw).integers(spare))
                 parts = [file.read(*part) for part in _cut(segments, offset, wanted)]
         except ValueError as error:
@@ -193,6 +238,20 @@ class EmbeddingReader:
     def __init__(self, path, ids_key, vectors_key):
         self.path, self.ids_key, self.vectors_key = path, ids_key, vectors_key
 
+    def width(self):
+        """Returns D as the file's header tells it; None where it does not."""
+        try:
+            with (
+                zipfile.ZipFile(self.path) as archive,
+                archive.open(f"{self.vectors_key}.npy") as array,
+            ):
+                version = np.lib.format.read_magic(array)
+                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+                shape, _, _ = read(array)
+        except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+            return None  # the preparation tells what is wrong
+        return shape[1] if len(shape) == 2 else None
+
     @functools.cached_property
     def _vectors(self):
         with np.load(self.path, allow_pickle=False) as arrays:
@@ -203,6 +262,12 @@ class EmbeddingReader:
     def __call__(self, clip, draw):
         """Returns the vector of a clip, shape (D,); nothing is drawn."""
         return self._vectors[clip]
+
+
+def _are_channels(values):
+    return isinstance(values, list | tuple) and [
+        type(value) in (int, float) for value in values
+    ] == ([True] * 3)
 
 
 def _cut(segments, offset, length):

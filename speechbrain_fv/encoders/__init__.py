@@ -6,14 +6,22 @@ The network inside is swapped through YAML.
 
 from speechbrain_fv.encoders.blocks import SharedTrunk, UnitBranch
 from speechbrain_fv.encoders.canonical import CanonicalNetwork
-from speechbrain_fv.encoders.face import FaceEncoder, timm_network
+from speechbrain_fv.encoders.face import FaceEncoder
+from speechbrain_fv.encoders.frozen import FrozenNetwork
+from speechbrain_fv.encoders.ge2e import GE2E
+from speechbrain_fv.encoders.onnx_network import OnnxNetwork
+from speechbrain_fv.encoders.timm_models import timm_network
 from speechbrain_fv.encoders.vectors import VectorNetwork
-from speechbrain_fv.encoders.voice import DimnetVoice, VoiceEncoder, Xvector
+from speechbrain_fv.encoders.voice import DimnetVoice, LayerMean, VoiceEncoder, Xvector
 
 __all__ = [
+    "GE2E",
     "CanonicalNetwork",
     "DimnetVoice",
     "FaceEncoder",
+    "FrozenNetwork",
+    "LayerMean",
+    "OnnxNetwork",
     "SharedTrunk",
     "UnitBranch",
     "VectorNetwork",

@@ -74,21 +74,39 @@ def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge
     for vectors, identity in ((face, face_identity), (voice, voice_identity)):
         mean = vectors.mean(axis=0)
         centred = vectors - mean
-        covariance = centred.T @ centred / len(centred)
-        values, directions = np.linalg.eigh(
-            covariance + ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-        )
-        whitening = directions / np.sqrt(values) @ directions.T
-        sides.append((mean, whitening, _means(centred, identity, people)))
+        sides.append((mean, _whitening(centred, ridge), _means(centred, identity, people)))
     (face_mean, face_white, faces), (voice_mean, voice_white, voices) = sides
-    shared = face_white @ (faces.T @ voices / len(people)) @ voice_white
+    # Of the cross-covariance, whose rank is at most the number of people, in their span alone.
+    spans = []
+    for white, means in ((face_white, faces), (voice_white, voices)):
+        columns = white(means.T)  # (D, num_people)
+        in_span = len(people) >= num_coordinates
+        spans.append(np.linalg.qr(columns) if in_span else (np.eye(len(columns)), columns))
+    (face_span, face_inner), (voice_span, voice_inner) = spans
+    shared = face_inner @ voice_inner.T / len(people)
     left, correlations, right = np.linalg.svd(shared, full_matrices=False)
     return Canonical(
         face_mean,
         voice_mean,
-        face_white @ left[:, :num_coordinates],
-        voice_white @ right[:num_coordinates].T,
+        face_white(face_span @ left[:, :num_coordinates]),
+        voice_white(voice_span @ right[:num_coordinates].T),
         correlations[:num_coordinates],
+    )
+
+
+def _whitening(centred, ridge):
+    """Returns the function that multiplies by the inverse root of a ridge covariance, (D, D)."""
+    num_clips, width = centred.shape
+    variance = np.square(centred).sum() / num_clips / width
+    if num_clips < width:
+        _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+        values, directions = np.square(singular) / num_clips, directions.T
+    else:
+        values, directions = np.linalg.eigh(centred.T @ centred / num_clips)
+    rest = 1 / np.sqrt(ridge * variance) if num_clips < width else 0.0
+    factors = 1 / np.sqrt(values + ridge * variance) - rest
+    return lambda columns: (
+        directions @ (factors[:, None] * (directions.T @ columns)) + (rest * columns)
     )
 
 

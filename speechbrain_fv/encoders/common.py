@@ -31,13 +31,3 @@ def load_strictly(network, state, source):
             f"{source}: not the weights of this network; missing {missing[:3]}, "
             f"extra {extra[:3]} ({len(missing)} and {len(extra)} in all)"
         )
-
-
-class FrozenMixin:
-    """Keeps ``self.network`` in evaluation mode when ``self.freeze``: BatchNorm learns nothing."""
-
-    def train(self, mode=True):
-        super().train(mode)
-        if self.freeze:
-            self.network.eval()
-        return self

@@ -1,47 +1,9 @@
 """The face branch: pixels, or precomputed vectors, to embeddings of width K."""
 
-import difflib
-from pathlib import Path
-
-import timm
 import torch
 
-from speechbrain_fv.encoders.common import FrozenMixin, fix_bias, load_strictly, projection
-
-
-def timm_network(model, checkpoint=None):
-    """Returns a timm model without its classifier, and nothing is downloaded.
-
-    Arguments
-    ---------
-    model : str
-        Any name that `timm.list_models()` knows, for example resnet34.
-    checkpoint : str, optional
-        Local file of weights (.safetensors, .pth); a classifier in it is left out.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        Images (B, 3, H, W) -> features (B, network.head_hidden_size).
-
-    Raises
-    ------
-    ValueError
-        If timm has no such model, the file is missing or its weights are of another network.
-    """
-    if not timm.is_model(model):
-        close = difflib.get_close_matches(model, timm.list_models(), n=5)
-        raise ValueError(f"face model: timm knows no {model!r}; similar ones: {close}")
-    network = timm.create_model(model, pretrained=False, num_classes=0)
-    if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise ValueError(f"face checkpoint: no file {checkpoint}")
-        state = timm.models.load_state_dict(checkpoint, weights_only=True)
-        heads = network.default_cfg["classifier"]
-        heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-        kept = {key: value for key, value in state.items() if not key.startswith(heads)}
-        load_strictly(network, kept, checkpoint)
-    return network
+from speechbrain_fv.encoders.common import fix_bias, projection
+from speechbrain_fv.encoders.frozen import FrozenMixin, output_width
 
 
 class FaceEncoder(FrozenMixin, torch.nn.Module):
@@ -71,11 +33,16 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
         super().__init__()
         self.network = network.requires_grad_(False) if freeze else network
         self.freeze = freeze
-        width = getattr(network, "head_hidden_size", network.num_features)
+        width = output_width(network)
+        if width is None:
+            raise ValueError(
+                f"network: expected num_features, the width of its output, got none in "
+                f"{type(network).__name__}"
+            )
         self.projection = projection(width, embedding_dim, standardize)
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
 
     def forward(self, images):
         """Returns embeddings, shape (B, K), of images, shape (B, 3, H, W)."""
-        return self.projection(self.network(images))
+        return self.encode(images)

@@ -68,9 +68,19 @@ class VectorNetwork(torch.nn.Module):
         vectors = torch.nn.functional.normalize(vectors.double(), dim=1)
         mean = vectors.mean(dim=0)
         centred = vectors - mean
-        values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-        weights = values.clamp_min(1e-6 * values.max()) ** self.covariance_power
-        weighting = directions * weights @ directions.T
+        if len(vectors) < self.input_dim:  # what no vector varies in has the least variance
+            _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+            values, directions = singular.square() / len(centred), directions.T
+        else:
+            values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        least = 1e-6 * values.max()
+        weights = values.clamp_min(least) ** self.covariance_power
+        if len(vectors) < self.input_dim:
+            rest = least**self.covariance_power
+            identity = torch.eye(self.input_dim, dtype=vectors.dtype)
+            weighting = directions * (weights - rest) @ directions.T + rest * identity
+        else:
+            weighting = directions * weights @ directions.T
         length = (centred @ weighting).square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
         self.mean.copy_(mean)
         self.weighting.copy_(weighting / length)

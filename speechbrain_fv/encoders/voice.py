@@ -5,7 +5,8 @@ from speechbrain.lobes.models import Xvector as xvector
 from speechbrain.nnet.pooling import StatisticsPooling
 from speechbrain.utils.fetching import fetch
 
-from speechbrain_fv.encoders.common import FrozenMixin, fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.common import fix_bias, load_strictly, projection
+from speechbrain_fv.encoders.frozen import FrozenMixin
 
 
 class VoiceEncoder(FrozenMixin, torch.nn.Module):
@@ -67,9 +68,9 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         if standardize and hasattr(network, "last_layer"):
             fix_bias(network.last_layer)
         if pretrained:
-            path = fetch(checkpoint_name, source=pretrained, savedir=None)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            load_strictly(network, state, f"{pretrained}/{checkpoint_name}")
+            state = _published_weights(pretrained, checkpoint_name)
+            weights_of = network if self.head is None else self.frozen_network
+            load_strictly(weights_of, state, f"{pretrained}/{checkpoint_name}")
 
     def forward(self, wavs, wav_lens):
         """Returns embeddings.
@@ -85,13 +86,27 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
         -------
         embeddings : torch.Tensor, shape (B, K)
         """
+        return self.encode(wavs, wav_lens)
+
+    def prepare(self, wavs, wav_lens):
+        """Returns what the network is called with: features (B, T, F) or `wavs`, and `wav_lens`."""
         x = wavs if self.features is None else self.features(wavs)  # (B, T, F)
         if self.normalize is not None:
             x = self.normalize(x, wav_lens)
-        x = self.network(x, wav_lens)
-        if x.ndim == 3:
-            x = x.mean(dim=1)
-        return self.projection(x)
+        return x, wav_lens
+
+
+def _published_weights(source, name):
+    """Returns the weights in a folder or a model on the hub; ValueError where they are not."""
+    try:
+        path = fetch(name, source=source, savedir=None)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of the hub's client, of torch and of pickle, of many kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"{source}/{name}: no weights are to be had ({reason}); a network connection, with "
+            "HF_HUB_OFFLINE=1 the hub's cache, or a local folder has them"
+        ) from error
 
 
 class DimnetVoice(torch.nn.Module):
@@ -138,6 +153,44 @@ class DimnetVoice(torch.nn.Module):
         `wav_lens` is part of the contract and not used: all clips of a batch have one length.
         """
         return self.layers(features.transpose(1, 2)).mean(dim=2)
+
+
+class LayerMean(torch.nn.Module):
+    """Returns the mean of some layers of wav2vec 2.0, HuBERT or WavLM.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        SpeechBrain's, or a `SpeechTransformer`; it is told to give all layers.
+    layers : sequence of int
+        Which: 0 is what the first layer is fed, 1 the output of the first, -1 that of the last.
+
+    Raises
+    ------
+    ValueError
+        If there are no layers, or the network has no such one.
+    """
+
+    def __init__(self, network, layers):
+        super().__init__()
+        if not hasattr(network, "output_all_hiddens"):
+            raise ValueError(
+                "layers: expected a network of voice/wav2vec2.yaml, hubert.yaml or wavlm.yaml, got "
+                f"{type(network).__name__}"
+            )
+        config = network.model.config
+        most = config.num_hidden_layers
+        layers = list(layers)
+        if not layers or any(type(n) is not int or not -most - 1 <= n <= most for n in layers):
+            raise ValueError(f"layers: expected numbers from 0 to {most}, got {layers}")
+        network.output_all_hiddens = True
+        self.network, self.layers = network, layers
+        self.num_features = config.hidden_size
+
+    def forward(self, wavs, wav_lens=None):
+        """Returns features, shape (B, T, D), of waveforms, shape (B, samples)."""
+        hidden = self.network(wavs, wav_lens)  # (layers, B, T, D)
+        return hidden[self.layers].mean(dim=0)
 
 
 class Xvector(xvector.Xvector):

@@ -154,8 +154,9 @@ class PseudoLabelLoss(Loss):
                 "label_space 'input': expected precomputed vectors of both modalities, got images "
                 "or speech; set label_space to 'refined' or 'auto'"
             )
-        width = max(self.labeler.past_prototypes.shape[1], *widths)
-        self.labeler.past_prototypes = self.labeler.past_prototypes.new_zeros(2, width)
+        prototypes = self.labeler.past_prototypes
+        width = max(prototypes.shape[1], *widths)
+        self.labeler.past_prototypes = prototypes.new_zeros(len(prototypes), width)
 
     def validate(self, embeddings, batch_size, seed):
         """Returns the label agreement of pairs, per q, where f* and v* are clustered.

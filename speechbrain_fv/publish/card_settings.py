@@ -156,15 +156,21 @@ def _sources(yaml):
     found = []
     for modality in ("face", "voice"):
         section = yaml.get(modality) or {}
-        for value in filter(None, (section.get(name) for name in _SOURCES)):
-            # The folders of the publisher's machine are nobody's business.
-            found.append(value if _HUB_NAME.fullmatch(str(value)) else Path(str(value)).name)
+        while isinstance(section, dict):
+            for value in filter(None, (section.get(name) for name in _SOURCES)):
+                value = section.get("model") if value is True else value
+                value = str(value).removeprefix("hf-hub:").removeprefix("hf_hub:")
+                # The folders of the publisher's machine are nobody's business.
+                found.append(value if _HUB_NAME.fullmatch(value) else Path(value).name)
+            section = section.get("encoder")
     return tuple(found)
 
 
 def _network(yaml, modality):
     """Returns the name of an encoder's network: of its model in timm, or of its class."""
     section = take(yaml, modality, of="hyperparams.yaml")
+    while isinstance(section.get("encoder"), dict):  # behind a head
+        section = section["encoder"]
     if "model" in section:
         return f"{section['model']} (timm)"
     network = take(section, "network", of=f"hyperparams.yaml, {modality}")

@@ -93,15 +93,23 @@ def _is_whole(row):
         return row.start == 0 and row.stop == round(row.duration * file.rate)
 
 
+def training_vectors(options, modality):
+    """Returns the vector of every clip of a modality, by the options of the preparation."""
+    place = ("face", "voice").index(modality)
+    ids_key, *keys = options["keys"]
+    ids_key = options.get("ids_keys", [ids_key] * 2)[place]
+    ids, (table,) = load_vectors(options["embeddings"], ids_key, [keys[place]])
+    return dict(zip(ids, table, strict=True))
+
+
 def _encode(model, modality, rows, preparation):
-    if model.config[f"{modality}_input"] == "vector":
-        options, place = preparation["options"], ("face", "voice").index(modality)
-        ids_key, *keys = options["keys"]
-        ids_key = options.get("ids_keys", [ids_key] * 2)[place]
-        ids, (table,) = load_vectors(options["embeddings"], ids_key, [keys[place]])
-        vectors = dict(zip(ids, table, strict=True))
-        encode = model.encode_face if modality == "face" else model.encode_voice
-        return encode(torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float())
+    column = "image" if modality == "face" else "wav"
+    if rows[column].iloc[0].endswith(".npz"):  # precomputed vectors
+        vectors = training_vectors(preparation["options"], modality)
+        given = torch.as_tensor(np.stack([vectors[clip] for clip in rows.index])).float()
+        if model.config[f"{modality}_input"] != "vector":  # its encoder stands in front of the head
+            model.mods[f"{modality}_encoder"].takes_features = True
+        return model._embed(modality, given, len(given))
     if modality == "face":
         return model.encode_face_files(rows.image.tolist(), detect_faces=False)  # crops already
     return model.encode_voice_files(rows.wav.tolist())

@@ -26,6 +26,8 @@ from speechbrain_fv.bundles.safe_yaml import (
 )
 from speechbrain_fv.bundles.weights import save_weights
 from speechbrain_fv.data.manifests import load_manifests
+from speechbrain_fv.encoders import OnnxNetwork
+from speechbrain_fv.encoders.timm_models import describe_model
 from speechbrain_fv.evaluation.calibration import error_rates, fit_calibration
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.report import load_metadata, load_report
@@ -40,7 +42,7 @@ NEEDED = (
 """What a finished training leaves in its output folder, and the export reads."""
 
 
-def export_bundle(run_folder, bundle_folder, name):
+def export_bundle(run_folder, bundle_folder, name, encoders=None):
     """Writes a bundle without its card, and returns its configuration.
 
     Arguments
@@ -51,6 +53,8 @@ def export_bundle(run_folder, bundle_folder, name):
         An existing folder.
     name : str
         Of the model, such as "owner/name".
+    encoders : NamedEncoders, optional
+        Those that the precomputed vectors of the training came from, checked.
 
     Returns
     -------
@@ -71,6 +75,8 @@ def export_bundle(run_folder, bundle_folder, name):
                 "The training command, given again, completes it"
             )
     parts = _model_parts(run_folder / HPARAMS_FILE)
+    if encoders is not None:
+        encoders.put_into(parts)
     text = yaml.serialize(_selection(parts), width=100)
     try:
         hparams = construct(check_model_yaml(text, HPARAMS_FILE), HPARAMS_FILE)
@@ -87,7 +93,7 @@ def export_bundle(run_folder, bundle_folder, name):
     modules = dict(hparams["modules"])
     if score.state_dict():
         modules["score"] = score
-    _load_best_checkpoint(modules, run_folder / "save")
+    _load_best_checkpoint(modules, run_folder / "save", encoders)
     with replacing(bundle_folder / HPARAMS_FILE) as file:
         file.write(text.encode())
     save_weights(modules, bundle_folder / WEIGHTS_FILE)
@@ -102,6 +108,7 @@ def export_bundle(run_folder, bundle_folder, name):
         **_inputs(hparams, run_folder),
         **_calibrated(run_folder, score),
         "training_data": _training_data(run_folder),
+        **(encoders.facts if encoders else {}),
         "version": model_version(bundle_folder),
     }
     shutil.copyfile(Path(__file__).with_name(CODE_FILE), bundle_folder / CODE_FILE)
@@ -124,6 +131,9 @@ def _model_parts(path):
 def _selection(parts):
     """Returns the node of a bundle's YAML: the model and its readers, nothing of the training."""
     _describe_source(parts["voice_encoder"])
+    _describe_timm(parts["face_encoder"])
+    for name in ("face_encoder", "voice_encoder"):
+        _describe_onnx(parts[name])
     for node in (parts[name] for name in MODULES):
         _without_sources(node)
     modules = _mapping({name: parts[name] for name in MODULES})
@@ -156,12 +166,14 @@ def _reads_vectors(node):
     return node.tag.endswith("EmbeddingReader")
 
 
-def _describe_source(encoder):
-    """Replaces a network that SpeechBrain fetches with transformers by one of the same sizes."""
-    nodes = [value for key, value in encoder.value if key.value == "network"]
-    if not nodes or nodes[0].tag not in _FETCHED:
+def _describe_source(node):
+    """Replaces networks that SpeechBrain fetches with transformers by ones of the same sizes."""
+    if not isinstance(node, yaml.MappingNode):
         return
-    (node,) = nodes
+    if node.tag not in _FETCHED:
+        for _, value in node.value:
+            _describe_source(value)
+        return
     options = {key.value: value.value for key, value in node.value}
     if options.get("output_all_hiddens", "false").lower() != "false":
         raise ValueError("a voice network with output_all_hiddens cannot be published")
@@ -185,6 +197,51 @@ _FETCHED = tuple(
 )
 
 
+def _describe_timm(node):
+    """Replaces names of the hub and folders by those of timm's own, which need no source."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    options = {key.value: value for key, value in node.value}
+    if node.tag != _TIMM:
+        for value in options.values():
+            _describe_timm(value)
+        return
+    given = yaml.SafeLoader("")
+    model, checkpoint, args = (
+        given.construct_object(options[name], deep=True) if name in options else None
+        for name in ("model", "checkpoint", "model_args")
+    )
+    name, own_args = describe_model(model, checkpoint)
+    described = {"model": name, "model_args": own_args | (args or {})}
+    described["model_args"].pop("num_classes", None)
+    if not described["model_args"]:
+        del described["model_args"]
+    kept = [(key, value) for key, value in node.value if key.value not in ("model", "model_args")]
+    node.value = [*yaml.compose(yaml.safe_dump(described, sort_keys=False)).value, *kept]
+
+
+def _describe_onnx(node):
+    """Adds the sizes without which the network of an ONNX file is not made from its bytes."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for _, value in node.value:
+        _describe_onnx(value)
+    if node.tag == "!new:speechbrain_fv.encoders.OnnxNetwork":
+        arguments = yaml.SafeLoader("").construct_mapping(
+            yaml.MappingNode("tag:yaml.org,2002:map", node.value), deep=True
+        )
+        try:
+            network = OnnxNetwork(**arguments)
+        except ValueError as error:
+            raise ValueError(f"{error}; publish where the training ran") from error
+        described = {"size": network.size, "num_features": network.num_features}
+        kept = [(key, value) for key, value in node.value if key.value not in described]
+        node.value = [*kept, *yaml.compose(yaml.safe_dump(described)).value]
+
+
+_TIMM = "!apply:speechbrain_fv.encoders.timm_network"
+
+
 def _without_sources(node):
     """Empties the arguments that name other weights: a bundle has its own."""
     if isinstance(node, yaml.MappingNode):
@@ -194,14 +251,15 @@ def _without_sources(node):
             _without_sources(value)
 
 
-def _load_best_checkpoint(modules, save_folder):
+def _load_best_checkpoint(modules, save_folder, encoders=None):
     checkpoint = AtomicCheckpointer(save_folder).find_best()
     if checkpoint is None:
         raise ValueError(f"{save_folder}: no checkpoint; train first")
     for name, module in modules.items():
         path = checkpoint.path / f"{name}.ckpt"
         try:
-            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            module.load_state_dict(encoders.state_of(name, state) if encoders else state)
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{path}: not the weights of this run's {name} ({error})") from error
 

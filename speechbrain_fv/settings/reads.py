@@ -4,11 +4,25 @@ TRAIN = (
     *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
     *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
     *("age_edges", "strata", "sets", "lists[trials]", "init_from", "allow_leakage"),
-    *("face_encoder", "voice_encoder", "modules", "objective", "loss_weights"),
-    *("embedding_dim", "score", "monitor", "number_of_epochs", "opt_class", "lr_schedule"),
+    *("face_encoder", "voice_encoder", "frozen_features", "modules", "objective", "loss_weights"),
+    *(
+        "embedding_dim",
+        "score",
+        "monitor",
+        "number_of_epochs",
+        "opt_class",
+        "lr_schedule",
+        "lr_factors",
+    ),
     *("epoch_counter", "checkpointer", "train_logger", "curves", "draw_figures"),
 )
 """Of recipes/train.py, its Brain, and the export of what it trained."""
+
+ENCODERS = (
+    *("samples", "least_cosine", "remove_silence", "face_encoder", "voice_encoder"),
+    *("corpus[face_reader]", "corpus[voice_reader]"),
+)
+"""Of what recipes/publish.py is told of the encoders of precomputed vectors."""
 
 EVALUATE = (
     *("embeddings", "metadata", "lists[trials]", "train_identities", "allow_leakage", "meta_csv"),

@@ -144,6 +144,8 @@ RULES = {
     "vad": switch,
     "input_dim": whole(1),
     "network_dim": whole(1),
+    "face[pretrained]": switch,
+    "std_norm": switch,
     # evaluation
     "max_candidates": whole(2),
     "num_replicates": whole(0),
@@ -151,6 +153,7 @@ RULES = {
     "chunk_size": whole(1),
     "num_trials": whole(2),
     "num_candidates": whole(2),
+    "num_views": whole(0),
     "allow_leakage": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),

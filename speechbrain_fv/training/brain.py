@@ -17,6 +17,7 @@ from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.training.schedules import parameter_groups
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,13 @@ class FaceVoiceBrain(sb.Brain):
 
     def init_optimizers(self):
         """Makes the optimiser as SpeechBrain does; its gradients are clipped before every step."""
-        super().init_optimizers()
+        if factors := getattr(self.hparams, "lr_factors", None):
+            make, groups = self.opt_class, parameter_groups(self.modules, factors)
+            self.opt_class = make and (lambda _: make(groups))
+            super().init_optimizers()
+            self.opt_class = make
+        else:
+            super().init_optimizers()
         if self.clip_norm < math.inf and self.optimizers_dict:
             self.optimizer.register_step_pre_hook(self._clip)
 

@@ -25,6 +25,7 @@ NO_PART_OF_THE_RESULT = (
     *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
     *("strata", "sets", "lists", "allow_leakage"),
+    "frozen_features",  # told by "frozen.face" and "frozen.voice", where a branch is frozen
 )
 """Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
 processes is compared by itself, so that a run may go on with another number of them."""
@@ -44,6 +45,12 @@ RUN_OPTIONS = (
 )
 """Of SpeechBrain's run options, those that make the result; a record of an earlier version has
 fewer, and stands for the defaults of the others."""
+
+ADDED = {"pretrained": "false", "images": "null", "std_norm": "true"}
+"""Options of encoders that records of earlier versions lack, and what they stand for there."""
+
+SOURCES = ("checkpoint", "pretrained", "source")
+"""Arguments that say where weights come from."""
 
 MAX_NAMED = 3
 
@@ -84,6 +91,39 @@ def settings_of(resolved_yaml, run_opts=None):
         if run_opts is not None:
             settings[f"--{name}"] = str(run_opts[name])
     return settings
+
+
+def settings_under(resolved_yaml, paths):
+    """Returns the settings at some paths of a YAML and below, without where weights come from.
+
+    Arguments
+    ---------
+    resolved_yaml : str
+        The whole YAML with overrides and includes in place.
+    paths : iterable of str
+        Such as "corpus.face_reader"; what is not there is left out.
+
+    Returns
+    -------
+    dict of str to str
+
+    Example
+    -------
+    >>> settings_under("a: {b: !new:x.Y {size: 3, checkpoint: w.pth}, c: 1}", ["a.b", "a.d"])
+    {'a.b': '!new:x.Y', 'a.b.size': '3'}
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root = YAML().compose(resolved_yaml)
+    settings = {}
+    for path in paths:
+        node = root
+        for name in path.split("."):
+            entries = node.value if node is not None and not isinstance(node.value, str) else []
+            node = next((value for key, value in entries if key.value == name), None)
+        if node is not None:
+            _flatten(path, node, settings)
+    return {path: value for path, value in settings.items() if path.split(".")[-1] not in SOURCES}
 
 
 def _flatten(path, node, settings):
@@ -165,7 +205,11 @@ def check_record(folder, record, has_checkpoints):
 
 def _changes(earlier, now):
     """Returns what differs as texts, settings of the top level first."""
-    earlier = {**{f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}, **earlier}
+    known = {f"--{name}": str(DEFAULTS[name]) for name in RUN_OPTIONS}
+    for name in now:
+        if name.split(".")[-1] in ADDED:
+            known[name] = ADDED[name.split(".")[-1]]
+    earlier = {**known, **earlier}
     # What an earlier version did not have is null where it changes nothing.
     names = [
         name for name in {**earlier, **now} if earlier.get(name, "null") != now.get(name, "null")

@@ -8,6 +8,51 @@ from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, registe
 SHAPES = ("exponential", "cosine", "linear")
 
 
+def parameter_groups(modules, lr_factors):
+    """Returns the groups of an optimiser in which some parts learn at a rate of their own.
+
+    Arguments
+    ---------
+    modules : torch.nn.Module
+        All that trains.
+    lr_factors : dict of str to float
+        The name of a part, such as "face_encoder.network", and by what the rate is multiplied for
+        its weights, above 0. Of nested parts the longest name counts.
+
+    Returns
+    -------
+    groups : list of dict
+        The first has the weights of no such part.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, none of its weights trains, or a factor is not above 0.
+
+    Example
+    -------
+    >>> layers = torch.nn.ModuleDict({"a": torch.nn.Linear(1, 1), "b": torch.nn.Linear(1, 1)})
+    >>> [(g["lr_factor"], len(g["params"])) for g in parameter_groups(layers, {"b": 0.1})]
+    [(1.0, 2), (0.1, 2)]
+    """
+    groups = {"": {"params": [], "lr_factor": 1.0}}
+    for part, factor in lr_factors.items():
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
+            raise ValueError(f"lr_factors: {part}: expected a number above 0, got {factor!r}")
+        groups[part] = {"params": [], "lr_factor": float(factor)}
+    for name, parameter in modules.named_parameters():
+        holders = [part for part in lr_factors if f"{name}.".startswith(f"{part}.")]
+        if parameter.requires_grad:
+            groups[max(holders, key=len, default="")]["params"].append(parameter)
+    for part in lr_factors:
+        if not groups[part]["params"]:
+            raise ValueError(
+                f"lr_factors: expected a part of the modules with weights that train, such as "
+                f"face_encoder.network, got {part}"
+            )
+    return [group for group in groups.values() if group["params"]]
+
+
 @register_checkpoint_hooks
 class DecaySchedule:
     """Holds the learning rate for a while and lets it fall to its final value at the last step.
@@ -74,10 +119,13 @@ class DecaySchedule:
         return max(min(self.lr, rate), self.floor)
 
     def __call__(self, optimizer):
-        """Sets the learning rate of the next step in an optimizer."""
+        """Sets the learning rate of the next step in an optimizer.
+
+        That of a group is multiplied by its `lr_factor`, where it has one.
+        """
         rate = self.at(self.current_step)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.current_step += 1
 
     @mark_as_saver

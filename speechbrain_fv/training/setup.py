@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
+from speechbrain_fv.data.features import FeatureReader
 from speechbrain_fv.data.manifests import (
     content_key,
     load_manifests,
@@ -31,8 +32,11 @@ from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
 from speechbrain_fv.scores import frozen
 from speechbrain_fv.settings.run_options import check_modules, check_steps
+from speechbrain_fv.training import features
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
+from speechbrain_fv.training.images import use_own_images
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
+from speechbrain_fv.training.schedules import parameter_groups
 from speechbrain_fv.training.starting import check_unseen, seen_before, start_from
 
 logger = logging.getLogger(__name__)
@@ -91,6 +95,10 @@ def check_method(hparams, run_opts):
         check_steps(run_opts, sampler_length)
     check_modules(run_opts, hparams["modules"])
     hparams["lr_schedule"](total_steps=1)
+    if factors := hparams.get("lr_factors"):
+        if run_opts["remove_vector_weight_decay"]:
+            raise ValueError("lr_factors: expected none beside --remove_vector_weight_decay")
+        parameter_groups(torch.nn.ModuleDict(hparams["modules"]), factors)
     if objective.terms:
         try:
             hparams["opt_class"]([torch.zeros(1, requires_grad=True)])
@@ -123,6 +131,22 @@ def check_monitor(monitor, identities):
             f"monitor: {monitor}: of the validation split, {reason}; label the corpus, or take "
             "another value"
         )
+
+
+def check_widths(hparams):
+    """Raises ValueError, before anything is prepared, if vectors are not as wide as said."""
+    for modality in MODALITIES:
+        reader = hparams["corpus"][f"{modality}_reader"]
+        network = getattr(hparams[f"{modality}_encoder"], "network", None)
+        width = getattr(network, "input_dim", None)
+        if isinstance(reader, EmbeddingReader) and width is not None:
+            found = reader.width()
+            if found not in (None, width):
+                raise ValueError(
+                    f"{modality}: input_dim: expected {found}, the width of "
+                    f"{reader.vectors_key!r} in {reader.path}, got {width}; add "
+                    f"--{modality}='{{input_dim: {found}}}'"
+                )
 
 
 def training_manifests(hparams):
@@ -194,21 +218,22 @@ def build_objective(hparams, manifests):
 
 def _vector_width(reader, table):
     """Returns the width of the precomputed vectors that a reader reads; None for media."""
-    if isinstance(reader, EmbeddingReader):
+    if isinstance(reader, EmbeddingReader | FeatureReader):
         return len(reader(table.ID.iloc[0], None))
     return None
 
 
-def fit_networks(hparams, manifests):
-    """Gives networks on precomputed vectors the statistics of the training vectors."""
+def fit_networks(hparams, manifests, device="cpu"):
+    """Gives networks on vectors, and heads on features, the statistics of the training vectors."""
     networks, vectors, identities = [], [], []
     for modality, clips in zip(MODALITIES, (manifests.faces, manifests.voices), strict=True):
-        network, table = hparams[f"{modality}_encoder"].network, clips["train"]
+        encoder, table = hparams[f"{modality}_encoder"], clips["train"]
+        network = getattr(encoder, "head", None) or getattr(encoder, "network", None)
         if not isinstance(network, VectorNetwork | CanonicalNetwork):
             continue
-        reader = hparams["corpus"][f"{modality}_reader"]
         networks.append(network)
-        vectors.append(torch.stack([reader(clip, None) for clip in table.ID]))
+        reader = hparams["corpus"][f"{modality}_reader"]
+        vectors.append(_training_vectors(encoder, reader, table, device))
         identities.append(table.spk_id.tolist())
         if isinstance(network, VectorNetwork):
             network.fit(vectors[-1])
@@ -221,6 +246,16 @@ def fit_networks(hparams, manifests):
             "canonical coordinates: expected them for both modalities; take face/canonical.yaml "
             "and voice/canonical.yaml together"
         )
+
+
+def _training_vectors(encoder, reader, table, device):
+    """Returns the vectors (N, D) of clips, computed here where they were not before."""
+    if isinstance(reader, EmbeddingReader | FeatureReader):
+        return torch.stack([reader(clip, None) for clip in table.ID])
+    rows = [
+        (b"", 0, {name: row[name] for name in reader.takes}) for row in table.to_dict("records")
+    ]
+    return torch.cat([vectors for _, vectors in features.computed(encoder, reader, rows, device)])
 
 
 def make_brain(hparams, run_opts, manifests, classes):
@@ -385,7 +420,9 @@ def prepared(hparams, run_opts, resolved_yaml):
         If the corpus does not fit the method, or the folder holds checkpoints that were made with
         something else.
     """
+    resolved_yaml = use_own_images(hparams, resolved_yaml)
     checkpointer = hparams["checkpointer"]
+    check_widths(hparams)
     folder, has_checkpoints = checkpointer.checkpoints_dir, bool(checkpointer.list_checkpoints())
     record = {
         "settings": settings_of(resolved_yaml, run_opts),
@@ -395,6 +432,8 @@ def prepared(hparams, run_opts, resolved_yaml):
     }
     if not run_opts["test_only"]:
         record["global_batch"] = hparams["batch_size"] * distributed.world()[1]
+    described = features.describe(hparams, resolved_yaml, run_opts)
+    record["settings"] |= features.settings_of_views(hparams, described)
     check_record(folder, record, has_checkpoints)
     manifest_folder = hparams["manifest_folder"]
     with restoring(manifest_folder, has_checkpoints and if_main_process()):
@@ -404,8 +443,9 @@ def prepared(hparams, run_opts, resolved_yaml):
         record["corpus"] = manifests.preparation["key"]
         check_record(folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)
+    features.use_features(hparams, run_opts, manifests, described)
     classes = build_objective(hparams, manifests)
-    fit_networks(hparams, manifests)
+    fit_networks(hparams, manifests, run_opts["device"] or infer_device())
     if if_main_process():
         write_record(folder, record)
         with replacing(Path(hparams["output_folder"], "hyperparams.yaml")) as file:
