@@ -22,6 +22,7 @@ EXTRAS = {
     ],
     "onnx": ["onnxruntime>=1.20,<2"],  # ONNX files as frozen encoders
     "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
+    "m4a": ["imageio-ffmpeg>=0.5,<1"],  # brings an ffmpeg, for VoxCeleb2's voices
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
 }
 TEST = [
@@ -37,6 +38,7 @@ TEST = [
     *EXTRAS["search"],
     *EXTRAS["detect"],
     *EXTRAS["demo"],
+    *EXTRAS["m4a"],
     *EXTRAS["onnx"],
     "onnx>=1.17,<2",  # makes tiny files
 ]

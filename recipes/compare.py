@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares two reports on the same test identities, by paired bootstrap.
+"""Compares two reports on the same test identities, or two score files, by paired bootstrap.
 
     python recipes/compare.py A B [--metadata=M.csv] [--output_folder=results/comparison]
         [--num_replicates=1000] [--bootstrap_seed=0] [--device=cuda]
@@ -8,6 +8,11 @@
 A and B are output folders of train.py or evaluate.py, or embeddings as evaluate.py takes them
 (.npz; the other options are for these). Prints B - A with its 95 % interval and the share of
 replicates in which B is greater, and leaves compare.json in the output folder.
+
+    python recipes/compare.py A.txt B.txt --truth=T.txt [--submitted=similarity] [--people=P.csv]
+
+A and B are submissions of a challenge, lines "key score", whoever made them; T has lines "key
+label", P the columns key, face and voice: who is on either side, for intervals over people.
 """
 
 import argparse
@@ -18,6 +23,7 @@ from pathlib import Path
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
+from speechbrain_fv.evaluation.score_files import compare_score_files
 from speechbrain_fv.files import replacing
 from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings.script import run_script
@@ -32,11 +38,21 @@ def main(argv):
     parser.add_argument("--num_replicates", type=int, default=1000)
     parser.add_argument("--bootstrap_seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--truth")
+    parser.add_argument("--submitted", default="distance")
+    parser.add_argument("--people")
     parser.add_argument("--score", default="!new:speechbrain_fv.scores.Cosine")
     options = vars(parser.parse_args(argv))
+    truth, submitted, people = (options.pop(key) for key in ("truth", "submitted", "people"))
     options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
     sources, folder = options.pop("sources"), Path(options.pop("output_folder"))
-    comparison = compare_reports(*(open_report(source, **options) for source in sources))
+    if truth:
+        bootstrap = {name: options[name] for name in ("num_replicates", "bootstrap_seed")}
+        comparison = compare_score_files(sources, truth, submitted, people, **bootstrap)
+    elif any(source.endswith(".txt") for source in sources):
+        raise ValueError("truth: expected a file of lines 'key label' to compare score files by")
+    else:
+        comparison = compare_reports(*(open_report(source, **options) for source in sources))
     with replacing(folder / "compare.json") as file:
         content = {"A": sources[0], "B": sources[1], "values": comparison}
         file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")

@@ -15,9 +15,11 @@ from pathlib import Path
 from speechbrain_fv.corpora.voxceleb_splits import read_meta
 from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.audit import format_audit
+from speechbrain_fv.evaluation.challenge import evaluate_challenges, format_challenge
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.evaluation.people import add_people, format_people
+from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
@@ -54,7 +56,12 @@ def main(argv):
     score = Unscored() if audit_only else with_weights(hparams["score"], hparams["score_weights"])
     device = run_opts["device"] or "cpu"
     report = {}
-    if not audit_only:
+    if not audit_only and not embeddings.labelled and not lists:
+        raise ValueError(
+            f"{hparams['embeddings']}: it does not tell who is on the clips, so only lists can be "
+            "scored; give lists, or add face_identity and voice_identity"
+        )
+    if not audit_only and embeddings.labelled:
         options = {
             "max_candidates": hparams["max_candidates"],
             "num_replicates": hparams["num_replicates"],
@@ -67,12 +74,35 @@ def main(argv):
             embeddings, metadata, progress=not run_opts["noprogressbar"], **options
         )
         add_people(report, embeddings, metadata, **options)
+        clips = hparams["clips"] and evaluation.load_metadata(hparams["clips"])
+        add_attributes(
+            report, embeddings, clips, metadata, hparams["strata"], hparams["sets"], **options
+        )
     folder = Path(hparams["output_folder"])
     report["leakage"] = leakage
     if lists:
         report["lists"] = evaluate_lists(
-            embeddings, lists, metadata, hparams["chunk_size"], device, score, leakage
+            embeddings,
+            lists,
+            metadata,
+            hparams["chunk_size"],
+            device,
+            score,
+            leakage,
+            0 if audit_only else hparams["num_replicates"],
+            hparams["bootstrap_seed"],
         )
+        if not audit_only:
+            challenge = evaluate_challenges(
+                embeddings,
+                lists,
+                folder,
+                hparams["num_replicates"],
+                hparams["bootstrap_seed"],
+                device,
+                score,
+            )
+            report |= {"challenge": challenge} if challenge else {}
         save_list_files(folder / "lists", lists)
     evaluation.save_report(folder / "report.json", report)
     _tell(report, hparams, folder, score, audit_only)
@@ -88,17 +118,23 @@ def _metadata(hparams, audit_only):
 
 def _tell(report, hparams, folder, score, audit_only):
     """Draws the figures and prints the tables of what was scored, then those of the lists."""
-    if not audit_only:
+    drawn = "verification" in report
+    if drawn:
         paths = {name: hparams[name] for name in ("embeddings", "metadata")}
         report_run(folder, **paths, score=score)
         print(evaluation.format_report(report))
         if people := format_people(report):
             print(f"\n{people}")
+        if tables := format_sets(report):
+            print(f"\n{tables}")
     if "lists" in report:
         if not audit_only:
             print(f"\n{format_lists(report['lists'])}")
         print(f"\n{format_audit(report['lists'])}\n")
-    print(f"Report{'' if audit_only else ' and figures'}: {folder}")
+    if "challenge" in report:
+        print(f"{format_challenge(report['challenge'])}\n")
+        print(f"Submission: {report['challenge']['submission']}")
+    print(f"Report{' and figures' if drawn else ''}: {folder}")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def run(hparams, run_opts, resolved_yaml):
     with costs.measured(brain, folder):
         brain.fit(hparams["epoch_counter"], train, valid)
     brain.evaluate(test, max_key="monitor")
-    held_out = [brain.embed(clips) for clips in (hparams["training"].sample, valid)]
+    others = (hparams["training"].sample, valid, hparams["challenge"])
+    held_out = [None if clips is None else brain.embed(clips) for clips in others]
     if if_main_process():
         report = results.write_results(brain, *held_out, hparams)
         if hparams["draw_figures"]:

@@ -19,8 +19,8 @@ OTHERS = (
 )
 METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
 INCLUDES = sorted(path.relative_to(HPARAMS) for path in HPARAMS.glob("*/*.yaml"))
-VECTORS = ["ridge_cca.yaml"]  # the methods of precomputed vectors, which take no media
 CORPUS = "--corpus={clips_csv: c.csv, embeddings: e.npz, face_key: f, voice_key: v}"
+VECTORS = {"ridge_cca.yaml": CORPUS, "flag.yaml": "--folder=d"}  # methods of precomputed vectors
 SLOTS = {"corpora": "corpus", "protocols": "lists"}
 
 
@@ -35,8 +35,8 @@ def test_every_key_of_a_method_is_read(name):
         "encoders.yaml": reads.ENCODERS,
     }
     options = ["--embeddings=e.npz"] if name == "evaluate.yaml" else []
+    options += [VECTORS[name]] if name in VECTORS else []
     options += ["--samples=s.csv"] if name == "encoders.yaml" else []
-    options += [CORPUS] if name in VECTORS else []
     resolve_hparams([str(HPARAMS / name), *options], declared.get(name, reads.TRAIN))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
-from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, named
+from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, clip_columns, named
+from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds, check_people, split_identities
 from speechbrain_fv.files import read_table
 from speechbrain_fv.names import check_look_alikes, name_of
@@ -22,6 +23,7 @@ def prepare_own_data(
     seed=0,
     folds=None,
     least_people=1,
+    keep=None,
 ):
     """Write the manifests of a CSV of clips.
 
@@ -30,8 +32,8 @@ def prepare_own_data(
     empty. Optional columns: `clip` (the ID of the row; else the path is the ID), `video` (where
     face and voice were taken from; an empty cell is unknown; else every row with both is a video of
     its own), `split` (train, valid or test in every row; else identities are split at random) and
-    `gender`, `nationality`, `age`, where an empty cell is unknown. A column `language` serves to
-    make the folds alike. Other columns are ignored.
+    `gender`, `nationality`, `age`, where an empty cell is unknown. Every other column, such as
+    `language` or `device`, is an attribute of the clips; `language` also makes the folds alike.
 
     Labels that differ only in upper and lower case or in spaces are one group, under the spelling
     that comes first in the CSV; the genders m, male, f and female become "m" and "f".
@@ -53,6 +55,9 @@ def prepare_own_data(
     least_people : int
         People with a face and a voice that every split must have before files are read; a training
         needs 2.
+    keep : dict, optional
+        Which clips a split keeps, by their attributes, as ``{"train": {"language": "English"}}``;
+        see `selection.keep_clips`.
 
     Raises
     ------
@@ -67,16 +72,20 @@ def prepare_own_data(
     clips = read_clips(clips_csv)
     faces, voices = _media_rows(clips, clips_csv)
     options = {"clips_csv": clips_csv, "shares": list(shares), "seed": seed}
-    options |= {**folds.options, **scanner.criteria}
+    options |= {**folds.options, **scanner.criteria, **({"keep": keep} if keep else {})}
     key = cache_key(options, [clips_csv, *faces.image, *voices.wav])
     if is_prepared(manifest_folder, key):
         return
     identities = identity_table(clips, clips_csv, shares, seed, folds)
     faces, voices = (rows[rows.spk_id.isin(identities.identity)] for rows in (faces, voices))
+    faces, voices, left_out = keep_clips(faces, voices, identities, keep, clips_csv)
     complete = set(faces.spk_id) & set(voices.spk_id)
     check_people(identities, complete, least_people, clips_csv)
     faces, voices, excluded = scanner.select(faces, voices, manifest_folder)
-    write_manifests(manifest_folder, faces, voices, identities, "own_data", key, options, excluded)
+    notes = {"left_out": left_out} if left_out else None
+    write_manifests(
+        manifest_folder, faces, voices, identities, "own_data", key, options, excluded, notes
+    )
 
 
 def read_clips(clips_csv):
@@ -171,6 +180,17 @@ def identity_table(clips, clips_csv, shares, seed, folds):
     return table[table.split.notna()].reset_index(drop=True)
 
 
+def further_columns(clips):
+    """Returns the columns of a CSV of clips that are attributes of the clips.
+
+    Example
+    -------
+    >>> further_columns(pd.DataFrame(columns=["identity", "wav", "language", "split", "duration"]))
+    ['language']
+    """
+    return [name for name in clip_columns(clips, ()) if name not in ("split", "")]
+
+
 def _strata(clips):
     """Identity -> its gender and the languages of its clips, sorted; "" where unknown."""
     columns = [name for name in ("gender", "language") if name in clips.columns]
@@ -258,6 +278,11 @@ def _rows_of(clips, source, column, owners, clips_csv):
             "video": clips.video,
         }
     )
+    for name in further_columns(clips):
+        values = one_spelling(clips[name], name)
+        # A file of several rows has the attribute in which they agree.
+        agree = values.groupby(rows.ID).transform("nunique") == 1
+        rows[name] = values.where(agree, "")
     # Without clip names the path is the ID: a face repeated for several voices is one row.
     rows["video"] = rows.groupby("ID").video.transform("max")
     return rows.drop_duplicates("ID", ignore_index=True)

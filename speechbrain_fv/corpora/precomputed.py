@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.corpora.own_data import identity_table, read_clips
+from speechbrain_fv.corpora.own_data import (
+    further_columns,
+    identity_table,
+    one_spelling,
+    read_clips,
+)
 from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
+from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
 from speechbrain_fv.names import check_look_alikes, look_alike, names_of
@@ -28,6 +34,7 @@ def prepare_embeddings(
     folds=None,
     face_ids_key=None,
     voice_ids_key=None,
+    keep=None,
 ):
     """Write the manifests of a study on frozen features.
 
@@ -63,6 +70,9 @@ def prepare_embeddings(
         Cross-validation over people in place of the split.
     face_ids_key, voice_ids_key : str, optional
         Names of the arrays that name the faces and the voices; `ids_key` by default.
+    keep : dict, optional
+        Which clips a split keeps, by their attributes, as ``{"train": {"language": "English"}}``;
+        see `selection.keep_clips`.
 
     Raises
     ------
@@ -84,6 +94,7 @@ def prepare_embeddings(
         "shares": list(shares),
         "seed": seed,
         **folds.options,
+        **({"keep": keep} if keep else {}),
         **({"ids_keys": list(ids_keys.values())} if separate else {}),
     }
     key = cache_key(options, [file for file in (clips_csv, embeddings) if file])
@@ -111,6 +122,7 @@ def prepare_embeddings(
             "image": source,
             "spk_id": usable["face"].identity,
             "video": usable["face"].video,
+            **_attributes(usable["face"]),
         }
     )
     voices = pd.DataFrame(
@@ -122,11 +134,26 @@ def prepare_embeddings(
             "stop": 1,
             "spk_id": usable["voice"].identity,
             "video": usable["voice"].video,
+            **_attributes(usable["voice"]),
         }
     )
+    faces, voices, left_out = keep_clips(faces, voices, identities, keep, clips_csv or embeddings)
     write_manifests(
-        manifest_folder, faces, voices, identities, "embeddings", key, options, excluded
+        manifest_folder,
+        faces,
+        voices,
+        identities,
+        "embeddings",
+        key,
+        options,
+        excluded,
+        {"left_out": left_out} if left_out else None,
     )
+
+
+def _attributes(clips):
+    """Returns the attributes of the clips by name, those that mean the same spelled the same."""
+    return {name: one_spelling(clips[name], name) for name in further_columns(clips)}
 
 
 def _clips_of(clips_csv, embeddings, vectors, separate):

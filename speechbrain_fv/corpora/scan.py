@@ -28,6 +28,7 @@ from speechbrain_fv.data.schema import (
     FACE_COLUMNS,
     NUM_NAMED,
     VOICE_COLUMNS,
+    clip_columns,
     format_speech,
     with_optional,
 )
@@ -136,7 +137,8 @@ class Scanner:
         Arguments
         ---------
         faces : pandas.DataFrame
-            Columns ID, image, spk_id and optionally video.
+            Columns ID, image, spk_id, optionally video, and any attribute of the clips, which is
+            kept.
         voices : pandas.DataFrame
             Columns ID, wav, spk_id and optionally video, start and stop in samples (default: all
             of the file).
@@ -178,7 +180,11 @@ class Scanner:
             crops = [face_facts[path]["crop"] for path in usable_faces.image]
             usable_faces = usable_faces.assign(image=crops)
         usable_voices = voices.loc[[not reason for reason in voice_reasons]]
-        return usable_faces[FACE_COLUMNS], usable_voices[VOICE_COLUMNS], excluded
+        usable = [
+            rows[[*columns, *clip_columns(rows, (*columns, "seconds"))]]
+            for rows, columns in ((usable_faces, FACE_COLUMNS), (usable_voices, VOICE_COLUMNS))
+        ]
+        return *usable, excluded
 
     def scan(self, paths, modality):
         """The facts of every file, read from the cache or gathered now.
@@ -378,7 +384,8 @@ def _clip_voices(voices, facts):
         row |= {"duration": num_samples / rate, "start": start, "stop": stop, "speech": text}
         row["seconds"] = sum(last - first for first, last in inside) / rate
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*VOICE_COLUMNS, "seconds"])
+    further = clip_columns(voices, VOICE_COLUMNS)
+    return pd.DataFrame(rows, columns=[*VOICE_COLUMNS, "seconds", *further])
 
 
 def _excluded_rows(paths, identities, modality, reasons):

@@ -30,7 +30,7 @@ def roots(folders, option):
     return found
 
 
-def _identity_folders(folder, identity_in, depth=MAX_DEPTH):
+def identity_folders(folder, identity_in, depth=MAX_DEPTH):
     """Returns [(identity, folder)] below a folder, and the folders that hold no identity."""
     found, others = [], []
     with os.scandir(folder) as entries:  # which asks the system for no file by itself
@@ -40,7 +40,7 @@ def _identity_folders(folder, identity_in, depth=MAX_DEPTH):
         if identity:
             found.append((identity, path))
             continue
-        within, below = _identity_folders(path, identity_in, depth - 1) if depth > 1 else ([], [])
+        within, below = identity_folders(path, identity_in, depth - 1) if depth > 1 else ([], [])
         found += within
         others += below if within else [path.name]
     return found, others
@@ -71,7 +71,7 @@ def list_voices(folders):
     """
     rows, others = [], []
     for folder in folders:
-        for identity, place in _identity_folders(folder, _voxceleb_id)[0]:
+        for identity, place in identity_folders(folder, _voxceleb_id)[0]:
             for file in sorted(place.glob("*/*")):
                 if kind_by_name(file.name) == "voice":
                     parts = (identity, file.parent.name, file.stem)
@@ -117,7 +117,7 @@ def list_faces(folders, meta):
     identity_of.update(zip(map(_person, meta.name), meta.identity, strict=True))
     rows, unknown = [], []
     for folder in folders:
-        found, others = _identity_folders(folder, lambda name: identity_of.get(_person(name)))
+        found, others = identity_folders(folder, lambda name: identity_of.get(_person(name)))
         unknown += others
         for identity, place in found:
             for file in sorted([*place.glob("*"), *place.glob(f"{FRAMES}/*/*")]):

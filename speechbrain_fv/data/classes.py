@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_fv.data.schema import UNKNOWN
+from speechbrain_fv.data.schema import FACE_COLUMNS, UNKNOWN, VOICE_COLUMNS, clip_columns
 
 CLIP_ATTRIBUTES = {"identity": "spk_id", "video": "video"}  # told by the clip's own row
 
@@ -49,11 +49,21 @@ class Classes:
 def attributes_of(manifests):
     """Returns the names of the attributes that a corpus has columns for, identity first.
 
-    They are "identity", "video" and every column of identities.csv but the split. Whether a label
-    is known says `missing_reason`.
+    They are "identity", "video", every column of identities.csv but the split, and every attribute
+    of the clips, such as language. Whether a label is known says `missing_reason`.
     """
     columns = [name for name in manifests.identities.columns if name not in ("identity", "split")]
-    return ["identity", "video", *(name for name in columns if name != "video")]
+    names = ["identity", "video", *columns, *_clip_attributes(manifests)]
+    return list(dict.fromkeys(names))
+
+
+def _clip_attributes(manifests):
+    """Returns the further columns of the training faces and voices."""
+    columns = [
+        *clip_columns(manifests.faces["train"], FACE_COLUMNS),
+        *clip_columns(manifests.voices["train"], VOICE_COLUMNS),
+    ]
+    return list(dict.fromkeys(columns))
 
 
 def training_classes(manifests, attributes):
@@ -64,8 +74,8 @@ def training_classes(manifests, attributes):
     manifests : Manifests
         The corpus.
     attributes : iterable of str
-        Columns of identities.csv; "identity"; or "video", of the clips' own rows, faces and voices
-        together. One that the corpus lacks has no classes, see `missing_reason`.
+        Columns of identities.csv; "identity"; "video" or another column of the clips' own rows,
+        faces and voices together. One that the corpus lacks has no classes, see `missing_reason`.
 
     Returns
     -------
@@ -95,15 +105,16 @@ def missing_reason(manifests, attribute):
         return f"the corpus has no attribute {attribute!r}; it has {', '.join(available)}"
     if _classes(manifests, attribute).num_classes:
         return None
-    holder = "clip" if attribute in CLIP_ATTRIBUTES else "identity"
+    of_clips = attribute in CLIP_ATTRIBUTES or attribute in _clip_attributes(manifests)
+    holder = "clip" if of_clips else "identity"
     return f"no training {holder} of the corpus has a known {attribute}"
 
 
 def _classes(manifests, attribute):
-    if attribute == "video":
+    if attribute == "video" or attribute in _clip_attributes(manifests):
         tables = (manifests.faces["train"], manifests.voices["train"])
-        labels = sorted({name for table in tables for name in table.get("video", ())} - {""})
-        return Classes("video", _numbers(labels), tuple(labels))
+        labels = sorted({name for table in tables for name in table.get(attribute, ())} - {""})
+        return Classes(attribute, _numbers(labels), tuple(labels))
     if attribute not in attributes_of(manifests):
         return Classes("spk_id", {}, ())
     identities = manifests.identities

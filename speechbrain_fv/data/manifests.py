@@ -7,9 +7,12 @@ identities with their labels, the files left out, and `preparation.json`, writte
     voices_{train,valid,test}.csv   ID,duration,wav,start,stop,spk_id,speech,video
     identities.csv                  identity,split,gender,nationality,age and any further label
     excluded.csv                    path,modality,identity,reason
+    {faces,voices}_challenge.csv    clips of a challenge, whose identity (spk_id) is empty, if any
+    pairs_train.csv                 face,voice: the pairs of a published train list, if any
     preparation.json                corpus, key, options, counts
 
-The voices are SpeechBrain's VoxCeleb CSV plus `speech` and `video`. Splits never share an identity.
+The voices are SpeechBrain's VoxCeleb CSV plus `speech` and `video`. Further columns of faces and
+voices, such as language, are attributes of the clips. Splits never share an identity.
 A face and a voice of the same `video` were taken from one recording of one identity; it is empty
 where that is not known, and absent from manifests of earlier versions, which are read all the same.
 A name that a corpus gives to videos of several identities is written "identity/name".
@@ -60,12 +63,15 @@ class Manifests:
         empty string.
     preparation : dict
         Corpus, key, options and counts.
+    challenge : tuple of two pandas.DataFrame, optional
+        Faces and voices of a challenge, whose people are not known.
     """
 
     faces: dict
     voices: dict
     identities: pd.DataFrame
     preparation: dict
+    challenge: tuple | None = None
 
 
 def cache_key(options, files=()):
@@ -165,7 +171,17 @@ def _has_videos(table):
 
 
 def write_manifests(
-    manifest_folder, faces, voices, identities, corpus, key, options, excluded=None, notes=None
+    manifest_folder,
+    faces,
+    voices,
+    identities,
+    corpus,
+    key,
+    options,
+    excluded=None,
+    notes=None,
+    challenge=None,
+    pairs=None,
 ):
     """Validate and write the manifests of a corpus; the split of a row is its identity's.
 
@@ -191,6 +207,10 @@ def write_manifests(
         Files left out, columns `EXCLUDED_COLUMNS`.
     notes : dict, optional
         What else the preparation has to say, in JSON types.
+    challenge : tuple of two pandas.DataFrame, optional
+        Faces and voices whose people are not known, to be embedded after the training.
+    pairs : pandas.DataFrame, optional
+        Columns face and voice: IDs of the pairs that a train list names.
 
     Returns
     -------
@@ -232,6 +252,7 @@ def write_manifests(
     (folder / PREPARATION_FILE).unlink(missing_ok=True)
     for (kind, split), frame in frames.items():
         write_table(frame, folder / f"{kind}_{split}.csv")
+    _write_optional(folder, challenge, pairs)
     write_table(identities, folder / "identities.csv")
     write_table(excluded[EXCLUDED_COLUMNS], folder / REPORT_FILE)
     preparation = {
@@ -264,6 +285,32 @@ def write_manifests(
             named(one_sided),
         )
     return preparation
+
+
+CHALLENGE_FILES = ("faces_challenge.csv", "voices_challenge.csv")
+PAIRS_FILE = "pairs_train.csv"
+
+
+def _write_optional(folder, challenge, pairs):
+    """Writes what not every corpus has; removes that of an earlier preparation."""
+    tables = dict(
+        zip((*CHALLENGE_FILES, PAIRS_FILE), (*(challenge or (None, None)), pairs), strict=True)
+    )
+    for (name, table), check in zip(tables.items(), (check_faces, check_voices, None), strict=True):
+        (folder / name).unlink(missing_ok=True)
+        if table is not None:
+            write_table(check(table, folder / name) if check else table, folder / name)
+
+
+def _load_challenge(folder):
+    files = [folder / name for name in CHALLENGE_FILES]
+    if not all(file.is_file() for file in files):
+        return None
+    checks = zip(files, (check_faces, check_voices), strict=True)
+    tables = [check(read_table(file), file) for file, check in checks]
+    for table, file in zip(tables, files, strict=True):
+        check_duplicates([table], file)
+    return tuple(tables)
 
 
 def load_manifests(manifest_folder):
@@ -304,7 +351,9 @@ def load_manifests(manifest_folder):
     check_disjoint(tables, identities, folder)
     check_videos(tables, folder)
     preparation = json.loads(preparation_file.read_text(encoding="utf-8"))
-    return Manifests(tables["faces"], tables["voices"], identities, preparation)
+    return Manifests(
+        tables["faces"], tables["voices"], identities, preparation, _load_challenge(folder)
+    )
 
 
 def without_training_identities(manifests, num_removed_identities, seed=0):

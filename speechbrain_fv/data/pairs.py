@@ -33,7 +33,8 @@ def clip_dataset(table, modality, reader, classes):
     """
     numbers = {f"{modality}_{name}_class": each.of(table) for name, each in classes.items()}
     numbers[f"{modality}_clip"] = range(len(table))
-    rows = table.assign(**numbers, draw=None).to_dict("records")
+    needed = [*dict.fromkeys(("ID", "spk_id", *reader.takes))]
+    rows = table[needed].assign(**numbers, draw=None).to_dict("records")
     dataset = DynamicItemDataset({row["ID"]: row for row in rows})
     dataset.add_dynamic_item(reader, takes=[*reader.takes, "draw"], provides=modality)
     outputs = {modality: modality, f"{modality}_id": "id", f"{modality}_identity": "spk_id"}

@@ -16,6 +16,12 @@ OPTIONAL_COLUMNS = ("speech", "video")  # empty where a table lacks them
 LABEL_COLUMNS = ["gender", "nationality", "age"]
 IDENTITY_COLUMNS = ["identity", "split", *LABEL_COLUMNS]
 EXCLUDED_COLUMNS = ["path", "modality", "identity", "reason"]
+RESERVED = {  # names that no attribute of a clip has
+    *FACE_COLUMNS,
+    *VOICE_COLUMNS,
+    *IDENTITY_COLUMNS,
+    *("face", "voice", "clip", "modality", "draw", "id"),
+}
 UNKNOWN = -1  # class index of a clip whose identity lacks the label
 NUM_NAMED = 5  # how many culprits an error message names
 
@@ -124,16 +130,32 @@ def check_identities(identities, file):
     return identities.sort_values("identity", ignore_index=True)
 
 
+def clip_columns(frame, columns):
+    """The further columns of faces or voices, attributes of the clip such as its language.
+
+    Example
+    -------
+    >>> clip_columns(pd.DataFrame(columns=[*FACE_COLUMNS, "language"]), FACE_COLUMNS)
+    ['language']
+    """
+    return [name for name in frame.columns if name not in columns and name not in RESERVED]
+
+
 def check_faces(faces, file):
-    """The rows of faces with `FACE_COLUMNS`, `video` added when absent."""
+    """The rows of faces with `FACE_COLUMNS` and further ones, `video` added when absent."""
     check_columns(faces, _required(FACE_COLUMNS), file)
-    return with_optional(faces)[FACE_COLUMNS].astype(str)
+    faces = with_optional(faces)[[*FACE_COLUMNS, *clip_columns(faces, FACE_COLUMNS)]]
+    return faces.fillna("").astype(str)
 
 
 def check_voices(voices, file):
-    """The rows of voices, numbers as numbers, `speech` and `video` added when absent."""
+    """The rows of voices, numbers as numbers, `speech` and `video` added when absent.
+
+    Further columns are kept, as attributes of the clips.
+    """
     check_columns(voices, _required(VOICE_COLUMNS), file)
-    voices = with_optional(voices)[VOICE_COLUMNS].copy()
+    further = clip_columns(voices, VOICE_COLUMNS)
+    voices = with_optional(voices)[[*VOICE_COLUMNS, *further]].fillna(dict.fromkeys(further, ""))
     for column in ("duration", "start", "stop"):
         numbers = pd.to_numeric(voices[column], errors="coerce").to_numpy(float)
         wrong = ~np.isfinite(numbers)
@@ -157,7 +179,8 @@ def check_voices(voices, file):
         zip(voices.start, voices.stop, voices.speech, strict=True), start=2
     ):
         _check_speech(text, start, stop, f"{file}, line {line}")
-    return voices.astype({name: str for name in ("ID", "wav", "spk_id", "speech", "video")})
+    texts = ("ID", "wav", "spk_id", "speech", "video", *further)
+    return voices.astype({name: str for name in texts})
 
 
 def _required(columns):

@@ -161,12 +161,15 @@ def format_audit(section: dict[str, Any]) -> str:
     Arguments
     ---------
     section : dict
-        From `evaluate_lists`.
+        From `evaluate_lists`. Lists without labels have no audit.
 
     Returns
     -------
     str
     """
+    section = {name: entry for name, entry in section.items() if entry["audit"]}
+    if not section:
+        return ""
     width = max([5, *map(len, section)])
     titles = (
         "positive",

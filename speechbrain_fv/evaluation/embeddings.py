@@ -26,6 +26,9 @@ class Embeddings:
         How much each face counts beside others of its person where clips are averaged, at least 0.
     voice_weight : array of shape (num_voices,), optional
 
+    Where all identities are "", nobody is known, as in the test of a challenge; then the clips are
+    named, and only lists can be scored, see `labelled`.
+
     Raises
     ------
     ValueError
@@ -70,6 +73,10 @@ class Embeddings:
                 "embed both into one space."
             )
         check_look_alikes(self.identities, "embeddings")
+        if not self.labelled:
+            return
+        for modality in ("face", "voice"):
+            _check_labels(modality, getattr(self, f"{modality}_identity"))
         if not set(self.face_identity) & set(self.voice_identity):
             raise ValueError(
                 "no identity has both a face and a voice: the first face belongs to "
@@ -79,8 +86,14 @@ class Embeddings:
 
     @property
     def identities(self) -> np.ndarray:
-        """The identities that have a face or a voice, sorted."""
-        return sorted({*self.face_identity.tolist(), *self.voice_identity.tolist()})
+        """The identities that have a face or a voice, sorted; none where nobody is known."""
+        return sorted({*self.face_identity.tolist(), *self.voice_identity.tolist()} - {""})
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it is known who is on the clips; without names of clips it must be."""
+        named = self.face_id is not None and self.voice_id is not None
+        return bool(self.identities) or not named
 
 
 def load_embeddings(path: PathLike) -> Embeddings:
@@ -90,7 +103,8 @@ def load_embeddings(path: PathLike) -> Embeddings:
     ---------
     path : str or Path
         Arrays ``face``, ``voice``, ``face_identity``, ``voice_identity`` and optionally
-        ``face_id``, ``voice_id``, ``face_weight``, ``voice_weight``; never pickled objects.
+        ``face_id``, ``voice_id``, ``face_weight``, ``voice_weight``; never pickled objects. Without
+        either identity, but with both names, nobody is known.
 
     Raises
     ------
@@ -102,6 +116,10 @@ def load_embeddings(path: PathLike) -> Embeddings:
     required = ("face", "voice", "face_identity", "voice_identity")
     optional = ("face_id", "voice_id", "face_weight", "voice_weight")
     arrays, found = read_arrays(path, (*required, *optional))
+    names = {"face_id", "voice_id"}
+    if not {"face_identity", "voice_identity"} & set(arrays) and names <= set(arrays):
+        for modality in ("face", "voice"):
+            arrays[f"{modality}_identity"] = np.full(len(arrays[f"{modality}_id"]), "")
     missing = [key for key in required if key not in arrays]
     if missing:
         raise ValueError(f"{path}: arrays {missing} are missing, found {found}; add them.")
@@ -131,6 +149,16 @@ def _labels(embeddings, name, num_clips):
     return np.array(names_of(labels, name), dtype=str)
 
 
+def _check_labels(modality, labels):
+    """Raises ValueError naming the first clip of nobody, where others are of somebody."""
+    rows = labels == ""
+    if rows.any():
+        raise ValueError(
+            f"{modality}: row {int(rows.argmax())} has an empty identity; {int(rows.sum())} of "
+            f"{len(rows)} rows do. Correct or remove them."
+        )
+
+
 def _weights(embeddings, modality, num_clips):
     """Returns one weight per clip, or None where none are given."""
     weights = getattr(embeddings, f"{modality}_weight")
@@ -158,7 +186,6 @@ def _check_clips(modality, vectors, labels, names):
     faults = {
         "holds NaN or infinity": ~np.isfinite(vectors).all(axis=1),
         "has norm zero or beyond float64": ~((norms > 0) & np.isfinite(norms)),
-        "has an empty identity": labels == "",
     }
     if names is not None:
         order = np.argsort(names, kind="stable")

@@ -88,24 +88,46 @@ def _groups(values, min_identities):
         yield "unknown", "unknown", unknown
 
 
-def _scored(embeddings, name, kind, people, min_identities, options):
-    """Returns the entry of a group."""
-    kept = {
-        modality: np.isin(getattr(embeddings, f"{modality}_identity"), people)
-        for modality in ("face", "voice")
-    }
-    entry = {"group": name, "kind": kind, "num_identities": len(people)}
-    entry.update({f"num_{modality}s": int(rows.sum()) for modality, rows in kept.items()})
-    parts = {
+def group_rows(embeddings, kept):
+    """Returns the embeddings of some faces and voices, as the fields of `Embeddings`.
+
+    Arguments
+    ---------
+    embeddings : Embeddings
+    kept : sequence of two numpy.ndarray of bool, shape (num_faces,) and (num_voices,)
+    """
+    kept = dict(zip(("face", "voice"), kept, strict=True))
+    return {
         field.name: value[kept[field.name.split("_")[0]]]
         for field in dataclasses.fields(embeddings)
         if (value := getattr(embeddings, field.name)) is not None
     }
+
+
+def group_entry(embeddings, name, kind, parts, min_identities, options, num_people=None):
+    """Returns the entry of a group, from the fields that `group_rows` returned.
+
+    The number of people is that of those with a face or a voice in the group, unless it is given.
+    """
+    people = {*parts["face_identity"].tolist(), *parts["voice_identity"].tolist()}
+    num_people = len(people) if num_people is None else num_people
+    entry = {"group": name, "kind": kind, "num_identities": num_people}
+    entry.update({f"num_{modality}s": len(parts[modality]) for modality in ("face", "voice")})
     both = np.intersect1d(parts["face_identity"], parts["voice_identity"])
-    if kind == "unknown" or len(people) < min_identities or not len(both):
+    if kind == "unknown" or num_people < min_identities or not len(both):
         return entry | {"auc": None}
     report = evaluate(type(embeddings)(**parts), tasks=("verification",), **options)
     values = report["verification"]["U"]
     if values is None:
         return entry | {"auc": None, "reason": report["reasons"]["verification/U"]}
     return entry | {key: values[key] for key in VALUES if key in values}
+
+
+def _scored(embeddings, name, kind, people, min_identities, options):
+    """Returns the entry of a group of people."""
+    kept = [
+        np.isin(getattr(embeddings, f"{modality}_identity"), people)
+        for modality in ("face", "voice")
+    ]
+    parts = group_rows(embeddings, kept)
+    return group_entry(embeddings, name, kind, parts, min_identities, options, len(people))

@@ -26,7 +26,7 @@ from speechbrain_fv.evaluation.report import number_or_none
 from speechbrain_fv.evaluation.scoring import Comparison
 from speechbrain_fv.files import PathLike, write_table
 from speechbrain_fv.metrics.candidates import candidate_wins
-from speechbrain_fv.metrics.listed import listed_counts, pair_scores, wins
+from speechbrain_fv.metrics.listed import listed_counts, listed_replicates, pair_scores, wins
 from speechbrain_fv.protocols import write_list
 from speechbrain_fv.protocols.resolve import ResolvedList
 from speechbrain_fv.scores import Score
@@ -44,6 +44,8 @@ def evaluate_lists(
     device: str = "cpu",
     score: Score | None = None,
     leakage: dict[str, Any] | None = None,
+    num_replicates: int = 0,
+    bootstrap_seed: int = 0,
 ) -> dict[str, Any]:
     """Returns the section `lists` of a report: the values of each list over its resolvable trials.
 
@@ -62,6 +64,8 @@ def evaluate_lists(
         How a face and a voice are compared; `scores.Cosine` by default.
     leakage : dict, optional
         From `check_leakage`, of the same lists; the audit then states the people of the training.
+    num_replicates, bootstrap_seed : int
+        Of the bootstrap over people by which verification has intervals; 0: none.
 
     Returns
     -------
@@ -74,13 +78,15 @@ def evaluate_lists(
         ``audit`` (see `audit.audit_list`; for verification ``positional`` also has ``auc``, that of
         the scores against labels taken from position), and values:
 
-        - verification: ``auc``, ``eer``, ``chance_auc``, ``num_positives``, ``num_negatives``;
+        - verification: ``auc``, ``eer``, ``chance_auc``, ``num_positives``, ``num_negatives``, and
+          with a bootstrap ``auc_interval`` and ``eer_interval`` over the people of the list;
         - matching: ``accuracy`` by N: ``accuracy``, ``chance``, ``num_trials``;
         - retrieval: ``map``, ``map_per_identity``, ``chance_map``, ``num_queries`` (those with
           a positive), ``num_queries_without_positive``, ``gallery_size``.
 
-        A value without trials is None. Where the score cannot do a list, or a number of candidates,
-        its values are None and ``reason`` tells why.
+        Of a list without labels, where the embeddings do not tell either, ``audit`` is None, and so
+        are its values. A value without trials is None. Where the score cannot do a list, or a
+        number of candidates, its values are None and ``reason`` tells why.
 
     Example
     -------
@@ -97,6 +103,9 @@ def evaluate_lists(
     parts = (leakage or {}).get("parts", {})
     section = {}
     for resolved in lists:
+        if resolved.trials.kind == "verification" and resolved.labels is None:
+            section[resolved.trials.name] = {**_facts(resolved), **_UNLABELLED}
+            continue
         audit = audit_list(resolved, attributes, parts.get(resolved.trials.name))
         if resolved.trials.kind == "verification":
             by_position = replace(resolved, labels=positional_labels(resolved))
@@ -107,7 +116,71 @@ def evaluate_lists(
             "audit": audit,
             **_values(resolved, comparison, chunk_size),
         }
+        if num_replicates and resolved.trials.kind == "verification":
+            replicates = list_replicates(
+                resolved, comparison, num_replicates, bootstrap_seed, chunk_size
+            )
+            for key, values in (replicates or {}).items():
+                section[resolved.trials.name][f"{key}_interval"] = metrics.interval(values)
     return section
+
+
+_UNLABELLED = {
+    **dict.fromkeys(("negatives_agree", "audit", "auc", "eer", "num_positives", "num_negatives")),
+    "chance_auc": 0.5,
+    "reason": "the list has no labels, and the embeddings do not tell who is on the clips",
+}
+
+
+def list_replicates(
+    resolved: ResolvedList,
+    comparison: Comparison,
+    num_replicates: int,
+    seed: int = 0,
+    chunk_size: int = metrics.CHUNK_SIZE,
+    scores: np.ndarray | None = None,
+) -> dict[str, np.ndarray] | None:
+    """Returns ``auc`` and ``eer`` (num_replicates,) of a verification list, over its people.
+
+    Arguments
+    ---------
+    resolved : ResolvedList
+    comparison : Comparison
+    num_replicates, seed, chunk_size : int
+    scores : array of shape (num_rows,), optional
+        Higher for one person; by default those of the comparison.
+
+    Returns
+    -------
+    dict or None
+        None where people are not known, there is one, or the list has no positive or no negative.
+    """
+    embeddings, labels = comparison.embeddings, torch.as_tensor(resolved.labels)
+    if not embeddings.labelled or comparison.score.unable("verification"):
+        return None
+    people = np.array(embeddings.identities)
+    who = [
+        np.searchsorted(people, getattr(embeddings, f"{modality}_identity"))[rows]
+        for modality, rows in (
+            (resolved.probe, resolved.probes),
+            (resolved.target, resolved.targets),
+        )
+    ]
+    present, codes = np.unique(np.concatenate(who), return_inverse=True)
+    if len(present) < 2 or labels.all() or not labels.any():
+        return None
+    if scores is None:
+        scores = _scores(resolved, comparison, chunk_size)[:, 0]
+    scores = torch.as_tensor(scores)
+    labels = labels.to(scores.device)
+    counts = listed_counts(scores[labels], scores[~labels])
+    exact = metrics.area_under_curve(counts), metrics.equal_error_rate(counts)
+    weights = metrics.draw_weights(len(present), num_replicates, seed)
+    sides = [torch.as_tensor(side, device=scores.device) for side in np.split(codes, 2)]
+    spread = listed_replicates(
+        scores, labels, sides, torch.as_tensor(weights, device=scores.device), *exact, chunk_size
+    )
+    return {key: of.cpu().numpy() for key, of in zip(("auc", "eer"), spread, strict=True)}
 
 
 def save_list_files(folder: PathLike, lists: Sequence[ResolvedList]) -> None:

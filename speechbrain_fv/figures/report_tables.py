@@ -88,6 +88,7 @@ def results(report):
             for name, node in report["verification"].items()
         ]
         tables.append(Table("Verification", columns, rows))
+    tables += _by_clips(report)
     for direction, strata in report.get("matching", {}).items():
         if not has_values(strata):
             continue
@@ -109,6 +110,31 @@ def results(report):
             for name, node in report["retrieval"].items()
         ]
         tables.append(Table("Retrieval", columns, rows))
+    return tables
+
+
+def _by_clips(report):
+    """Returns the tables of strata by attributes of clips, of named sets, and of a challenge."""
+    tables = []
+    sets = {name: node["verification"]["U"] for name, node in report.get("sets", {}).items()}
+    sets |= {"mean": report["mean"]} if sets else {}
+    for title, nodes in (("Clips that agree", report.get("clip_strata", {})), ("Test sets", sets)):
+        columns = [title, "AUC", "EER", "positive pairs", "negative pairs"]
+        rows = [
+            [name, cell(node, "auc"), cell(node, "eer")]
+            + [count(node, f"num_{kind}") for kind in ("positives", "negatives")]
+            for name, node in nodes.items()
+        ]
+        notes = [f"{n}: {node['reason']}." for n, node in nodes.items() if "reason" in (node or {})]
+        if rows:
+            tables.append(Table(f"Verification, {title.lower()}", columns, rows, tuple(notes)))
+    challenge = report.get("challenge")
+    if challenge:
+        nodes = {f"{part}, {of['language']}": of for part, of in challenge["lists"].items()}
+        nodes |= {name: challenge[name] for name in ("mean", "overall") if name in challenge}
+        rows = [[name, cell(of, "eer"), cell(of, "official_eer")] for name, of in nodes.items()]
+        title = f"Challenge, trained on {challenge['trained_on']}"
+        tables.append(Table(title, ["List", "EER", "official EER"], rows))
     return tables
 
 

@@ -12,6 +12,7 @@ from speechbrain_fv.evaluation.groups import evaluate_groups
 from speechbrain_fv.figures import plots
 from speechbrain_fv.figures.plots.media import read_picture
 from speechbrain_fv.files import read_table
+from speechbrain_fv.protocols import ATTRIBUTES
 from speechbrain_fv.scores import by_name
 
 CLIPS = {"face": "faces", "voice": "voices"}
@@ -118,9 +119,12 @@ class RunFiles:
     @functools.cached_property
     def groups(self):
         """The values within groups: those of the report, or made from embeddings and metadata."""
-        if self.optional("report", {}).get("groups"):
-            return self.report["groups"]
-        return evaluate_groups(self.embeddings, self.metadata, score=self.score)
+        groups = self.optional("report", {}).get("groups", {})
+        if set(groups) & {*ATTRIBUTES.values()} or (groups and self.optional("metadata") is None):
+            return groups
+        # Of an evaluation the report has those of the clips' attributes at most.
+        people = evaluate_groups(self.embeddings, self.metadata, score=self.score)
+        return {**people, **groups}
 
     @functools.cached_property
     def hyperparameters(self):

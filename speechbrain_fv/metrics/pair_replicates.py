@@ -91,9 +91,13 @@ class PairReplicates:
         cells = (scores - self.lowest).__irshift__(self.shift).add_(1)
         return cells.clamp_(min=0, max=2**_CELL_BITS)
 
+    def positives(self):
+        """Returns the scores of the pairs of one identity, which the bins are laid over."""
+        return positive_scores(self.faces, self.voices)
+
     def _bins(self):
         """Lays cells over the range of the positive scores and returns the bin of each cell."""
-        positives = positive_scores(self.faces, self.voices)
+        positives = self.positives()
         lowest, highest = int(positives.min()), int(positives.max())
         # All negatives below the lowest positive are alike, and all above the highest.
         self.lowest, self.shift = lowest, max((highest - lowest).bit_length() - _CELL_BITS, 0)

@@ -5,6 +5,7 @@ hparams/protocols names; its `read(embeddings, metadata)` returns `TrialList`s o
 `resolve_lists` finds those clips among the embeddings.
 """
 
+from speechbrain_fv.protocols.challenge import ChallengeLists, FameLists, MavCelebNames
 from speechbrain_fv.protocols.clip_names import ExactNames, VoxCelebNames
 from speechbrain_fv.protocols.lists import KINDS, ListFile, TrialList, write_list
 from speechbrain_fv.protocols.published import FAMILIES, PublishedLists
@@ -27,8 +28,11 @@ __all__ = [
     "KINDS",
     "MATCHING_STRATA",
     "VERIFICATION_STRATA",
+    "ChallengeLists",
     "ExactNames",
+    "FameLists",
     "ListFile",
+    "MavCelebNames",
     "PublishedLists",
     "ResolvedList",
     "SampledTrials",

@@ -100,7 +100,8 @@ def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_l
     Arguments
     ---------
     train_identities : sequence of str or None
-        From `read_train_identities`; None: unknown, nothing is compared.
+        From `read_train_identities`; None: unknown, nothing is compared. Nor is it where the
+        embeddings tell nobody's identity, as those of a challenge.
     embeddings : Embeddings
     lists : sequence of ResolvedList
     meta_csv : path, optional
@@ -130,7 +131,7 @@ def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_l
     >>> report["parts"]["embeddings"]["num_leaked_pairs"]
     3
     """
-    if train_identities is None:
+    if train_identities is None or not embeddings.labelled:
         return {"checked": False}
     identity_of = {}
     if meta_csv:

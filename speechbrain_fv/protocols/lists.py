@@ -43,6 +43,8 @@ class TrialList:
         Published number of rows, or of queries and gallery clips.
     drawn : dict
         How a sampled list was drawn; empty for a file.
+    challenge : protocols.challenge.Challenge, optional
+        What the list is in a challenge. Each of its rows must then be scored.
     """
 
     name: str
@@ -55,6 +57,7 @@ class TrialList:
     clip_names: ExactNames | VoxCelebNames = field(default_factory=ExactNames)
     published: tuple | None = None
     drawn: dict = field(default_factory=dict)
+    challenge: object = None
 
     @property
     def counts(self):

@@ -27,7 +27,7 @@ class ResolvedList:
     targets : numpy.ndarray, int64
         Shaped as in `TrialList`, of the rows left; -1 where a matching row has fewer candidates.
     labels : numpy.ndarray, optional
-        Verification: (num_left,), bool.
+        Verification: (num_left,), bool; None where neither list nor embeddings tell.
     probe_identity, target_identity : numpy.ndarray of shape (num_left,) and (gallery_size,), int64
         Retrieval: who it is, by the names where they tell, else by the embeddings; else None.
     num_unresolved : int
@@ -167,6 +167,14 @@ def _resolve(trials, embeddings, index):
         num_unresolved = int(sum(gone.sum() for gone in absent))
     else:
         complete = ~absent[0] & ~absent[1].reshape(len(probes), -1).any(axis=1)
+        if trials.challenge and not complete.all():
+            row = int((~complete).argmax())
+            gone = trials.probes[row] if absent[0][row] else trials.targets[row]
+            raise ValueError(
+                f"{trials.source}, line {trials.challenge.lines[row]}: {gone} is not among the "
+                f"embeddings ({int((~complete).sum())} of {len(complete)} lines); every key "
+                "needs a score: embed these clips too"
+            )
         kept = [complete, complete]
         num_unresolved = int((~complete).sum())
     probes, targets = probes[kept[0]], targets[kept[1]]
@@ -175,7 +183,10 @@ def _resolve(trials, embeddings, index):
         trials.kind == "verification" and trials.labels is None
     )
     truth = _truth(trials, kept, index.naming, probe) if needs_truth else None
-    by_embeddings = _identities(embeddings, probe, probes, targets)
+    by_embeddings = None
+    if embeddings.labelled:
+        by_embeddings = _identities(embeddings, probe, probes, targets)
+        _check_challenge(trials, *by_embeddings)
     labels, identities, num_contradictions = _answers(trials, kept, truth, by_embeddings)
     resolved = ResolvedList(
         trials,
@@ -246,8 +257,29 @@ def _identities(embeddings, probe, probes, targets):
     return labels[probe][probes], np.where(targets < 0, -1, labels[OTHER_MODALITY[probe]][targets])
 
 
+def _check_challenge(trials, query, target):
+    """Raises ValueError if a label of a challenge's list contradicts the people's folders."""
+    if trials.challenge is None or trials.labels is None:
+        return
+    wrong = np.flatnonzero(trials.labels != (query == target))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(
+            f"{trials.source}, line {trials.challenge.lines[row]}: label "
+            f"{int(trials.labels[row])} of key {trials.challenge.keys[row]!r} contradicts the "
+            f"identities of {trials.probes[row]} and {trials.targets[row]} ({len(wrong)} lines do)"
+        )
+
+
 def _answers(trials, kept, truth, by_embeddings):
     """Returns labels, (probe identity, target identity), and the number of contradictions."""
+    if by_embeddings is None:
+        if trials.kind != "verification":
+            raise ValueError(
+                f"{trials.source}: the embeddings do not tell who is on the clips, so "
+                f"{trials.kind} has no answers; add face_identity and voice_identity"
+            )
+        return trials.labels, (None, None), 0
     query, target = by_embeddings
     if trials.kind == "retrieval":
         identities = truth or by_embeddings

@@ -3,7 +3,7 @@
 TRAIN = (
     *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
     *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
-    "age_edges",
+    *("age_edges", "strata", "sets", "lists[trials]", "init_from", "allow_leakage"),
     *("face_encoder", "voice_encoder", "frozen_features", "modules", "objective", "loss_weights"),
     *(
         "embedding_dim",
@@ -27,7 +27,7 @@ ENCODERS = (
 EVALUATE = (
     *("embeddings", "metadata", "lists[trials]", "train_identities", "allow_leakage", "meta_csv"),
     *("output_folder", "max_candidates", "num_replicates", "bootstrap_seed", "chunk_size"),
-    *("score", "score_weights", "age_edges"),
+    *("score", "score_weights", "age_edges", "clips", "strata", "sets"),
 )
 """Of recipes/evaluate.py."""
 

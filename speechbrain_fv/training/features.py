@@ -11,7 +11,6 @@ import torch
 from speechbrain.utils.distributed import infer_device, run_on_main
 
 from speechbrain_fv.data.features import FeatureReader, FeatureStore, FileDigests, row_name
-from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.pseudo_labels.labeler import full_float32
 from speechbrain_fv.settings.values import check_value
@@ -140,7 +139,9 @@ def use_features(hparams, run_opts, manifests, described):
         key = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
         store = FeatureStore(folder / f"{modality}-{key}", about)
         encoder, reader = hparams[f"{modality}_encoder"], hparams["corpus"][f"{modality}_reader"]
-        tables = manifests.faces if modality == "face" else manifests.voices
+        tables = dict(manifests.faces if modality == "face" else manifests.voices)
+        if manifests.challenge:
+            tables["challenge"] = manifests.challenge[modality == "voice"]
         digests = FileDigests(folder / "files.jsonl")
         wanted = _wanted(tables, reader, settings.num_views, digests)
         device = run_opts["device"] or infer_device()
@@ -159,8 +160,8 @@ def _wanted(tables, reader, num_views, digests):
     """Returns by clip the names of its rows, those of views last, and what the reader takes."""
     wanted = {}
     column = next(column for column in reader.takes if column in PATH_COLUMNS)
-    for split in SPLITS:
-        rows = tables[split].to_dict("records")
+    for split, table in tables.items():
+        rows = table.to_dict("records")
         of_file = digests.of([row[column] for row in rows])
         for row in rows:
             taken = {name: row[name] for name in reader.takes}

@@ -24,6 +24,7 @@ NO_PART_OF_THE_RESULT = (
     *("output_folder", "save_folder", "manifest_folder", "num_workers", "draw_figures"),
     *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
+    *("strata", "sets", "lists", "allow_leakage"),
     "frozen_features",  # told by "frozen.face" and "frozen.voice", where a branch is frozen
 )
 """Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
@@ -209,7 +210,10 @@ def _changes(earlier, now):
         if name.split(".")[-1] in ADDED:
             known[name] = ADDED[name.split(".")[-1]]
     earlier = {**known, **earlier}
-    names = [name for name in {**earlier, **now} if earlier.get(name) != now.get(name)]
+    # What an earlier version did not have is null where it changes nothing.
+    names = [
+        name for name in {**earlier, **now} if earlier.get(name, "null") != now.get(name, "null")
+    ]
     names.sort(key=lambda name: name.count("."))
     return [
         f"{name} was {earlier.get(name, 'absent')}, is {now.get(name, 'absent')}" for name in names

@@ -5,11 +5,15 @@ from pathlib import Path
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_fv import distributed
+from speechbrain_fv.evaluation.challenge import evaluate_challenges, format_challenge
 from speechbrain_fv.evaluation.embeddings import save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
+from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
 from speechbrain_fv.evaluation.people import add_people, format_people
+from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.files import write_table
+from speechbrain_fv.protocols import resolve_lists
 
 
 def save_untrained(brain, test, folder):
@@ -18,7 +22,7 @@ def save_untrained(brain, test, folder):
     run_on_main(save_embeddings, [Path(folder, "embeddings_untrained.npz"), embeddings])
 
 
-def write_results(brain, train, valid, hparams):
+def write_results(brain, train, valid, challenge, hparams):
     """Evaluates the test embeddings of the Brain and writes everything a reader may want.
 
     Arguments
@@ -29,6 +33,9 @@ def write_results(brain, train, valid, hparams):
         Of some training pairs.
     valid : Embeddings
         Of the validation split, for the calibration of an export.
+    challenge : Embeddings or None
+        Of the clips of a challenge, which the lists of the YAML are about; without, they are about
+        the test split.
     hparams : dict
         The loaded YAML.
 
@@ -42,6 +49,8 @@ def write_results(brain, train, valid, hparams):
     metadata = metadata[metadata.identity.isin(brain.embeddings.identities)]
     save_embeddings(folder / "embeddings_test.npz", brain.embeddings)
     save_embeddings(folder / "embeddings_valid.npz", valid)
+    if challenge is not None:
+        save_embeddings(folder / "embeddings_challenge.npz", challenge)
     write_table(metadata, folder / "metadata_test.csv")
     score = hparams["score"]
     report = evaluate(brain.embeddings, metadata, device=brain.device, progress=True, score=score)
@@ -51,6 +60,20 @@ def write_results(brain, train, valid, hparams):
         report["groups"] = evaluate_groups(
             brain.embeddings, metadata, device=brain.device, score=score
         )
+    clips = brain.hparams.test_clips
+    has_attributes = len(clips.columns) > 2  # beside modality and clip
+    if has_attributes:
+        write_table(clips, folder / "clips_test.csv")
+    add_attributes(
+        report,
+        brain.embeddings,
+        clips if has_attributes else None,
+        metadata,
+        hparams["strata"],
+        hparams["sets"],
+        device=brain.device,
+        score=score,
+    )
     objective, num_rows = brain.modules.objective, hparams["batch_size"] * distributed.world()[1]
     of_losses = {
         split: objective.validate(embeddings, num_rows, hparams["seed"])
@@ -58,6 +81,15 @@ def write_results(brain, train, valid, hparams):
     }
     if any(of_losses.values()):
         report["losses"] = of_losses
+    tables = [format_report(report), format_people(report), format_sets(report)]
+    if hparams["lists"]:
+        about = brain.embeddings if challenge is None else challenge
+        lists = resolve_lists(hparams["lists"], about, metadata if about.labelled else None)
+        report["lists"] = evaluate_lists(about, lists, device=brain.device, score=score)
+        tables.append(format_lists(report["lists"]))
+        section = evaluate_challenges(about, lists, folder, device=brain.device, score=score)
+        if section:
+            report["challenge"] = section
+            tables += [format_challenge(section), f"Submission: {section['submission']}"]
     save_report(folder / "report.json", report)
-    people = format_people(report)
-    return format_report(report) + (f"\n\n{people}" if people else "")
+    return "\n\n".join(filter(None, tables))

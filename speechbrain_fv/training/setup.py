@@ -21,6 +21,7 @@ from speechbrain_fv.data.readers import EmbeddingReader
 from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
 from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
+from speechbrain_fv.evaluation.attributes import attributes_table
 from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import only_process, replacing
 from speechbrain_fv.losses import TrainingSet
@@ -36,6 +37,7 @@ from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.images import use_own_images
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
 from speechbrain_fv.training.schedules import parameter_groups
+from speechbrain_fv.training.starting import check_unseen, seen_before, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -318,6 +320,16 @@ def make_brain(hparams, run_opts, manifests, classes):
     hparams["num_steps"] = hparams["number_of_epochs"] * steps_per_epoch
     hparams["lr_schedule"] = hparams["lr_schedule"](total_steps=hparams["num_steps"])
     hparams["metadata"] = with_age_groups(manifests.identities, hparams["age_edges"])
+    hparams["challenge"] = None
+    if manifests.challenge:
+        clips = [
+            clip_dataset(table, modality, hparams["corpus"][f"{modality}_reader"], {})
+            for modality, table in zip(MODALITIES, manifests.challenge, strict=True)
+        ]
+        hparams["challenge"] = evaluation_loader(
+            *clips, hparams["batch_size"], workers, rank, num_processes
+        )
+    hparams["test_clips"] = attributes_table({m: tables[m]["test"] for m in MODALITIES})
     hparams["training"] = TrainingClips(
         classes,
         {
@@ -330,10 +342,16 @@ def make_brain(hparams, run_opts, manifests, classes):
         sample,
     )
     clips = (manifests.faces["train"], manifests.voices["train"])
+    seen = seen_before(hparams["init_from"])
+    check_unseen(seen, manifests.identities, hparams["allow_leakage"])
+    if hparams["init_from"] is not None and not hparams["checkpointer"].list_checkpoints():
+        start_from(hparams["init_from"], hparams["modules"])
     recoverables = {
         "lr_schedule": hparams["lr_schedule"],
         "dataloader-TRAIN": train,
-        "train_identities": TrainIdentities(name for table in clips for name in table.spk_id),
+        "train_identities": TrainIdentities(
+            [*seen, *(name for table in clips for name in table.spk_id)]
+        ),
     }
     if hparams["score"].state_dict():
         recoverables["score"] = hparams["score"]
@@ -377,7 +395,8 @@ def only_run(output_folder, checkpointer):
 def _files_of_vectors(corpus):
     """Returns the files of the corpus's readers whose bytes are the data, each once."""
     readers = (corpus["face_reader"], corpus["voice_reader"])
-    return {str(reader.path) for reader in readers if hasattr(reader, "path")}
+    alone = {str(reader.path) for reader in readers if hasattr(reader, "path")}
+    return alone.union(*(getattr(reader, "paths", ()) for reader in readers))
 
 
 def prepared(hparams, run_opts, resolved_yaml):
