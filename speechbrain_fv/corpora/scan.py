@@ -250,8 +250,8 @@ class Scanner:
 def _one_thread_each():
     """Lets the processes that are started inside use one thread of OpenMP.
 
-    There is a process per core: more threads wait for each other, which took the face detector fifty
-    times as long.
+    There is a process per core: more threads wait for each other, which took the face detector
+    fifty times as long.
     """
     earlier = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -39,7 +39,7 @@ def split_identities(identities, shares=(0.7, 0.1, 0.2), seed=0):
     -------
     >>> splits = split_identities([f"p{number}" for number in range(10)], seed=1)
     >>> [list(splits.values()).count(split) for split in SPLITS]
-    [7, 1, 2]
+    [6, 2, 2]
     """
     shares = tuple(shares)
     if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
