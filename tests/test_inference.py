@@ -326,8 +326,8 @@ def test_paths_that_are_none_are_refused(model, files):
     for paths in (None, 5, [None], b"face.jpg", images()):
         with pytest.raises(ValueError, match="expected the path of a file, got"):
             model.encode_face_files(paths)
-    with pytest.raises(ValueError, match="expected the path of a file, got list"):
-        model.match_files([files[0][0]], files[1])
+    with pytest.raises(ValueError, match="expected the path of a file, got int"):
+        model.match_files([files[0][0]], [*files[1], 5])
 
 
 def test_a_recording_that_is_silent_where_the_model_listens_is_told(model, tmp_path, caplog):
@@ -415,7 +415,7 @@ def test_a_device_that_is_not_there_is_one_error(bundle_folder):
     ("options", "message"),
     [
         ({"devise": "cpu"}, "SpeechBrain has no option 'devise'; did you mean 'device'?"),
-        ({"jit": True}, "jit: torch.jit.script cannot compile voice_encoder"),
+        ({"jit": True}, "jit: torch.jit.script cannot compile face_encoder"),
         ({"jit": True, "jit_module_keys": ["face"]}, "there is no module 'face'"),
         ({"jit_module_keys": ["cmwr"]}, "--jit_module_keys: expected --jit beside it"),
         ({"precision": "fp16", "device": "cpu"}, "precision: expected fp32 or bf16 on the CPU"),

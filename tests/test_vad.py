@@ -114,7 +114,7 @@ load(first)  # what is only made once
 for path in paths:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, start = kilobytes("VmRSS"), time.process_time()
-    window, _ = load(path)
+    window = load(path).prepared
     print(len(window), kilobytes("VmHWM") - before, time.process_time() - start)
 """
 

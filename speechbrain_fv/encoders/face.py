@@ -24,6 +24,7 @@ class FaceEncoder(FrozenMixin, torch.nn.Module):
 
     Example
     -------
+    >>> from speechbrain_fv.encoders import timm_network
     >>> encoder = FaceEncoder(timm_network("resnet10t"), embedding_dim=16)
     >>> encoder(torch.randn(2, 3, 32, 32)).shape
     torch.Size([2, 16])

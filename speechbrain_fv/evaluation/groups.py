@@ -88,7 +88,7 @@ def _groups(values, min_identities):
         yield "unknown", "unknown", unknown
 
 
-def group_rows(embeddings, kept):
+def group_rows(embeddings: Embeddings, kept: Any) -> Any:
     """Returns the embeddings of some faces and voices, as the fields of `Embeddings`.
 
     Arguments
@@ -104,7 +104,15 @@ def group_rows(embeddings, kept):
     }
 
 
-def group_entry(embeddings, name, kind, parts, min_identities, options, num_people=None):
+def group_entry(
+    embeddings: Embeddings,
+    name: str,
+    kind: str,
+    parts: Any,
+    min_identities: int,
+    options: dict[str, Any],
+    num_people: int | None = None,
+) -> dict[str, Any]:
     """Returns the entry of a group, from the fields that `group_rows` returned.
 
     The number of people is that of those with a face or a voice in the group, unless it is given.

@@ -9,7 +9,7 @@ from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import Report, format_report
 from speechbrain_fv.scores import Score
-from speechbrain_fv.scores.averaging import averaged
+from speechbrain_fv.scores.averaging import CancelledError, averaged
 
 MODALITIES = ("face", "voice")
 
@@ -47,7 +47,7 @@ def people_of(embeddings: Embeddings, score: Score | None = None) -> Embeddings:
         try:
             people = averaged(getattr(embeddings, modality), owners, names, weights, score)
         except ValueError as error:
-            raise ValueError(f"{modality}: {error}") from error
+            raise type(error)(f"{modality}: {error}") from error
         parts |= {modality: people, f"{modality}_identity": names}
     return Embeddings(**parts)
 
@@ -106,6 +106,7 @@ def add_people(
     """Adds the report of people to that of clips as "people", its replicates under "people/".
 
     Nothing is added where everybody has one face and one voice at most: people are clips then.
+    Where somebody's clips cancel each other "people" is None, and the reason stands at its path.
     """
     single = all(
         len(set(labels)) == len(labels)
@@ -113,7 +114,12 @@ def add_people(
     )
     if single:
         return
-    people = evaluate_people(embeddings, metadata, score, **options)
+    try:
+        people = evaluate_people(embeddings, metadata, score, **options)
+    except CancelledError as error:
+        report["people"] = None
+        report.setdefault("reasons", {})["people"] = str(error)
+        return
     people.pop("bootstrap", None)  # that of the clips
     report["people"] = dict(people)
     if report.replicates is not None:

@@ -194,7 +194,9 @@ def undefined(report: dict[str, Any]) -> dict[str, str]:
     others, reasons = {}, {}  # numbers of candidates by reason, and everything else
     for path, reason in report["reasons"].items():
         task, *parts = path.split("/")
-        if len(parts) == 2 and task == "verification":  # a value of a stratum without trials
+        if not parts:  # a whole section
+            reasons[task] = reason
+        elif len(parts) == 2 and task == "verification":  # a value of a stratum without trials
             reasons[parts[0]] = reason
         elif parts[-1] == "accuracy":
             if parts[2] == "2":

@@ -5,6 +5,10 @@ import numpy as np
 from speechbrain_fv.scores.ready import is_cosine
 
 
+class CancelledError(ValueError):
+    """The embeddings of a person's clips add up to nothing."""
+
+
 def averaged(embeddings, owners, names, weights=None, score=None):
     """Returns one embedding per person, the weighted mean of those of the clips.
 
@@ -32,8 +36,9 @@ def averaged(embeddings, owners, names, weights=None, score=None):
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, those of a person are all 0, or the embeddings of a
-        person cancel each other.
+        If a weight is negative or not finite, or those of a person are all 0.
+    CancelledError
+        If the embeddings of a person cancel each other; a ValueError too.
 
     Example
     -------
@@ -66,7 +71,7 @@ def averaged(embeddings, owners, names, weights=None, score=None):
     # Opposite directions leave what rounding does, not zero.
     cancelled = np.linalg.norm(people, axis=1) <= 1e-9 * np.linalg.norm(embeddings, axis=1).max()
     if cancelled.any():
-        raise ValueError(
+        raise CancelledError(
             f"the clips of {str(names[int(cancelled.argmax())])!r} point in opposite directions "
             "and cancel each other; leave one out, or give them other weights"
         )

@@ -218,9 +218,15 @@ def build_objective(hparams, manifests):
 
 def _vector_width(reader, table):
     """Returns the width of the precomputed vectors that a reader reads; None for media."""
-    if isinstance(reader, EmbeddingReader | FeatureReader):
+    if _reads_vectors(reader):
         return len(reader(table.ID.iloc[0], None))
     return None
+
+
+def _reads_vectors(reader):
+    """Whether a reader, or each of those of a joined corpus, reads vectors and no media."""
+    readers = getattr(reader, "readers", {"": reader}).values()
+    return all(isinstance(each, EmbeddingReader | FeatureReader) for each in readers)
 
 
 def fit_networks(hparams, manifests, device="cpu"):
@@ -250,7 +256,7 @@ def fit_networks(hparams, manifests, device="cpu"):
 
 def _training_vectors(encoder, reader, table, device):
     """Returns the vectors (N, D) of clips, computed here where they were not before."""
-    if isinstance(reader, EmbeddingReader | FeatureReader):
+    if _reads_vectors(reader):
         return torch.stack([reader(clip, None) for clip in table.ID])
     rows = [
         (b"", 0, {name: row[name] for name in reader.takes}) for row in table.to_dict("records")
