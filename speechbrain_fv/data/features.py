@@ -273,7 +273,7 @@ def _digest(file):
     except OSError as error:
         raise ValueError(
             f"{file}: cannot be read although the preparation could ({error.strerror}); restore "
-            "the file, or delete the run's manifests folder to prepare again"
+            "the file, and the same command goes on; without it, train in another --output_folder"
         ) from error
 
 

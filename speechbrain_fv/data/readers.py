@@ -286,5 +286,6 @@ def _cut(segments, offset, length):
 def _changed(path, error):
     return ValueError(
         f"{path}: cannot be read although the preparation could ({reason_of(error, path)}); "
-        "restore the file, or delete the run's manifests folder to prepare again"
+        "restore the file, and the same command goes on; without it, train in another "
+        "--output_folder"
     )
