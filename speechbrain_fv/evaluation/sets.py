@@ -20,6 +20,7 @@ from speechbrain_fv.evaluation.embeddings import Embeddings, load_embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.groups import group_rows
 from speechbrain_fv.evaluation.report import Report, load_metadata, percent
+from speechbrain_fv.protocols.leakage import check_leakage
 
 VALUES = ("auc", "eer")
 
@@ -79,6 +80,36 @@ def evaluate_sets(
                 report.replicates[f"sets/{name}/{path}"] = values
     report["mean"] = _mean(single)
     return report
+
+
+def sets_leakage(train_identities, sets, meta_csv=None, allow_leakage=False):
+    """Returns what `check_leakage` says of each set that has embeddings of its own.
+
+    Arguments
+    ---------
+    train_identities, meta_csv, allow_leakage
+        As in `check_leakage`.
+    sets : mapping of str to mapping, or None
+        As in `evaluate_sets`.
+
+    Returns
+    -------
+    dict of str to dict
+
+    Raises
+    ------
+    ValueError
+        If there is leakage and it is not allowed, or a file cannot be read.
+    """
+    found = {}
+    for name, wanted in (sets or {}).items():
+        if isinstance(wanted, Mapping) and "embeddings" in wanted:
+            tested = load_embeddings(wanted["embeddings"])
+            try:
+                found[name] = check_leakage(train_identities, tested, (), meta_csv, allow_leakage)
+            except ValueError as error:
+                raise ValueError(f"sets: {name}: {error}") from error
+    return found
 
 
 def add_attributes(
