@@ -199,6 +199,15 @@ def test_an_attribute_with_a_slash_makes_no_strata_and_ends_nothing(caplog):
     assert "in/out, a/b: no strata of attributes with '/'" in caplog.text
 
 
+def test_a_set_is_asked_for_in_any_spelling():
+    embeddings, _, metadata, _ = people(4, num_people=8, ties=False)
+    metadata = metadata.assign(gender=["Male", "female", "m", "f"] * 2)
+    attributes = clip_attributes(embeddings, None, metadata)
+    sets = {name: {"gender": name} for name in ("male", "m", "Male")}
+    report = evaluate_sets(embeddings, attributes, sets, num_replicates=0)
+    assert {node["num_identities"] for node in report["sets"].values()} == {4}
+
+
 def test_the_spelling_of_values_splits_nothing():
     embeddings, clips, metadata, _ = people(4, num_people=8, ties=False)
     metadata["accent"] = list("aabbaabb")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv import metrics
+from speechbrain_fv.corpora.own_data import one_spelling
 from speechbrain_fv.data.selection import matches
 from speechbrain_fv.evaluation.attributes import (
     MODALITIES,
@@ -185,6 +186,10 @@ def _chosen(name, wanted, embeddings, attributes):
         | dict(wanted.get(modality, {}))
         for modality in MODALITIES
     }
+    by_modality = {
+        modality: {key: _spelled(key, values) for key, values in asked.items()}
+        for modality, asked in by_modality.items()
+    }
     kept = [
         matches(table, by_modality[modality], f"sets: {name}", tables).to_numpy()
         for modality, table in zip(MODALITIES, tables, strict=True)
@@ -197,6 +202,14 @@ def _chosen(name, wanted, embeddings, attributes):
             for rows, modality in zip(kept, MODALITIES, strict=True)
         )
         raise ValueError(f"sets: {name}: {counts} are in it: {error}") from error
+
+
+def _spelled(attribute, values):
+    """Returns the values that a set asks for as `clip_attributes` spells them: male is m."""
+    values = values if isinstance(values, list | tuple) else [values]
+    return one_spelling(
+        pd.Series([str(value) for value in values], dtype=object), attribute
+    ).tolist()
 
 
 def _mean(single):
