@@ -1,7 +1,9 @@
 """Reading and writing small files: tables as text, and writes that are whole or not there."""
 
 import codecs
+import errno
 import fcntl
+import logging
 import os
 import re
 import warnings
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 """What names a file or a folder."""
@@ -94,6 +98,12 @@ def _locked(path):
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                logger.warning(
+                    "%s: the disk has no locks (%s); see to it that no other run writes there",
+                    *(path.parent, error.strerror),
+                )
+                break
             file.seek(0)
             holder = file.read().strip()
             file.close()

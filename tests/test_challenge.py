@@ -277,6 +277,94 @@ def test_clips_of_a_group_are_averaged(tmp_path):
         evaluated(tmp_path, embeddings, groups=str(tmp_path / "groups.csv"))
 
 
+def test_groups_that_name_no_clip_are_refused(tmp_path):
+    embeddings, owner = clips()
+    write_lists(tmp_path, owner)
+    groups = tmp_path / "groups.csv"
+    table = pd.DataFrame({"clip": list(owner), "group": list(owner.values())})
+    table.assign(clip="clips-" + table["clip"].str.replace("/", "-")).to_csv(groups, index=False)
+    with pytest.raises(ValueError, match=r"groups.csv: none of its 80 clips .*'clips-faces-Engl"):
+        evaluated(tmp_path, embeddings, groups=str(groups))
+    # Spaces around a group do not split it.
+    table.to_csv(groups, index=False)
+    whole, _, _ = evaluated(tmp_path, embeddings, groups=str(groups))
+    table.loc[::2, "group"] += " "
+    table.to_csv(groups, index=False)
+    spaced, _, _ = evaluated(tmp_path, embeddings, groups=str(groups))
+    assert spaced["lists"] == whole["lists"]
+    # Of faces alone: the voices are as they are.
+    table[table["clip"].str.startswith("faces")].to_csv(groups, index=False)
+    evaluated(tmp_path, embeddings, groups=str(groups))
+
+
+def test_fused_scores_keep_their_own_direction(tmp_path, caplog):
+    embeddings, owner = clips()
+    write_lists(tmp_path, owner)
+    _, out, _ = evaluated(tmp_path, embeddings, submitted="similarity")
+    stated = json.loads((out / "submission/submitted.json").read_text())
+    assert set(stated.values()) == {"similarity"} and len(stated) == 2
+    with zipfile.ZipFile(out / "submission/submission.zip") as archive:
+        assert set(archive.namelist()) == set(stated)
+    theirs = tmp_path / "theirs"
+    (out / "submission").rename(theirs)
+    plain, _, _ = evaluated(tmp_path, embeddings)
+    fused, _, _ = evaluated(tmp_path, embeddings, fuse=[theirs], weights=[1, 2])
+    for part, node in plain["lists"].items():
+        assert fused["lists"][part]["auc"] == pytest.approx(node["auc"])
+    assert "contradict" not in caplog.text
+    (theirs / "submitted.json").unlink()  # as others leave it: taken as ours, which is told
+    evaluated(tmp_path, embeddings, fuse=[theirs], weights=[1, 2])
+    assert "sub_score_v1_English_heard.txt: taken as distance, its scores contradict" in caplog.text
+    (theirs / "submitted.json").write_text('{"a.txt": "up"}')
+    with pytest.raises(ValueError, match="submitted.json: expected file names with distance or"):
+        evaluated(tmp_path, embeddings, fuse=[theirs])
+
+
+def test_a_zip_has_no_files_of_earlier_runs(tmp_path, caplog):
+    embeddings, owner = clips()
+    write_lists(tmp_path, owner)
+    both = {"submission": tmp_path / "both"}
+    evaluated(tmp_path, embeddings, trained_on="Urdu", **both)
+    for name in ("sub_score_v2_English_heard.txt", "gender/sub_score_v4_English_heard.txt"):
+        (tmp_path / "both" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "both" / name).write_text("stale 1\n")
+    report, _, lists = evaluated(tmp_path, embeddings, **both)
+    with zipfile.ZipFile(report["submission"]) as archive:
+        assert archive.namelist() == [
+            f"sub_score_v1_{name}_{part}.txt" for name in LANGUAGES for part in ("heard", "unheard")
+        ]
+    with zipfile.ZipFile(report["submission"], "a") as archive:
+        archive.writestr("gender/sub_score_v4_English_heard.txt", "stale 1\n")
+    with pytest.raises(ValueError, match=r"\['gender/sub_score_v4_.*belong to none of the lists"):
+        check_submission(report["submission"], lists)
+    report, _, _ = evaluated(tmp_path, embeddings, submitted="similarity", **both)
+    with zipfile.ZipFile(report["submission"]) as archive:
+        assert len(archive.namelist()) == 2
+    assert "sub_score_v1_Urdu_heard.txt: left out of the zip" in caplog.text
+
+
+def test_replicates_of_an_earlier_evaluation_go(tmp_path):
+    embeddings, owner = clips()
+    write_lists(tmp_path, owner)
+    _, out, _ = evaluated(tmp_path, embeddings, replicates=20)
+    assert (out / "challenge_replicates.npz").is_file()
+    evaluated(tmp_path, embeddings)
+    assert not (out / "challenge_replicates.npz").is_file()
+
+
+@pytest.mark.parametrize(("name", "value"), [("version", "v2"), ("protocol", "flag")])
+def test_the_other_direction_is_of_the_same_lists(tmp_path, name, value):
+    embeddings, owner = clips()
+    write_lists(tmp_path, owner)
+    report, out, _ = evaluated(tmp_path, embeddings)
+    (out / "report.json").write_text(json.dumps({"challenge": report | {name: value}}))
+    with pytest.raises(ValueError, match=rf"report.json: expected {name} .*, got {value}"):
+        evaluated(tmp_path, embeddings, trained_on="Urdu", other=out)
+    del report[name]  # as in older reports
+    (out / "report.json").write_text(json.dumps({"challenge": report}))
+    evaluated(tmp_path, embeddings, trained_on="Urdu", other=out)
+
+
 def test_flag_has_four_files(tmp_path):
     embeddings, owner = clips(labelled=False)
     names = {name: name.replace("Urdu", "Bangla") for name in owner}
@@ -305,6 +393,11 @@ def test_flag_has_four_files(tmp_path):
         lines = archive.read("gender/sub_score_v4_English_heard.txt").decode().splitlines()
     assert len(lines) == 40 and all(len(line.split(" ")) == 2 for line in lines)
     assert all(len(line.split(" ")[0]) == 8 for line in lines)
+    # A part that is left out now is not in the zip, though its files lie there.
+    lists["gender"] = None
+    resolved = resolve_lists(ChallengeLists("flag", "v4", "English", lists), embeddings)
+    with zipfile.ZipFile(evaluate_challenges(embeddings, resolved, tmp_path, 0)["submission"]) as z:
+        assert {name.split("/")[0] for name in z.namelist()} == {"no_gender"}
 
 
 def faulty_submission(path, text):

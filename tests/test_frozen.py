@@ -14,10 +14,14 @@ from PIL import Image
 from timm.data import create_transform
 from timm.models import save_for_hf
 
+from speechbrain_fv.corpora.joined import JoinedReader
 from speechbrain_fv.data.manifests import load_manifests
+from speechbrain_fv.data.readers import ImageReader
 from speechbrain_fv.encoders import FrozenNetwork, VectorNetwork, VoiceEncoder, timm_network
 from speechbrain_fv.inference import FaceVoiceAssociation
+from speechbrain_fv.settings.documents import load_yaml
 from speechbrain_fv.training.features import FrozenFeatures, weights_digest
+from speechbrain_fv.training.images import use_own_images
 from tests.paths import HPARAMS, ROOT
 from tests.processes import recipe, run_forked
 from tests.small_runs import parameters
@@ -193,3 +197,37 @@ def test_settings_of_kept_features_are_checked():
         FrozenFeatures(num_views=-1)
     with pytest.raises(ValueError, match="batch_size: expected"):
         FrozenFeatures(batch_size=0)
+
+
+def test_a_model_to_start_from_has_the_network_whose_features_are_kept(once):
+    """Else the features were those of one network, and the published model another."""
+    folder, _ = once
+    free = ("--face=!include:face/timm.yaml {model: test_resnet}", VOICE, kept(folder))
+    assert train(folder, "tuned", *free, reading=PLAIN).returncode == 0
+    start = f"--init_from={folder / 'tuned'}"
+    refused = train(folder, "on", start, FACE, VOICE, kept(folder), "--lr=2e-3", reading=PLAIN)
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    assert "the frozen network of face_encoder has other weights there" in line
+    start = f"--init_from={folder / 'once'}"
+    again = train(folder, "on", start, FACE, VOICE, kept(folder), "--lr=2e-3", reading=PLAIN)
+    assert again.returncode == 0, again.stderr
+
+
+def test_images_of_a_joined_corpus_are_as_the_weights_ask():
+    network = timm_network("test_resnet")
+    network.image_settings = {
+        **{"image_size": 48, "resize": 48, "mean": [0.5] * 3, "std": [0.5] * 3},
+        **{"interpolation": "bicubic", "crop": "center"},
+    }
+    parts = {name: {"face_reader": ImageReader(image_size=32, resize=36)} for name in "ab"}
+    hparams = {
+        "face_encoder": torch.nn.ModuleDict({"network": network}),
+        "corpus": {"face_reader": JoinedReader(parts, "face_reader")},
+    }
+    hparams["face_encoder"].network = network
+    text = "corpus: {parts: {a: {face_reader: {image_size: 32}}, b: {face_reader: {resize: 36}}}}"
+    resolved = load_yaml(use_own_images(hparams, text), "the settings")
+    for name in "ab":
+        reader = parts[name]["face_reader"]
+        assert (reader.image_size, reader.resize) == (48, 48)
+        assert resolved["corpus"]["parts"][name]["face_reader"]["image_size"] == 48

@@ -5,14 +5,22 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from speechbrain_fv.corpora.mavceleb import prepare_mavceleb, split_people
-from speechbrain_fv.corpora.mavceleb_layout import VERSIONS, language_of, parse_name
+from speechbrain_fv.corpora.mavceleb import challenge_rows, prepare_mavceleb, split_people
+from speechbrain_fv.corpora.mavceleb_layout import (
+    VERSIONS,
+    language_of,
+    list_clips,
+    parse_name,
+)
 from speechbrain_fv.corpora.mavceleb_lists import read_pairs, read_truth
 from speechbrain_fv.corpora.scan import Scanner
 from speechbrain_fv.data.listed import ListedSampler
 from speechbrain_fv.data.manifests import load_manifests
-from tests.media import write_face, write_voice
+from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.protocols import ChallengeLists, resolve_lists
+from tests.media import vowels, write_face, write_voice
 
 PEOPLE = [f"id{number:04d}" for number in range(1, 9)]
 VIDEO = "A8Ch7g_--Jl"  # dashes and an underscore, as YouTube has them
@@ -84,6 +92,45 @@ def test_every_version_is_prepared(tmp_path, version, below):
     assert notes["people"] == {"expected": VERSIONS[version].num_train, "found": len(PEOPLE)}
     num_held_out = (manifests.identities.split != "test").sum()
     assert sum(left["voices"] for left in notes["left_out"].values()) == num_held_out
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_lists_of_a_challenge_find_its_clips(tmp_path, version):
+    write_corpus(tmp_path / "corpus", version)
+    lists = write_test(tmp_path / "corpus", version)
+    faces, voices = prepare(tmp_path, version=version, test_lists=lists).challenge
+    rng = np.random.default_rng(0)
+    embeddings = Embeddings(
+        *(rng.normal(size=(6, 4)) for _ in range(2)), [""] * 6, [""] * 6,
+        faces.ID.tolist(), voices.ID.tolist(),
+    )  # fmt: skip
+    first = VERSIONS[version].languages[0]
+    for resolved in resolve_lists(ChallengeLists("fame", version, first, lists), embeddings):
+        language = resolved.trials.challenge.language
+        for manifest, column, rows in (
+            (voices, "wav", resolved.probes),
+            (faces, "image", resolved.targets),
+        ):
+            found = manifest.iloc[np.ravel(rows)]
+            assert set(found.language) == {language}
+            stems = [path.split("/")[-1].split(".")[0] for path in found[column]]
+            assert stems == ["00000", "00001", "00002"]
+
+
+def test_voices_of_a_challenge_are_cut_to_speech(tmp_path):
+    write_corpus(tmp_path / "corpus")
+    lists = write_test(tmp_path / "corpus")
+    quiet = np.zeros(2 * 16000, np.float32)
+    sound = np.concatenate([quiet, vowels(3.0), quiet])
+    soundfile.write(tmp_path / "corpus/voices/Urdu/00000.wav", sound, 16000)
+    scanner = Scanner(cache_folder=str(tmp_path / "cache"), vad=True, num_workers=0)
+    clips, _ = list_clips([tmp_path / "corpus"], "v1")
+    tests = {"unheard": read_pairs(lists["Urdu"], "v1")}
+    _, voices = challenge_rows(clips, tests, scanner)
+    speech = voices.set_index(voices.wav.str[-9:-4]).speech
+    edges = [int(edge) for edge in speech["00000"].replace(";", ":").split(":")]
+    assert 1.5 * 16000 < edges[0] < 3 * 16000 and 4 * 16000 < edges[-1] < 5.5 * 16000
+    assert speech["00001"] == ""  # noise: no speech is found, all of it is taken
 
 
 def test_odd_rates_keep_their_length(tmp_path):

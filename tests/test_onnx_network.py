@@ -151,3 +151,20 @@ def test_a_published_model_has_the_file_in_it(tmp_path, head, capsys):
         assert torch.equal(other.encode_face(images), embeddings[0])
         assert torch.equal(other.encode_voice(wavs), embeddings[1])
     shutil.rmtree(tmp_path / "features")
+
+
+def test_weights_beside_a_file_are_not_read(tmp_path, monkeypatch):
+    """They are not in a published model, and a stranger's file could name any of this folder."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx to make files")
+    face_file(tmp_path / "whole.onnx")
+    model = onnx.load(str(tmp_path / "whole.onnx"))
+    onnx.save_model(
+        model,
+        str(tmp_path / "split.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="expected one file with its weights inside"):
+        OnnxNetwork("split.onnx", images={"image_size": 24, "resize": 24})(IMAGES)

@@ -177,3 +177,11 @@ def test_a_folder_is_put_back_after_an_error(tmp_path):
         (folder / "a.csv").write_text("new")
     assert (folder / "a.csv").read_text() == "new"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_places_play_no_part_at_the_top_or_below():
+    text = """
+        folder: /data/flag
+        corpus: {prepare: !name:a.prepare {face_pack: /p, train_lists: [/l], vectors: v, seed: 1}}
+    """
+    assert settings_of(text) == {"corpus.prepare": "!name:a.prepare", "corpus.prepare.seed": "1"}

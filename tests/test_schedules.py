@@ -101,3 +101,8 @@ def test_parts_learn_at_rates_of_their_own():
 def test_wrong_rates_of_parts_are_refused(factors, message):
     with pytest.raises(ValueError, match=message):
         parameter_groups(torch.nn.ModuleDict({"encoder": torch.nn.Linear(1, 1)}), factors)
+
+
+def test_parts_of_compiled_modules_have_the_same_names():
+    modules = torch.nn.ModuleDict({"encoder": torch.compile(torch.nn.Linear(2, 2))})
+    assert parameter_groups(modules, {"encoder": 0.5})[-1]["lr_factor"] == 0.5

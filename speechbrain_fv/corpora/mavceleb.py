@@ -12,6 +12,7 @@ import os
 import pandas as pd
 
 from speechbrain_fv.corpora.mavceleb_layout import (
+    FOLDERS,
     folders_of,
     language_of,
     list_clips,
@@ -19,13 +20,21 @@ from speechbrain_fv.corpora.mavceleb_layout import (
 )
 from speechbrain_fv.corpora.mavceleb_lists import read_pairs
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
-from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, SPLITS, check_columns, named
+from speechbrain_fv.data.schema import (
+    EXCLUDED_COLUMNS,
+    SPLITS,
+    check_columns,
+    format_speech,
+    named,
+)
 from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import check_people
 from speechbrain_fv.files import read_table
 from speechbrain_fv.names import name_of
 
 logger = logging.getLogger(__name__)
+
+CHALLENGE_ROWS = 2  # form of the rows of a challenge: folders of an older form are prepared again
 
 
 def prepare_mavceleb(
@@ -94,6 +103,8 @@ def prepare_mavceleb(
         "held_out": list(held_out),
         **scanner.criteria,
     }
+    if tests:
+        options["challenge_rows"] = CHALLENGE_ROWS
     key = cache_key(options, [*lists, *clips.path])
     if is_prepared(manifest_folder, key):
         return
@@ -218,7 +229,8 @@ def challenge_rows(clips, tests, scanner):
     """The face rows and voice rows of all clips that test lists name.
 
     Every key needs a score: a clip that is missing or cannot be read is an error, with file and
-    line. One that is short, small or quiet is kept, and counted in the log.
+    line. One that is short, small or quiet is kept, and counted in the log. A voice in which no
+    speech is found counts as speech throughout.
 
     Arguments
     ---------
@@ -230,6 +242,8 @@ def challenge_rows(clips, tests, scanner):
     Returns
     -------
     tuple of two pandas.DataFrame
+        A clip whose person is withheld has the ID `voices/<Language>/<file>` or
+        `faces/<Language>/<file>`, which says the modality, as a list names it.
     """
     by_key = {(row.modality, _stem(row.ID)): row for row in clips.itertuples()}
     found, lines = {}, {}
@@ -244,7 +258,9 @@ def challenge_rows(clips, tests, scanner):
                     )
                 found[key] = by_key[key]
                 lines.setdefault(by_key[key].path, f"{listed.file}, line {row.line}")
-    table = pd.DataFrame(found.values()).drop(columns="Index").assign(identity="")
+    table = pd.DataFrame(found.values()).drop(columns="Index")
+    table["ID"] = [_challenge_id(row) for row in table.itertuples()]
+    table = table.assign(identity="")
     faces, voices = manifest_rows(table)
     facts = {"face": scanner.scan(faces.image, "face"), "voice": scanner.scan(voices.wav, "voice")}
     for path, of_file in (item for known in facts.values() for item in known.items()):
@@ -256,6 +272,7 @@ def challenge_rows(clips, tests, scanner):
     voices = voices.assign(
         start=0,
         stop=[known[path]["num_samples"] for path in voices.wav],
+        speech=[format_speech(known[path]["speech"] or []) for path in voices.wav],
         duration=[known[path]["num_samples"] / known[path]["rate"] for path in voices.wav],
     )
     silent = [path for path in voices.wav if known[path]["level_db"] is None]
@@ -302,6 +319,18 @@ def _share_missing(missing, training):
     """The share of the listed clips that are not on disk."""
     listed = [listed.table[f"{m}_key"] for listed in training for m in ("face", "voice")]
     return len(missing) / max(1, sum(column.nunique() for column in listed))
+
+
+def _challenge_id(clip):
+    """Returns the ID of a clip of a challenge, which `parse_name` reads.
+
+    Without the first folder, face and voice 00000 of a language would have one name.
+    """
+    if clip.identity:
+        return clip.ID
+    folder = next(name for name, modality in FOLDERS.items() if modality == clip.modality)
+    ending = os.path.splitext(clip.ID)[1]
+    return f"{folder}/{clip.language}/{os.path.splitext(os.path.basename(clip.path))[0]}{ending}"
 
 
 def _stem(clip):

@@ -1,6 +1,7 @@
 """Networks of ONNX files, as frozen encoders of either modality (extra `onnx`)."""
 
 import contextlib
+import tempfile
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ LAYOUTS = {
 }
 BLOCK = 65536
 KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_WEIGHTS_BESIDE = "session.model_external_initializers_file_folder_path"
 
 
 class OnnxNetwork(torch.nn.Module):
@@ -99,10 +101,17 @@ class OnnxNetwork(torch.nn.Module):
             options = runtime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             options.log_severity_level = 4  # errors are raised as well
+            # To fold constants would be work that nothing bounds.
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             try:
-                self.__dict__["_session"] = runtime.InferenceSession(
-                    self.file.cpu().numpy().tobytes(), options, providers=["CPUExecutionProvider"]
-                )
+                # Weights beside the file are of nobody knows which file: there are none.
+                with tempfile.TemporaryDirectory() as empty:
+                    options.add_session_config_entry(_WEIGHTS_BESIDE, empty)
+                    self.__dict__["_session"] = runtime.InferenceSession(
+                        self.file.cpu().numpy().tobytes(),
+                        options,
+                        providers=["CPUExecutionProvider"],
+                    )
             except Exception as error:  # of onnxruntime, of many kinds
                 raise ValueError(
                     f"no ONNX network can be made of the file ({_line(error)}); expected one file "

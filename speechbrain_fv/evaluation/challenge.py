@@ -20,7 +20,8 @@ from speechbrain_fv.evaluation.report import number_or_none, percent
 from speechbrain_fv.evaluation.scoring import Comparison
 from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.metrics.listed import listed_counts, official_eer
-from speechbrain_fv.protocols.challenge import finite, scores_of
+from speechbrain_fv.names import name_of
+from speechbrain_fv.protocols.challenge import DIRECTION_FILE, directions_in, finite, scores_of
 from speechbrain_fv.protocols.resolve import ResolvedList
 from speechbrain_fv.scores import Score, is_cosine
 from speechbrain_fv.scores.averaging import averaged
@@ -73,8 +74,17 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
         return scores
     challenge, all_scores = resolved.trials.challenge, [scores]
     for folder in scoring.fuse:
-        others = scores_of(challenge.keys, Path(folder, challenge.file), resolved.trials.source)
-        all_scores.append(_signed(others, scoring.submitted))
+        file = Path(folder, challenge.file)
+        others = scores_of(challenge.keys, file, resolved.trials.source)
+        direction = directions_in(folder).get(challenge.file, scoring.submitted)
+        all_scores.append(_signed(others, direction))
+        alike = float(np.mean(standardised(scores) * standardised(all_scores[-1])))
+        if alike < 0:
+            logger.warning(
+                "fuse: %s: taken as %s, its scores contradict those of this model (correlation "
+                "%.2f); if its direction is another, state it in %s beside: {%s: ...}",
+                *(file, direction, alike, DIRECTION_FILE, json.dumps(challenge.file)),
+            )
     parts = zip(scoring.weights, all_scores, strict=True)
     return sum(w * standardised(s) for w, s in parts) / sum(scoring.weights)
 
@@ -83,19 +93,26 @@ def _groups(resolved, comparison, modality):
     """Returns the group of each clip of a modality by the CSV of a challenge, and their names."""
     file = resolved.trials.challenge.scoring.groups
     table = check_columns(read_table(file), ["clip", "group"], file)
-    names = resolved.trials.clip_names
+    table["group"] = table["group"].map(name_of)
+    names, own, keys = resolved.trials.clip_names, {}, {}
     stated = [parse_name(name) for name in table["clip"]]
-    table = table[[name is None or name.modality in (None, modality) for name in stated]]
-    table = table.rename_axis("row").reset_index()
-    keys = names.keys(table["clip"].tolist(), modality)
+    for each in MODALITY_AXES:
+        rows = table["clip"][[name is None or name.modality in (None, each) for name in stated]]
+        keys[each] = pd.Series(names.keys(rows.tolist(), each).to_numpy(), rows.index)
+        own[each] = names.keys(getattr(comparison.embeddings, f"{each}_id").tolist(), each)
+    if not any(keys[each].isin(own[each]).any() for each in MODALITY_AXES):
+        raise ValueError(
+            f"groups: {file}: none of its {len(table)} clips is among the embeddings, such as "
+            f"{next(iter(table['clip']), '')!r}; name clips as the lists do"
+        )
+    keys, own = keys[modality], own[modality]
     repeated = keys[keys.duplicated()]
     if len(repeated):
         raise ValueError(
-            f"{file}, line {table.row[repeated.index[0]] + 2}: clip "
-            f"{table['clip'][repeated.index[0]]!r} is listed twice; keep one line"
+            f"{file}, line {repeated.index[0] + 2}: clip {table['clip'][repeated.index[0]]!r} is "
+            "listed twice; keep one line"
         )
-    own = names.keys(getattr(comparison.embeddings, f"{modality}_id").tolist(), modality)
-    group = own.map(dict(zip(keys, table["group"], strict=True)))
+    group = own.map(dict(zip(keys, table["group"][keys.index], strict=True)))
     alone = pd.Series([f"alone {row}" for row in range(len(own))])
     return pd.factorize(group.map("group {}".format, na_action="ignore").fillna(alone))
 
@@ -170,7 +187,8 @@ def evaluate_challenges(
     Returns
     -------
     dict or None
-        None without such a list. Else ``trained_on``; ``submission``, the zip; ``lists`` by part,
+        None without such a list. Else ``protocol``, ``version`` and ``trained_on``;
+        ``submission``, the zip; ``lists`` by part,
         such as "heard": ``language``, ``file``, ``num_rows``, ``auc``, ``eer`` (exact),
         ``official_eer`` (of the scores as submitted), ``eer_interval``, and ``direction_is_wrong``
         where the labels say so; their ``mean``; and with the evaluation of the other direction
@@ -186,10 +204,12 @@ def evaluate_challenges(
         return None
     if len({id(resolved.trials.challenge.scoring) for resolved in lists}) > 1:
         raise ValueError("lists: expected those of one challenge; evaluate two of them apart")
+    Path(folder, REPLICATES).unlink(missing_ok=True)  # of an earlier evaluation
     comparison, submitted = Comparison(embeddings, score, device), []
     scoring, first = lists[0].trials.challenge.scoring, lists[0].trials.challenge
     plain_cosine = is_cosine(comparison.score) and not scoring.normalize and not scoring.fuse
-    section, spreads, people = {"trained_on": first.trained_on, "lists": {}}, {}, set()
+    section = {name: getattr(first, name) for name in ("protocol", "version", "trained_on")}
+    section, spreads, people = section | {"lists": {}}, {}, set()
     for resolved in lists:
         similarities = list_similarities(resolved, comparison)
         submitted.append(submitted_scores(similarities, scoring.submitted, plain_cosine))
@@ -275,6 +295,12 @@ def _overall(section, spreads, bootstrap, other):
             f"other: {path}: expected the report of the evaluation of the other direction, with "
             f"its challenge ({type(error).__name__}: {error}); evaluate that first"
         ) from None
+    for name in ("protocol", "version"):
+        if found.get(name, section[name]) != section[name]:  # older reports lack them
+            raise ValueError(
+                f"other: {path}: expected {name} {section[name]}, got {found[name]}; give the "
+                "evaluation of the other direction of the same lists"
+            )
     if found["trained_on"] == section["trained_on"]:
         raise ValueError(
             f"other: {path}: expected a model trained on the other language, got one trained on "
@@ -321,13 +347,14 @@ def write_submission(
 ) -> Path:
     """Writes the files of a submission and its zip, reads them back and returns the zip's path.
 
-    The zip holds all score files of the folder: those of both directions of training, where they
-    are written into one folder.
+    The zip holds the files of these lists alone; in FAME also those of the other direction of
+    training, where they were written into the same folder with scores of the same direction.
 
     Arguments
     ---------
     folder : path
-        Gets a file of lines `key score` per list, and `submission.zip`.
+        Gets a file of lines `key score` per list, `submitted.json`, which tells whether scores are
+        distances or similarities, and `submission.zip`.
     lists : sequence of ResolvedList
         Of a challenge.
     scores : sequence of array of shape (num_rows,)
@@ -350,13 +377,29 @@ def write_submission(
         rows = zip(challenge.keys, of_list, strict=True)
         with replacing(folder / challenge.file) as file:
             file.write("".join(f"{key} {float(score)!r}\n" for key, score in rows).encode())
-    files = sorted(folder.glob("**/sub_score_*.txt"))
+    challenges = [resolved.trials.challenge for resolved in lists]
+    directions = {one.file: one.scoring.submitted for one in challenges}
+    files, directions = set(directions), directions_in(folder) | directions
+    with replacing(folder / DIRECTION_FILE) as file:
+        file.write(json.dumps(directions, indent=2).encode() + b"\n")
+    for one in challenges:
+        for name in {*one.other_files} - files:
+            if not (folder / name).is_file():
+                continue
+            if directions.get(name, one.scoring.submitted) == one.scoring.submitted:
+                files.add(name)
+            else:
+                logger.warning(
+                    "%s: left out of the zip, its scores are not of the direction %s; evaluate it "
+                    "again",
+                    *(folder / name, one.scoring.submitted),
+                )
     with (
         replacing(folder / "submission.zip") as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for path in files:
-            archive.write(path, path.relative_to(folder).as_posix())
+        for name in sorted(files):
+            archive.write(folder / name, name)
     check_submission(folder / "submission.zip", lists, scores)
     return folder / "submission.zip"
 
@@ -365,6 +408,8 @@ def check_submission(
     path: PathLike, lists: Sequence[ResolvedList], scores: Sequence[np.ndarray] | None = None
 ) -> None:
     """Raises ValueError unless a zip has, for each list, every key once with a finite score.
+
+    Files of no list are refused, except those of the other direction of training in FAME.
 
     Arguments
     ---------
@@ -375,6 +420,12 @@ def check_submission(
     """
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
+        challenges = [resolved.trials.challenge for resolved in lists]
+        known = {name for one in challenges for name in (one.file, *one.other_files)}
+        if names - known:
+            raise ValueError(
+                f"{path}: {sorted(names - known)} belong to none of the lists; write it again"
+            )
         for place, resolved in enumerate(lists):
             challenge = resolved.trials.challenge
             where = f"{path}: {challenge.file}"

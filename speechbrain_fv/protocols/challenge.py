@@ -5,6 +5,7 @@ A model is trained on people who speak one language, and scored in it (heard) an
 directions of training of four.
 """
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from speechbrain_fv.protocols.lists import TrialList
 
 DIRECTIONS = ("distance", "similarity")
 """What submitted scores are: a distance is lower for one person, a similarity higher."""
+DIRECTION_FILE = "submitted.json"
+"""Beside the files of a submission, not in its zip: name of each file -> its direction."""
 
 
 class MavCelebNames:
@@ -65,7 +68,8 @@ class Scoring:
         alone.
     fuse : sequence of path, optional
         Folders of submissions of other models with the same files: the scores of each list are
-        standardised and averaged.
+        standardised and averaged. The direction of each file is that of `DIRECTION_FILE` in its
+        folder; without, it is `submitted`.
     weights : sequence of float, optional
         Of this model and of each folder; by default all the same.
     submission : path, optional
@@ -117,6 +121,7 @@ class Challenge:
     keys : numpy.ndarray of shape (num_rows,), str
     lines : numpy.ndarray of shape (num_rows,), int, in the file of the list
     scoring : Scoring
+    version : str, "v1" to "v4"
     """
 
     protocol: str
@@ -127,6 +132,19 @@ class Challenge:
     keys: np.ndarray = field(repr=False)
     lines: np.ndarray = field(repr=False)
     scoring: Scoring
+    version: str
+
+    @property
+    def other_files(self):
+        """The files of the other direction of training, which FAME wants in one zip; a list."""
+        if self.protocol != "fame":
+            return []
+        others = (name for name in VERSIONS[self.version].languages if name != self.trained_on)
+        return [
+            f"sub_score_{self.version}_{name}_{part}.txt"
+            for name in others
+            for part in ("heard", "unheard")
+        ]
 
 
 class ChallengeLists:
@@ -249,6 +267,7 @@ class ChallengeLists:
                 table.key.to_numpy(object),
                 table.line.to_numpy(),
                 self.scoring,
+                self.version,
             ),
         )
 
@@ -332,6 +351,32 @@ def scores_of(keys, file, source):
             f"{file}: {len(missing)} keys of {source} have no line, the first {missing[0]!r}"
         )
     return np.array([scores[key] for key in keys], dtype=np.float64)
+
+
+def directions_in(folder):
+    """Returns the name of each file of a submission -> its direction; empty where none is stated.
+
+    Arguments
+    ---------
+    folder : path
+
+    Raises
+    ------
+    ValueError
+        If `DIRECTION_FILE` in the folder is faulty.
+    """
+    path = Path(folder, DIRECTION_FILE)
+    if not path.is_file():
+        return {}
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; expected file names with directions") from None
+    if not isinstance(stated, dict) or any(word not in DIRECTIONS for word in stated.values()):
+        raise ValueError(
+            f"{path}: expected file names with {' or '.join(DIRECTIONS)}, got {stated!r}"
+        )
+    return stated
 
 
 def finite(text):

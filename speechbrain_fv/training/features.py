@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
 from speechbrain.utils.distributed import infer_device, run_on_main
 
@@ -18,6 +19,9 @@ from speechbrain_fv.training.brain import MODALITIES
 from speechbrain_fv.training.record import settings_under
 
 logger = logging.getLogger(__name__)
+
+FEATURES_VERSION = 1
+"""To be raised when the same settings and weights come to give other features."""
 
 PATH_COLUMNS = ("image", "wav")
 """Of a manifest, what names a clip's file."""
@@ -85,6 +89,7 @@ def describe(hparams, resolved_yaml, run_opts):
         network = f"{modality}_encoder.network" + ("" if encoder.head is None else ".network")
         parts = [network, *(f"{modality}_encoder.{part}" for part in ("features", "normalize"))]
         described[modality] = {
+            "code": f"{FEATURES_VERSION}, timm {timm.__version__}",
             "weights": weights_digest(encoder.frozen_network),
             "device": torch.device(run_opts["device"] or infer_device()).type,
             **settings_under(resolved_yaml, [*parts, f"corpus.{modality}_reader"]),
@@ -168,6 +173,8 @@ def _wanted(tables, reader, num_views, digests):
             facts = {name: value for name, value in taken.items() if name != column}
             parts = [of_file[row[column]], *(f"{name}={facts[name]}" for name in sorted(facts))]
             views = range(1 + num_views if split == "train" else 1)
+            if split == "challenge" and row["ID"] in wanted:
+                continue  # a clip of the corpus that a list names too
             wanted[row["ID"]] = [row_name(*parts, view) for view in views], taken
     return wanted
 
@@ -194,6 +201,9 @@ def _fill(store, wanted, encoder, reader, device, batch_size, num_workers):
         for names, taken in wanted.values()
         for view, name in enumerate(names)
     }
+    if len(store.rows(rows)) == len(rows):  # also where the folder cannot be written
+        logger.info("%s features: all %d are in %s", kind, len(rows), store.folder)
+        return
     with store.filling():
         there = store.rows(rows)
         missing = [row for name, row in rows.items() if name not in there]

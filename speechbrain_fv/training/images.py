@@ -32,19 +32,25 @@ def use_own_images(hparams, resolved_yaml):
     """
     encoder, reader = hparams["face_encoder"], hparams["corpus"]["face_reader"]
     network = getattr(encoder, "frozen_network", None) or getattr(encoder, "network", None)
-    if not hasattr(network, "image_settings") or not hasattr(reader, "configure"):
+    parts = getattr(reader, "readers", {})  # of a joined corpus
+    readers = [each for each in (parts or {"": reader}).values() if hasattr(each, "configure")]
+    if not hasattr(network, "image_settings") or not readers:
         return resolved_yaml
     settings = network.image_settings
     if settings is not None:
-        reader.configure(**settings)
+        for each in readers:
+            each.configure(**settings)
         logger.info(
             "face images as the weights ask for: %s",
             ", ".join(f"{name} {value}" for name, value in settings.items()),
         )
         tree = load_yaml(resolved_yaml, "the settings")
-        tree["corpus"]["face_reader"].update(settings)
+        corpora = [tree["corpus"]["parts"][name] for name in parts] or [tree["corpus"]]
+        for corpus in corpora:
+            corpus["face_reader"].update(settings)
         resolved_yaml = dump_yaml(tree)
-    _check_size(network, reader.image_size)
+    for size in {each.image_size for each in readers}:
+        _check_size(network, size)
     return resolved_yaml
 
 

@@ -34,7 +34,8 @@ CORPUS_PARTS = ("face_reader", "voice_reader", "prepare")
 """Of the corpus, which clips there are and how they are read."""
 
 LOCATION = re.compile(
-    r"(path|folder|file|csvs?|root|save_path|num_workers|batch_size|embeddings)$|.*_(folder|file|csvs?|root)$"
+    r"(path|folder|file|csvs?|root|save_path|num_workers|batch_size|embeddings|vectors)$"
+    r"|.*_(folder|file|csvs?|root|pack|lists)$"
 )
 """Arguments that say where something lies on this machine, and how much of the work one process
 does; what the data are, the key of their preparation tells."""
@@ -85,7 +86,7 @@ def settings_of(resolved_yaml, run_opts=None):
             for part in CORPUS_PARTS:
                 if part in parts:
                     _flatten(f"corpus.{part}", parts[part], settings)
-        elif key.value not in NO_PART_OF_THE_RESULT and key.value not in DEFAULTS:
+        elif key.value not in (*NO_PART_OF_THE_RESULT, *DEFAULTS) and not LOCATION.match(key.value):
             _flatten(key.value, value, settings)
     for name in RUN_OPTIONS:
         if run_opts is not None:

@@ -41,6 +41,7 @@ def parameter_groups(modules, lr_factors):
             raise ValueError(f"lr_factors: {part}: expected a number above 0, got {factor!r}")
         groups[part] = {"params": [], "lr_factor": float(factor)}
     for name, parameter in modules.named_parameters():
+        name = name.replace("_orig_mod.", "")  # of a module that --compile compiled
         holders = [part for part in lr_factors if f"{name}.".startswith(f"{part}.")]
         if parameter.requires_grad:
             groups[max(holders, key=len, default="")]["params"].append(parameter)

@@ -8,6 +8,7 @@ from speechbrain_fv.data.schema import named
 from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.protocols.leakage import read_train_identities, seen_among
 from speechbrain_fv.training.checkpoints import AtomicCheckpointer
+from speechbrain_fv.training.features import weights_digest
 
 PARTS = ("face_encoder", "voice_encoder", "cmwr")
 """What is taken over: the classifiers of losses are of other people."""
@@ -69,7 +70,8 @@ def start_from(init_from, modules):
     Raises
     ------
     ValueError
-        If the folder has no checkpoint, or its networks have other sizes.
+        If the folder has no checkpoint, its networks have other sizes, or a frozen one whose
+        features were computed has other weights.
     """
     folder = Path(init_from, "save")
     found = None
@@ -82,6 +84,8 @@ def start_from(init_from, modules):
         if path is None:
             raise ValueError(f"init_from: {found.path}: has no {name}; expected a run of train.py")
         weights = torch.load(path, map_location="cpu", weights_only=True)
+        kept = getattr(modules[name], "takes_features", False) and modules[name].frozen_network
+        before = weights_digest(kept) if kept else None
         try:
             modules[name].load_state_dict(weights)
         except RuntimeError as error:
@@ -89,3 +93,9 @@ def start_from(init_from, modules):
                 f"init_from: {path} does not fit {name}: {in_one_line(error)}; take the face, "
                 "voice and cmwr of that run"
             ) from error
+        if kept and weights_digest(kept) != before:
+            raise ValueError(
+                f"init_from: {path}: the frozen network of {name} has other weights there than in "
+                "this run, whose features are computed; name those weights in the YAML, or set "
+                "frozen_features: null, which runs the network in every step"
+            )
