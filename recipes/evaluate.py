@@ -19,7 +19,7 @@ from speechbrain_fv.evaluation.challenge import evaluate_challenges, format_chal
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.evaluation.people import add_people, format_people
-from speechbrain_fv.evaluation.sets import add_attributes, format_sets
+from speechbrain_fv.evaluation.sets import add_attributes, format_sets, sets_leakage
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.protocols import resolve_lists
@@ -62,6 +62,10 @@ def main(argv):
             "scored; give lists, or add face_identity and voice_identity"
         )
     if not audit_only and embeddings.labelled:
+        of_sets = sets_leakage(
+            trained, hparams["sets"], hparams["meta_csv"], hparams["allow_leakage"]
+        )
+        leakage |= {"sets": of_sets} if of_sets else {}
         options = {
             "max_candidates": hparams["max_candidates"],
             "num_replicates": hparams["num_replicates"],

@@ -14,7 +14,7 @@ from speechbrain_fv.evaluation.attributes import (
 )
 from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate
-from speechbrain_fv.evaluation.sets import evaluate_sets, format_sets
+from speechbrain_fv.evaluation.sets import add_attributes, evaluate_sets, format_sets
 from speechbrain_fv.metrics import draw_weights
 from speechbrain_fv.scores import NegativeL2
 from tests.references import clip_pairs as reference
@@ -187,6 +187,44 @@ def test_attributes_of_a_comment_make_no_strata():
     assert list(default_strata(clip_attributes(embeddings, clips))) == [
         *("+language", "=language", "+device", "=device")
     ]
+
+
+def test_an_attribute_with_a_slash_makes_no_strata_and_ends_nothing(caplog):
+    embeddings, clips, metadata, _ = people(4, num_people=8, ties=False)
+    clips = clips.rename(columns={"device": "in/out"})
+    metadata["a/b"] = list("aabbaabb")
+    report = evaluate(embeddings, metadata, num_replicates=0)
+    add_attributes(report, embeddings, clips, metadata, num_replicates=0)
+    assert [*report["clip_strata"]] == ["+language", "=language"]
+    assert "in/out, a/b: no strata of attributes with '/'" in caplog.text
+
+
+def test_a_set_is_asked_for_in_any_spelling():
+    embeddings, _, metadata, _ = people(4, num_people=8, ties=False)
+    metadata = metadata.assign(gender=["Male", "female", "m", "f"] * 2)
+    attributes = clip_attributes(embeddings, None, metadata)
+    sets = {name: {"gender": name} for name in ("male", "m", "Male")}
+    report = evaluate_sets(embeddings, attributes, sets, num_replicates=0)
+    assert {node["num_identities"] for node in report["sets"].values()} == {4}
+
+
+def test_the_spelling_of_values_splits_nothing():
+    embeddings, clips, metadata, _ = people(4, num_people=8, ties=False)
+    metadata["accent"] = list("aabbaabb")
+    expected = clip_attributes(embeddings, clips, metadata)
+    other = clips.assign(
+        language=clips.language.where(clips.modality == "face", clips.language.str.lower())
+    )
+    other.loc[3, "language"] = f" {other.language[3].upper()} "
+    mixed = metadata.assign(accent=list("aABbaabB"))
+    found = clip_attributes(embeddings, other, mixed)
+    for attributes in (expected, found):
+        values = pd.concat([attributes.face, attributes.voice])
+        assert values.language.nunique() == 3 and values.accent.nunique() == 2
+    strata = default_strata(expected)
+    assert evaluate_strata(embeddings, found, strata, 0) == evaluate_strata(
+        embeddings, expected, strata, 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Feature packs: the forms of the field, and every mistake in them."""
 
 import pickle
+import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -154,17 +156,55 @@ def test_files_of_torch_are_pickles_too(tmp_path):
         read_pack(tmp_path / "faces.npz", "face")
 
 
-def test_the_safe_way_that_is_told_works(tmp_path, monkeypatch):
+PICKLED = {"ann/1.jpg": np.ones(3), "bob/1.jpg": np.zeros(3)}
+OBJECTS = np.empty(2, object)
+OBJECTS[:] = [*PICKLED.values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("it's $HOME.pkl", lambda path: path.write_bytes(pickle.dumps(PICKLED))),
+        ("z.npz", lambda path: path.write_bytes(pickle.dumps(PICKLED))),
+        ("z.npy", lambda path: np.save(path, np.array(PICKLED, object))),
+        (
+            "a.npz",
+            lambda path: np.savez(path, face=OBJECTS, face_id=np.array([*PICKLED], object)),
+        ),
+        *(
+            (
+                name,
+                lambda path: torch.save(
+                    {key: torch.from_numpy(value) for key, value in PICKLED.items()}, path
+                ),
+            )
+            for name in ("z.pt", "t.npz")
+        ),
+    ],
+)
+def test_the_safe_way_that_is_told_works(tmp_path, monkeypatch, name, write):
     """What the message says is run, in the folder of the file; then the pack is read."""
     monkeypatch.chdir(tmp_path)
-    pickled = {"ann/1.jpg": np.ones(3), "bob/1.jpg": np.zeros(3)}
-    (tmp_path / "voices.pkl").write_bytes(pickle.dumps(pickled))
+    write(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
     with pytest.raises(ValueError) as refused:
-        read_pack(tmp_path / "voices.pkl", "voice")
-    exec(str(refused.value).split('python -c "')[1].removesuffix('"'), {})
-    pack = read_pack(tmp_path / "voices.npz", "voice")
-    assert pack.ids == list(pickled) and pack.identities is None
-    np.testing.assert_array_equal(pack.vectors, [*pickled.values()])
+        read_pack(tmp_path / name, "face")
+    told = "python -c" + str(refused.value).split("python -c")[1]
+    exec(shlex.split(told)[2], {})
+    (made,) = {*tmp_path.iterdir()} - {tmp_path / name}
+    pack = read_pack(made, "face")
+    assert pack.ids == list(PICKLED) and pack.identities is None
+    np.testing.assert_array_equal(pack.vectors, [*PICKLED.values()])
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_header_of_pandas_is_no_clip_and_two_numbers_are(tmp_path):
+    table = pd.DataFrame(np.ones((2, 4))).assign(label="ann")
+    table.to_csv(tmp_path / "f.csv", index=False)
+    with pytest.raises(ValueError, match="f.csv, line 1: .* the numbers 0, 1, ..., 3, .*header=Fa"):
+        read_pack(tmp_path / "f.csv", "face")
+    (tmp_path / "g.csv").write_text("0,1,ann\n1,0,bob\n")
+    assert len(read_pack(tmp_path / "g.csv", "face").vectors) == 2
 
 
 @pytest.mark.parametrize(

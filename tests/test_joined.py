@@ -69,6 +69,41 @@ def test_splits_of_a_corpus_can_be_left_out(tmp_path):
     assert set(manifests.faces["test"].dataset) == set(manifests.faces["valid"].dataset) == {"b"}
 
 
+def test_values_are_spelled_alike_in_all_corpora(tmp_path):
+    folders = {name: write_corpus(tmp_path / name, seed) for seed, name in enumerate("ab")}
+    for name, spelled in (("a", "English"), ("b", " english")):
+        table = pd.read_csv(folders[name] / "clips.csv")
+        table.assign(language=spelled).to_csv(folders[name] / "clips.csv", index=False)
+    prepare_joined(tmp_path / "m", {name: part(folder) for name, folder in folders.items()})
+    manifests = load_manifests(tmp_path / "m")
+    for tables in (manifests.faces, manifests.voices):
+        assert set(pd.concat(tables.values()).language) == {"English"}
+
+
+@pytest.mark.parametrize(
+    ("file", "splits", "message"),
+    [
+        ("voices_challenge.csv", None, "parts: a: it has clips of a challenge .* test lists out"),
+        ("pairs_train.csv", None, "parts: a: it has pairs of a train list .* train lists out"),
+        ("pairs_train.csv", {"a": ["valid", "test"], "b": ["train"]}, None),
+    ],
+)
+def test_what_a_joined_corpus_cannot_have_is_refused(tmp_path, file, splits, message):
+    parts = {name: part(write_corpus(tmp_path / name, seed)) for seed, name in enumerate("ab")}
+    prepare = parts["a"]["prepare"]
+
+    def with_lists(manifest_folder):
+        prepare(manifest_folder)
+        (manifest_folder / file).write_text("face,voice\n")
+
+    parts["a"]["prepare"] = with_lists
+    if message is None:
+        prepare_joined(tmp_path / "m", parts, splits)
+        return
+    with pytest.raises(ValueError, match=message):
+        prepare_joined(tmp_path / "m", parts, splits)
+
+
 class Columns:
     """A reader that returns what it was given."""
 

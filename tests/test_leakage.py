@@ -1,13 +1,20 @@
 """The leakage guard: what checkpoints store, what is counted, and what is refused."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from speechbrain_fv.evaluation.embeddings import Embeddings
+from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
+from speechbrain_fv.evaluation.sets import sets_leakage
 from speechbrain_fv.protocols import ListFile, resolve_lists
 from speechbrain_fv.protocols.leakage import TrainIdentities, check_leakage, read_train_identities
 from speechbrain_fv.training.checkpoints import AtomicCheckpointer
+from speechbrain_fv.training.starting import check_unseen
+from tests.paths import HPARAMS
+from tests.processes import recipe, run_forked
 
 PEOPLE = ["ann", "bob", "eve"]
 META = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\n" + "".join(
@@ -116,6 +123,67 @@ def test_names_and_ids_are_one_identity(tmp_path, trained, tested):
         check_leakage(trained, embeddings(tested))
     with pytest.raises(ValueError, match=r"leakage: .*\(id10001\): .* 1 of 3 identities"):
         check_leakage(trained, embeddings(tested), meta_csv=tmp_path / "meta.csv")
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested"),
+    [
+        (["id10001"], ["vox/id10000", "vox/id10001", "vox/id10002"]),
+        (["vox/id10001"], ["id10000", "id10001", "id10002"]),
+        (["all/vox/id10001"], ["vox/id10000", "vox/id10001", "own/id10001"]),
+        (["bob"], ["vox/Ann", "vox/Bob", "vox/eve"]),
+    ],
+)
+def test_a_person_behind_the_name_of_a_joined_corpus_is_known(trained, tested):
+    with pytest.raises(ValueError, match="leakage: .* 1 of 3 identities"):
+        check_leakage(trained, embeddings(tested))
+    others = [f"other/{name.rpartition('/')[2]}" for name in PEOPLE]
+    assert check_leakage(["vox/ann", "vox/bob"], embeddings(others))["identities"] == []
+    people = pd.DataFrame({"identity": tested, "split": "test"})
+    with pytest.raises(ValueError, match="init_from: 1 people of validation and test"):
+        check_unseen(trained, people, allow_leakage=False)
+    check_unseen(trained, people.assign(split="train"), allow_leakage=False)
+
+
+def test_names_behind_the_name_of_a_corpus_are_ids_too(tmp_path):
+    (tmp_path / "meta.csv").write_text(META)
+    for trained, tested in (
+        (["vox/bob"], ["id10000", "id10001", "id10002"]),
+        (["id10001"], [f"vox/{name}" for name in PEOPLE]),
+    ):
+        with pytest.raises(ValueError, match="leakage: .* 1 of 3 identities"):
+            check_leakage(trained, embeddings(tested), meta_csv=tmp_path / "meta.csv")
+
+
+def test_a_set_with_embeddings_of_its_own_is_compared(tmp_path, caplog):
+    save_embeddings(tmp_path / "own.npz", embeddings())
+    sets = {"own": {"embeddings": str(tmp_path / "own.npz")}, "part": {"language": "Urdu"}}
+    with pytest.raises(ValueError, match="sets: own: leakage: .*bob"):
+        sets_leakage(["bob"], sets)
+    found = sets_leakage(["bob"], sets, allow_leakage=True)
+    assert [*found] == ["own"] and found["own"]["identities"] == ["bob"]
+    assert sets_leakage(["bob"], None) == {}
+    nobody = Embeddings(np.eye(2), np.eye(2), ["", ""], ["", ""], ["f", "g"], ["v", "w"])
+    assert check_leakage(["bob"], nobody) == {"checked": False}
+    assert "not compared, since the embeddings do not tell who" in caplog.text
+
+
+def test_the_recipe_compares_the_sets(tmp_path):
+    save_embeddings(tmp_path / "other.npz", embeddings(["joe", "kim", "lee"]))
+    save_embeddings(tmp_path / "own.npz", embeddings())
+    (tmp_path / "people.txt").write_text("bob\n")
+    command = recipe(
+        *("evaluate", HPARAMS / "evaluate.yaml", "--embeddings=other.npz", "--output_folder=out"),
+        *("--train_identities=people.txt", "--num_replicates=0", "--noprogressbar"),
+        "--sets={own: {embeddings: own.npz}}",
+    )
+    refused = run_forked(command, tmp_path)
+    assert refused.returncode == 2 and "sets: own: leakage: " in refused.stderr
+    done = run_forked([*command, "--allow_leakage=True"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["leakage"]["identities"] == []
+    assert report["leakage"]["sets"]["own"]["identities"] == ["bob"]
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])

@@ -114,6 +114,18 @@ def test_clips_that_are_not_there_are_counted_listed_and_left_out(tmp_path):
     assert "7, 3" in format_lists({"list": found})
 
 
+def test_a_labelled_list_of_nobody_is_scored_without_its_unknown_clips(tmp_path):
+    embeddings, faces, voices, _ = random_embeddings(1)
+    names = (embeddings.face_id, embeddings.voice_id)
+    nobody = Embeddings(embeddings.face, embeddings.voice, [""] * 12, [""] * 12, *names)
+    known = [("f0", "v0", 1), ("f1", "v2", 0), ("f2", "v2", 1), ("f3", "v1", 0)]
+    path = write(tmp_path / "list.csv", [("f99", "v0", 1), *known])
+    (found,) = score(nobody, ListFile(path, "verification"))
+    auc, _ = reference.verification([(f, v, label == 1) for f, v, label in known], faces, voices)
+    assert found["auc"] == pytest.approx(float(auc))
+    assert found["num_unresolved_rows"] == 1
+
+
 def test_clips_missing_from_a_gallery_are_left_out(tmp_path):
     embeddings, faces, voices, identity_of = random_embeddings(2)
     path = write(tmp_path / "r.txt", [["f0", "f1", "f77"], ["v4", "v5", "v6", "v88"]], " ")

@@ -5,8 +5,14 @@ import subprocess
 import pandas as pd
 import pytest
 
+from speechbrain_fv.corpora import voxceleb2
 from speechbrain_fv.corpora.scan import Scanner
-from speechbrain_fv.corpora.voxceleb2 import prepare_voxceleb2, read_meta2, split_of
+from speechbrain_fv.corpora.voxceleb2 import (
+    decoded_voices,
+    prepare_voxceleb2,
+    read_meta2,
+    split_of,
+)
 from speechbrain_fv.data.manifests import load_manifests
 from speechbrain_fv.media import transcoding
 from tests.media import write_face, write_voice
@@ -95,6 +101,26 @@ def test_m4a_is_decoded_once_and_broken_files_are_left_out(tmp_path):
     prepare(tmp_path)
     again = sorted((tmp_path / "cache/voxceleb2").rglob("*.flac"))
     assert again == decoded and [path.stat().st_mtime_ns for path in again][1:] == stamps[1:]
+
+
+def test_voices_of_another_folder_are_decoded_anew(tmp_path, monkeypatch):
+    """Also where the decoded files of the first folder are newer than those of the second."""
+    made = []
+
+    def transcode(paths, targets, *_, **__):
+        made.append(dict(zip(paths, targets, strict=True)))
+        return {}
+
+    monkeypatch.setattr(voxceleb2, "transcode", transcode)
+    monkeypatch.setattr(voxceleb2, "require_ffmpeg", lambda option: "ffmpeg")
+    scanner = Scanner(cache_folder=str(tmp_path / "cache"), vad=False, num_workers=0)
+    for copy in ("one", "two", "one"):
+        source = tmp_path / copy / "id00012/vid--_1/00001.m4a"
+        voices = pd.DataFrame({"ID": ["id00012--vid--_1--00001"], "wav": [str(source)]})
+        decoded_voices(voices, scanner)
+    first, second, again = (list(pairs.values()) for pairs in made)
+    assert first == again and first != second
+    assert first[0].endswith("/id00012/vid--_1/00001.flac")
 
 
 def test_without_ffmpeg_one_line_says_what_to_do(tmp_path, monkeypatch):

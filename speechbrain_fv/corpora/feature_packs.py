@@ -13,8 +13,10 @@ it who the person is. Nothing is unpickled. A pack is
 """
 
 import csv
+import json
 import math
 import os
+import shlex
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,8 @@ from speechbrain_fv.files import decoded, read_arrays
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.names import check_look_alikes, name_of, names_of
 
-PICKLES = (".pkl", ".pickle", ".pck", ".p", ".joblib", ".pt", ".pth", ".ckpt", ".bin")
+OF_TORCH = (".pt", ".pth", ".ckpt", ".bin")
+PICKLES = (".pkl", ".pickle", ".pck", ".p", ".joblib", *OF_TORCH)
 
 
 class FeaturePack(NamedTuple):
@@ -216,7 +219,7 @@ def read_embedded(path, modality):
     except ValueError as error:
         if "Object arrays" not in str(error):
             raise
-        raise ValueError(_refusal(path, modality, "holds pickled objects")) from None
+        raise ValueError(_refusal(path, modality, "holds pickled objects", "npz")) from None
     if modality not in arrays or names[1] not in arrays:
         raise ValueError(
             f"{path}: expected the arrays {names[0]} and {names[1]}, found {', '.join(found)}; "
@@ -257,17 +260,38 @@ def refuse_pickle(path, modality="face"):
     torch_archive = head == b"PK" and _is_torch(path)
     pickled = head[:1] == b"\x80" and head[1:] in (b"\2", b"\3", b"\4", b"\5")
     if Path(path).suffix.lower() in PICKLES or pickled or torch_archive:
-        raise ValueError(_refusal(path, modality, "a pickle"))
+        kind = "torch" if torch_archive or Path(path).suffix.lower() in OF_TORCH else "pickle"
+        raise ValueError(_refusal(path, modality, "a pickle", kind))
 
 
-def _refusal(path, modality, what):
-    out = f"{Path(path).stem}.npz"
+def _refusal(path, modality, what, kind):
+    """Returns the message, with a line of shell that converts the file as its kind is read."""
+    path = Path(path)
+    out = f"{path.stem}_arrays.npz"  # never the file itself
+    file, out = (json.dumps(name, ensure_ascii=False) for name in (path.name, out))
+    vectors = "np.stack([*d.values()])"
+    holds = "a dictionary of clip to vector"
+    if kind == "npz":
+        holds = "arrays of objects"
+        code = f"import numpy as np; z = np.load({file}, allow_pickle=True); "
+    elif kind == "npy":
+        code = f"import numpy as np; d = np.load({file}, allow_pickle=True).item(); "
+    elif kind == "torch":
+        code = "import numpy as np, torch; "
+        code += f'd = torch.load({file}, map_location="cpu", weights_only=True); '
+        vectors = "torch.stack([*d.values()]).detach().float().numpy()"
+    elif path.suffix.lower() == ".joblib":
+        code = f"import numpy as np, joblib; d = joblib.load({file}); "
+    else:
+        code = f'import numpy as np, pickle; d = pickle.load(open({file}, "rb")); '
+    if kind == "npz":
+        code += f"np.savez({out}, **{{k: np.array(z[k].tolist()) for k in z.files}})"
+    else:
+        code += f"np.savez({out}, {modality}_id=[*map(str, d)], {modality}={vectors})"
     return (
         f"{path}: {what}, and reading it would run whatever its author put in; expected an .npz, "
         "an .npy or a CSV. Ask for one of these; or if you made it or trust its author, convert it "
-        'once where nothing can be lost, here a dictionary of clip to vector: python -c "import '
-        f"numpy as np, pickle; d = pickle.load(open('{Path(path).name}', 'rb')); "
-        f"np.savez('{out}', {modality}_id=[*map(str, d)], {modality}=np.stack([*d.values()]))\""
+        f"once where nothing can be lost, here {holds}: python -c {shlex.quote(code)}"
     )
 
 
@@ -284,7 +308,7 @@ def _load_npy(path):
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         if "pickle" in str(error) and "Object" in str(error):
-            raise ValueError(_refusal(path, "face", "holds pickled objects")) from None
+            raise ValueError(_refusal(path, "face", "holds pickled objects", "npy")) from None
         raise ValueError(
             f"{path}: not a readable .npy, damaged or of another form ({error}); write it again "
             "with numpy.save"
@@ -320,6 +344,12 @@ def _num_columns(path):
         raise ValueError(
             f"{path}, line 1: expected the first number of a vector, got {cells[0]!r}; if that is "
             "a header, take it out; if it is the label, move it behind the numbers"
+        )
+    # Of two numbers, 0 and 1, it may well be a vector.
+    if len(cells) > 3 and cells[:-1] == [str(number) for number in range(len(cells) - 1)]:
+        raise ValueError(
+            f"{path}, line 1: expected a vector, got the numbers 0, 1, ..., {len(cells) - 2}, as "
+            "pandas writes for a header; take the line out, or write with header=False"
         )
     return len(cells)
 

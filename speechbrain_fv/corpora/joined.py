@@ -5,14 +5,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_fv.corpora.own_data import one_spelling
 from speechbrain_fv.data.manifests import (
+    CHALLENGE_FILES,
+    PAIRS_FILE,
     PREPARATION_FILE,
     cache_key,
     is_prepared,
     load_manifests,
     write_manifests,
 )
-from speechbrain_fv.data.schema import SPLITS, named
+from speechbrain_fv.data.schema import (
+    FACE_COLUMNS,
+    IDENTITY_COLUMNS,
+    SPLITS,
+    VOICE_COLUMNS,
+    clip_columns,
+    named,
+)
 
 
 def prepare_joined(manifest_folder, parts, splits=None):
@@ -35,12 +45,14 @@ def prepare_joined(manifest_folder, parts, splits=None):
     Raises
     ------
     ValueError
-        If a name has a "/", a corpus or its splits are faulty, or a split is empty in all.
+        If a name has a "/", a corpus or its splits are faulty, a split is empty in all, or a corpus
+        has clips of a challenge or the pairs of a train list, which a joined one cannot have.
     """
     _check(parts, splits or {})
     folders = {name: Path(manifest_folder, name) for name in parts}
     for name, part in parts.items():
         part["prepare"](manifest_folder=folders[name])
+        _check_whole(name, folders[name], (splits or {}).get(name, SPLITS))
     keys = {
         name: json.loads((folder / PREPARATION_FILE).read_text(encoding="utf-8"))["key"]
         for name, folder in folders.items()
@@ -65,6 +77,7 @@ def prepare_joined(manifest_folder, parts, splits=None):
     faces, voices, identities = (
         pd.concat(rows, ignore_index=True).fillna("") for rows in tables.values()
     )
+    faces, voices, identities = _spelled(faces, voices, identities)
     write_manifests(
         manifest_folder,
         faces,
@@ -114,6 +127,35 @@ def _renamed(table, name):
     """Returns rows whose ID, person and video have the corpus's name in front."""
     video = table.video.where(table.video == "", f"{name}/" + table.video)
     return table.assign(ID=f"{name}/" + table.ID, spk_id=f"{name}/" + table.spk_id, video=video)
+
+
+def _spelled(faces, voices, identities):
+    """Returns the tables with their attributes' values spelled alike in all corpora."""
+    for name in clip_columns(identities, IDENTITY_COLUMNS[:2]):
+        identities[name] = one_spelling(identities[name], name)
+    clips = {"faces": faces, "voices": voices}
+    further = [*clip_columns(faces, FACE_COLUMNS), *clip_columns(voices, VOICE_COLUMNS)]
+    for name in dict.fromkeys(further):
+        if name == "dataset":  # names of corpora are compared letter for letter
+            continue
+        having = {kind: table[name] for kind, table in clips.items() if name in table.columns}
+        values = one_spelling(pd.concat(having, names=["kind"]), name)
+        for kind in having:
+            clips[kind][name] = values.loc[kind].to_numpy()
+    return faces, voices, identities
+
+
+def _check_whole(name, folder, wanted):
+    """Raises ValueError if a corpus has more than clips of known people."""
+    lists = [(file, "clips of a challenge", "test") for file in CHALLENGE_FILES]
+    if "train" in wanted:
+        lists.append((PAIRS_FILE, "pairs of a train list", "train"))
+    for file, what, which in lists:
+        if Path(folder, file).is_file():
+            raise ValueError(
+                f"parts: {name}: it has {what} ({file}), which joined corpora cannot have; leave "
+                f"its {which} lists out, or prepare it alone, without joined.yaml"
+            )
 
 
 def _check(parts, splits):

@@ -173,7 +173,8 @@ def decoded_voices(voices, scanner):
     voices : pandas.DataFrame
         From `list_voices2`.
     scanner : Scanner
-        Its cache folder gets `voxceleb2/idNNNNN/<video>/<number>.flac`.
+        Its cache folder gets `voxceleb2/<hash>/idNNNNN/<video>/<number>.flac`, with a hash of the
+        voices folder's path: equal names of two copies of the corpus are two files.
 
     Returns
     -------
@@ -190,13 +191,18 @@ def decoded_voices(voices, scanner):
     sources = voices.wav[packed]
     require_ffmpeg(str(Path(sources.iloc[0]).parents[2]))
     place = Path(os.path.abspath(scanner.cache_folder), "voxceleb2")
-    targets = voices.ID[packed].map(
-        lambda clip: str(place.joinpath(*clip.split("--", 1))) + ".flac"
-    )
+    targets = sources.map(lambda source: str(place / _below(source)))
     bar = partial(progress_bar, total=len(sources), desc="decoding voices", unit="file")
     faults = transcode(sources.tolist(), targets.tolist(), scanner.num_workers, bar=bar)
     made = ~sources.isin(faults.keys())
     return voices.assign(wav=voices.wav.mask(packed & made, targets)), int(made.sum())
+
+
+def _below(source):
+    """Returns where the voice `<voices folder>/idNNNNN/<video>/<number>.m4a` goes in the cache."""
+    folder = os.path.realpath(Path(source).parents[2])
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path(name, *Path(source).parts[-3:]).with_suffix(".flac")
 
 
 def _among(known):

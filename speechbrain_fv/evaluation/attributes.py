@@ -4,6 +4,7 @@ An attribute of a person restricts negatives in `exact`. One of a clip may restr
 well: with `=language` only clips in one language are compared, whoever they are of.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 
 from speechbrain_fv import metrics, protocols
+from speechbrain_fv.corpora.own_data import one_spelling
 from speechbrain_fv.data.schema import clip_columns, named
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.groups import MIN_IDENTITIES, group_entry, group_rows
@@ -20,6 +22,8 @@ from speechbrain_fv.evaluation.scoring import Comparison
 from speechbrain_fv.metrics.clip_pairs import ClipStratum, count_clip_pairs
 from speechbrain_fv.names import name_of
 from speechbrain_fv.scores import Score
+
+logger = logging.getLogger(__name__)
 
 MODALITIES = ("face", "voice")
 MOST_GROUPS = 30
@@ -74,7 +78,7 @@ class ClipAttributes:
 def clip_attributes(
     embeddings: Embeddings, clips: pd.DataFrame | None, metadata: pd.DataFrame | None = None
 ) -> ClipAttributes:
-    """Returns the `ClipAttributes` of embeddings.
+    """Returns the `ClipAttributes` of embeddings, the values that mean the same spelled the same.
 
     Arguments
     ---------
@@ -115,7 +119,23 @@ def clip_attributes(
     if clips is not None:
         names = _add_clips(tables, embeddings, clips)
     further = tuple(name for name in further if name not in names)
+    _spell(tables)
     return ClipAttributes(*tables.values(), names, further)
+
+
+def _spell(tables):
+    """Spells the values of an attribute alike in both modalities; see `own_data.one_spelling`."""
+    num_faces = len(tables["face"])
+    columns = dict.fromkeys(name for table in tables.values() for name in table.columns)
+    for name in columns:
+        if name == "identity":
+            continue
+        parts = [table[name] for table in tables.values() if name in table.columns]
+        values = one_spelling(pd.concat(parts, ignore_index=True), name).to_numpy()
+        if name in tables["face"].columns:
+            tables["face"][name] = values[:num_faces]
+        if name in tables["voice"].columns:
+            tables["voice"][name] = values[len(values) - len(tables["voice"]) :]
 
 
 def _add_clips(tables, embeddings, clips):
@@ -154,7 +174,8 @@ def default_strata(attributes: ClipAttributes) -> dict[str, Any]:
     """Returns two strata of each attribute of the clips that both modalities have.
 
     ``+language`` restricts the negatives to clips in one language, ``=language`` the positives too.
-    Of a further attribute of people, such as an accent, there is the first.
+    Of a further attribute of people, such as an accent, there is the first. One whose name has a
+    "/" has none, which is logged: the names of replicates have it between their parts.
 
     Example
     -------
@@ -163,11 +184,17 @@ def default_strata(attributes: ClipAttributes) -> dict[str, Any]:
     ['+language', '=language']
     """
     strata = {}
-    for name in attributes.shared():
-        strata[f"+{name}"] = {"negatives": [name]}
-        strata[f"={name}"] = {"negatives": [name], "positives": [name]}
-    for name in attributes.of_people():
-        strata[f"+{name}"] = {"negatives": [name]}
+    of_clips, of_people = attributes.shared(), attributes.of_people()
+    odd = [name for name in (*of_clips, *of_people) if "/" in name]
+    if odd:
+        logger.warning("%s: no strata of attributes with '/'; rename the column", named(odd))
+    for name in of_clips:
+        if name not in odd:
+            strata[f"+{name}"] = {"negatives": [name]}
+            strata[f"={name}"] = {"negatives": [name], "positives": [name]}
+    for name in of_people:
+        if name not in odd:
+            strata[f"+{name}"] = {"negatives": [name]}
     return strata
 
 

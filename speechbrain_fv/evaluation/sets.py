@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv import metrics
+from speechbrain_fv.corpora.own_data import one_spelling
 from speechbrain_fv.data.selection import matches
 from speechbrain_fv.evaluation.attributes import (
     MODALITIES,
@@ -20,6 +21,7 @@ from speechbrain_fv.evaluation.embeddings import Embeddings, load_embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.groups import group_rows
 from speechbrain_fv.evaluation.report import Report, load_metadata, percent
+from speechbrain_fv.protocols.leakage import check_leakage
 
 VALUES = ("auc", "eer")
 
@@ -79,6 +81,36 @@ def evaluate_sets(
                 report.replicates[f"sets/{name}/{path}"] = values
     report["mean"] = _mean(single)
     return report
+
+
+def sets_leakage(train_identities, sets, meta_csv=None, allow_leakage=False):
+    """Returns what `check_leakage` says of each set that has embeddings of its own.
+
+    Arguments
+    ---------
+    train_identities, meta_csv, allow_leakage
+        As in `check_leakage`.
+    sets : mapping of str to mapping, or None
+        As in `evaluate_sets`.
+
+    Returns
+    -------
+    dict of str to dict
+
+    Raises
+    ------
+    ValueError
+        If there is leakage and it is not allowed, or a file cannot be read.
+    """
+    found = {}
+    for name, wanted in (sets or {}).items():
+        if isinstance(wanted, Mapping) and "embeddings" in wanted:
+            tested = load_embeddings(wanted["embeddings"])
+            try:
+                found[name] = check_leakage(train_identities, tested, (), meta_csv, allow_leakage)
+            except ValueError as error:
+                raise ValueError(f"sets: {name}: {error}") from error
+    return found
 
 
 def add_attributes(
@@ -154,6 +186,10 @@ def _chosen(name, wanted, embeddings, attributes):
         | dict(wanted.get(modality, {}))
         for modality in MODALITIES
     }
+    by_modality = {
+        modality: {key: _spelled(key, values) for key, values in asked.items()}
+        for modality, asked in by_modality.items()
+    }
     kept = [
         matches(table, by_modality[modality], f"sets: {name}", tables).to_numpy()
         for modality, table in zip(MODALITIES, tables, strict=True)
@@ -166,6 +202,14 @@ def _chosen(name, wanted, embeddings, attributes):
             for rows, modality in zip(kept, MODALITIES, strict=True)
         )
         raise ValueError(f"sets: {name}: {counts} are in it: {error}") from error
+
+
+def _spelled(attribute, values):
+    """Returns the values that a set asks for as `clip_attributes` spells them: male is m."""
+    values = values if isinstance(values, list | tuple) else [values]
+    return one_spelling(
+        pd.Series([str(value) for value in values], dtype=object), attribute
+    ).tolist()
 
 
 def _mean(single):

@@ -4,6 +4,7 @@ A checkpoint stores its training identities (`TrainIdentities`); the guard compa
 identities of the embeddings and of every list before anything is scored.
 """
 
+import logging
 import re
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from speechbrain_fv.data.schema import named
 from speechbrain_fv.files import replacing
 from speechbrain_fv.names import look_alike, name_of
 from speechbrain_fv.protocols.clip_names import MODALITIES
+
+logger = logging.getLogger(__name__)
 
 RECOVERABLE = "train_identities"
 """Name of the identities among the checkpointer's recoverables, and of the file."""
@@ -94,6 +97,38 @@ def read_train_identities(path):
     return identities
 
 
+def seen_among(seen, names):
+    """Returns which people were seen before, as an array of bool.
+
+    A person of a joined corpus has its name in front: `vox/id10001` was seen if `id10001` was, and
+    the other way round; `vox/ann` and `own/ann` are two people.
+
+    Arguments
+    ---------
+    seen, names : iterable of str
+
+    Example
+    -------
+    >>> seen_among(["ann", "vox/bob"], ["own/Ann", "bob", "own/bob"]).tolist()
+    [True, True, False]
+    """
+    whole = {look_alike(name) for name in seen}
+    within = {look_alike(end) for name in seen for end in _ends(name)}
+    return np.array(
+        [
+            look_alike(name) in within or any(look_alike(end) in whole for end in _ends(name))
+            for name in names
+        ],
+        dtype=bool,
+    )
+
+
+def _ends(name):
+    """Returns a name and what is behind each "/" in it."""
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
 def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_leakage=False):
     """Returns what of an evaluation touches identities of the training; refuses it by default.
 
@@ -131,17 +166,23 @@ def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_l
     >>> report["parts"]["embeddings"]["num_leaked_pairs"]
     3
     """
-    if train_identities is None or not embeddings.labelled:
+    if train_identities is None:
+        return {"checked": False}
+    if not embeddings.labelled:
+        logger.warning(
+            "train_identities: not compared, since the embeddings do not tell who is on their "
+            "clips; add face_identity and voice_identity"
+        )
         return {"checked": False}
     identity_of = {}
     if meta_csv:
         meta = read_meta(meta_csv)
         identity_of = dict(zip(meta.name, meta.identity, strict=True))
     people = pd.Series(embeddings.identities, dtype=object)
-    names = people.map(lambda name: identity_of.get(name, name))
-    trained = {identity_of.get(name, name) for name in train_identities}
+    names = people.map(lambda name: _identity(name, identity_of))
+    trained = {_identity(name, identity_of) for name in train_identities}
     _check_naming(trained, names, meta_csv)
-    leaked = names.map(look_alike).isin({look_alike(name) for name in trained}).to_numpy()
+    leaked = seen_among(trained, names)
     codes = {
         modality: np.searchsorted(people, getattr(embeddings, f"{modality}_identity"))
         for modality in MODALITIES
@@ -169,13 +210,27 @@ def check_leakage(train_identities, embeddings, lists=(), meta_csv=None, allow_l
 
 
 def _check_naming(trained, tested, meta_csv):
-    """Raises ValueError if one side has ids of VoxCeleb1 and the other has none."""
+    """Raises ValueError if one side has ids of VoxCeleb1 and the other has none.
+
+    Ids behind a corpus's name can be compared; alone they are no sign that others should have one.
+    """
     has_ids = [any(re.fullmatch(VOXCELEB_ID, name) for name in side) for side in (trained, tested)]
-    if not meta_csv and any(has_ids) and not all(has_ids):
+    ends = [any(_is_id(name) for name in side) for side in (trained, tested)]
+    if not meta_csv and any(has_ids) and not all(ends):
         raise ValueError(
             f"train_identities: one side has VoxCeleb1 ids, the other has none ({min(trained)}, "
             f"{min(tested)}), so they cannot be compared; give meta_csv: vox1_meta.csv."
         )
+
+
+def _is_id(name):
+    return re.fullmatch(VOXCELEB_ID, name.rpartition("/")[2]) is not None
+
+
+def _identity(name, identity_of):
+    """Returns a name by its VoxCeleb1 id, where it has one; a corpus's name in front stays."""
+    corpus, slash, own = name.rpartition("/")
+    return f"{corpus}{slash}{identity_of.get(own, own)}"
 
 
 def _list_pairs(resolved, codes, leaked):

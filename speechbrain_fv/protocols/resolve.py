@@ -279,7 +279,9 @@ def _answers(trials, kept, truth, by_embeddings):
                 f"{trials.source}: the embeddings do not tell who is on the clips, so "
                 f"{trials.kind} has no answers; add face_identity and voice_identity"
             )
-        return trials.labels, (None, None), 0
+        if trials.labels is not None:
+            return trials.labels[kept[0]], (None, None), 0
+        return None if truth is None else np.equal(*truth), (None, None), 0
     query, target = by_embeddings
     if trials.kind == "retrieval":
         identities = truth or by_embeddings

@@ -6,8 +6,7 @@ import torch
 
 from speechbrain_fv.data.schema import named
 from speechbrain_fv.messages import in_one_line
-from speechbrain_fv.names import look_alike
-from speechbrain_fv.protocols.leakage import read_train_identities
+from speechbrain_fv.protocols.leakage import read_train_identities, seen_among
 from speechbrain_fv.training.checkpoints import AtomicCheckpointer
 from speechbrain_fv.training.features import weights_digest
 
@@ -29,6 +28,8 @@ def seen_before(init_from):
 def check_unseen(seen, identities, allow_leakage):
     """Raises ValueError if people of validation or test were seen before, unless it is allowed.
 
+    With and without a joined corpus's name in front a person is the same; see `seen_among`.
+
     Arguments
     ---------
     seen : sequence of str
@@ -46,14 +47,13 @@ def check_unseen(seen, identities, allow_leakage):
     Traceback (most recent call last):
     ValueError: init_from: 1 people of validation and test were trained on before (ann); ...
     """
-    known = {look_alike(name) for name in seen}
     held_out = identities.identity[identities.split != "train"]
-    leaked = [name for name in held_out if look_alike(name) in known]
+    leaked = held_out[seen_among(seen, held_out)].tolist()
     if leaked and not allow_leakage:
         raise ValueError(
             f"init_from: {len(leaked)} people of validation and test were trained on before "
             f"({named(leaked)}); leave them out, keep equal names of two corpora apart with "
-            "corpora/joined.yaml, or set allow_leakage: True"
+            "corpora/joined.yaml in both runs, or set allow_leakage: True"
         )
 
 
