@@ -12,9 +12,10 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
-from speechbrain_fv.evaluation.challenge import check_submission, evaluate_challenges, rates_of
+from speechbrain_fv.evaluation.challenge import evaluate_challenges, rates_of
 from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
+from speechbrain_fv.evaluation.submission import check_submission
 from speechbrain_fv.metrics import draw_weights
 from speechbrain_fv.metrics.listed import listed_replicates, official_eer
 from speechbrain_fv.protocols import ChallengeLists, FameLists, resolve_lists
@@ -222,14 +223,7 @@ def test_scores_are_normalised_and_fused(tmp_path):
     evaluated(tmp_path, embeddings, normalize=True)
     normalised = -pd.read_csv(file, sep=" ", header=None)[1]
     # Slow: each score among those of its own face and of its own voice.
-    units = {
-        name: vector / np.linalg.norm(vector)
-        for ids, vectors in (
-            (embeddings.face_id, embeddings.face),
-            (embeddings.voice_id, embeddings.voice),
-        )
-        for name, vector in zip(ids, vectors, strict=True)
-    }
+    units = units_of(embeddings)
     faces, voices = sorted({row[2] for row in rows}), sorted({row[1] for row in rows})
     for (_, voice, face, _), found in zip(rows, normalised, strict=True):
         of_face = [units[face] @ units[one] for one in voices]
@@ -243,6 +237,18 @@ def test_scores_are_normalised_and_fused(tmp_path):
         evaluated(tmp_path, embeddings, submitted="up")
 
 
+def units_of(embeddings):
+    """Returns the name of each clip -> its embedding, scaled to length 1."""
+    return {
+        name: vector / np.linalg.norm(vector)
+        for ids, vectors in (
+            (embeddings.face_id, embeddings.face),
+            (embeddings.voice_id, embeddings.voice),
+        )
+        for name, vector in zip(ids, vectors, strict=True)
+    }
+
+
 def test_clips_of_a_group_are_averaged(tmp_path):
     embeddings, owner = clips(noise=1.5)
     rows = write_lists(tmp_path, owner)["English"]
@@ -252,14 +258,7 @@ def test_clips_of_a_group_are_averaged(tmp_path):
     report, out, _ = evaluated(tmp_path, embeddings, groups=str(tmp_path / "groups.csv"))
     file = out / "submission/sub_score_v1_English_heard.txt"
     found = 1 - pd.read_csv(file, sep=" ", header=None)[1]
-    units = {
-        name: vector / np.linalg.norm(vector)
-        for ids, vectors in (
-            (embeddings.face_id, embeddings.face),
-            (embeddings.voice_id, embeddings.voice),
-        )
-        for name, vector in zip(ids, vectors, strict=True)
-    }
+    units = units_of(embeddings)
     group_of = dict(zip(table["clip"], table["group"], strict=True))
     for (_, voice, face, _), score in zip(rows, found, strict=True):
         sides = []

@@ -13,24 +13,19 @@ it who the person is. Nothing is unpickled. A pack is
 """
 
 import csv
-import json
 import math
 import os
-import shlex
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.data.schema import named
+from speechbrain_fv.corpora.pickles import refusal, refuse_pickle
+from speechbrain_fv.data.schema import clip_names
 from speechbrain_fv.files import decoded, read_arrays
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.names import check_look_alikes, name_of, names_of
-
-OF_TORCH = (".pt", ".pth", ".ckpt", ".bin")
-PICKLES = (".pkl", ".pickle", ".pck", ".p", ".joblib", *OF_TORCH)
 
 
 class FeaturePack(NamedTuple):
@@ -219,7 +214,7 @@ def read_embedded(path, modality):
     except ValueError as error:
         if "Object arrays" not in str(error):
             raise
-        raise ValueError(_refusal(path, modality, "holds pickled objects", "npz")) from None
+        raise ValueError(refusal(path, modality, "holds pickled objects", "npz")) from None
     if modality not in arrays or names[1] not in arrays:
         raise ValueError(
             f"{path}: expected the arrays {names[0]} and {names[1]}, found {', '.join(found)}; "
@@ -238,69 +233,10 @@ def read_embedded(path, modality):
                 f"{path}: {name}: expected {len(vectors)} names, one per vector of {modality}, got "
                 f"the shape {arrays[name].shape}"
             )
-    ids = names_of(ids, f"{path}: {names[1]}")
-    repeated = pd.Series(ids)[pd.Series(ids).duplicated()].unique()
-    if len(repeated):
-        raise ValueError(
-            f"{path}: {names[1]} names {named(repeated)} more than once; keep one vector per clip"
-        )
+    ids = clip_names(ids, path, names[1])
     if identities is not None:
         identities = names_of(identities, f"{path}: {names[2]}")
     return FeaturePack(ids, vectors.astype(np.float32), identities)
-
-
-def refuse_pickle(path, modality="face"):
-    """Raises ValueError, with the safe way, for a file that only unpickling could read.
-
-    A pickle is a program: to read it is to run what its author put in. It is told by its suffix or
-    its first bytes; the files of torch are pickles too.
-    """
-    with open(path, "rb") as file:
-        head = file.read(2)
-    torch_archive = head == b"PK" and _is_torch(path)
-    pickled = head[:1] == b"\x80" and head[1:] in (b"\2", b"\3", b"\4", b"\5")
-    if Path(path).suffix.lower() in PICKLES or pickled or torch_archive:
-        kind = "torch" if torch_archive or Path(path).suffix.lower() in OF_TORCH else "pickle"
-        raise ValueError(_refusal(path, modality, "a pickle", kind))
-
-
-def _refusal(path, modality, what, kind):
-    """Returns the message, with a line of shell that converts the file as its kind is read."""
-    path = Path(path)
-    out = f"{path.stem}_arrays.npz"  # never the file itself
-    file, out = (json.dumps(name, ensure_ascii=False) for name in (path.name, out))
-    vectors = "np.stack([*d.values()])"
-    holds = "a dictionary of clip to vector"
-    if kind == "npz":
-        holds = "arrays of objects"
-        code = f"import numpy as np; z = np.load({file}, allow_pickle=True); "
-    elif kind == "npy":
-        code = f"import numpy as np; d = np.load({file}, allow_pickle=True).item(); "
-    elif kind == "torch":
-        code = "import numpy as np, torch; "
-        code += f'd = torch.load({file}, map_location="cpu", weights_only=True); '
-        vectors = "torch.stack([*d.values()]).detach().float().numpy()"
-    elif path.suffix.lower() == ".joblib":
-        code = f"import numpy as np, joblib; d = joblib.load({file}); "
-    else:
-        code = f'import numpy as np, pickle; d = pickle.load(open({file}, "rb")); '
-    if kind == "npz":
-        code += f"np.savez({out}, **{{k: np.array(z[k].tolist()) for k in z.files}})"
-    else:
-        code += f"np.savez({out}, {modality}_id=[*map(str, d)], {modality}={vectors})"
-    return (
-        f"{path}: {what}, and reading it would run whatever its author put in; expected an .npz, "
-        "an .npy or a CSV. Ask for one of these; or if you made it or trust its author, convert it "
-        f"once where nothing can be lost, here {holds}: python -c {shlex.quote(code)}"
-    )
-
-
-def _is_torch(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
 
 
 def _load_npy(path):
@@ -308,7 +244,7 @@ def _load_npy(path):
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         if "pickle" in str(error) and "Object" in str(error):
-            raise ValueError(_refusal(path, "face", "holds pickled objects", "npy")) from None
+            raise ValueError(refusal(path, "face", "holds pickled objects", "npy")) from None
         raise ValueError(
             f"{path}: not a readable .npy, damaged or of another form ({error}); write it again "
             "with numpy.save"

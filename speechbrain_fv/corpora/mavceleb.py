@@ -13,12 +13,12 @@ import pandas as pd
 
 from speechbrain_fv.corpora.mavceleb_layout import (
     FOLDERS,
-    folders_of,
     language_of,
     list_clips,
     version_of,
 )
 from speechbrain_fv.corpora.mavceleb_lists import read_pairs
+from speechbrain_fv.corpora.voxceleb_layout import roots
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import (
     EXCLUDED_COLUMNS,
@@ -84,7 +84,7 @@ def prepare_mavceleb(
         split has too few people, a clip of a test list is missing or cannot be read, or too many
         files are unusable (`Scanner`).
     """
-    public, folders = version_of(version), folders_of(folder)
+    public, folders = version_of(version), roots(folder, "folder")
     train_lists = [train_lists] if isinstance(train_lists, str | os.PathLike) else train_lists
     if heard is not None and language_of(heard, version) is None:
         raise ValueError(

@@ -8,7 +8,6 @@ below the given folder.
 
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -177,16 +176,6 @@ def list_clips(folders, version):
             f"{first} and {second} are one clip; keep one of them, or name the folder of one alone"
         )
     return clips.sort_values("ID", ignore_index=True), others
-
-
-def folders_of(folder):
-    """Returns one folder or several as absolute paths; ValueError for one that is none."""
-    listed = [folder] if isinstance(folder, str | os.PathLike) else list(folder)
-    found = [Path(os.path.abspath(path)) for path in listed]
-    for path in found:
-        if not path.is_dir():
-            raise ValueError(f"folder {path}: not a folder; check the path")
-    return found
 
 
 def _stated(folders):

@@ -14,7 +14,7 @@ from speechbrain_fv.corpora.own_data import (
 )
 from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
-from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, named
+from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, clip_names, named
 from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds
 from speechbrain_fv.files import read_arrays
@@ -252,12 +252,7 @@ def load_vectors(file, ids_key, vector_keys):
                 f"{file}: {key} must hold one vector of numbers per clip, shape ({len(ids)}, dim), "
                 f"got {table.dtype} {table.shape}; {ids_key} and {key} must have equal lengths."
             )
-    ids = names_of(ids, f"{file}: {ids_key}")
-    repeated = pd.Series(ids)[pd.Series(ids).duplicated()].unique()
-    if len(repeated):
-        raise ValueError(
-            f"{file}: {ids_key} names {named(repeated)} more than once; keep one vector per clip."
-        )
+    ids = clip_names(ids, file, ids_key)
     return ids, tables
 
 

@@ -7,7 +7,7 @@ the file, the line, what was expected, what was found and the remedy.
 import numpy as np
 import pandas as pd
 
-from speechbrain_fv.names import check_look_alikes
+from speechbrain_fv.names import check_look_alikes, names_of
 
 SPLITS = ("train", "valid", "test")
 FACE_COLUMNS = ["ID", "image", "spk_id", "video"]
@@ -80,6 +80,17 @@ def named(values):
     values = [str(value) for value in values]
     more = f" and {len(values) - NUM_NAMED} more" if len(values) > NUM_NAMED else ""
     return ", ".join(values[:NUM_NAMED]) + more
+
+
+def clip_names(ids, file, key):
+    """Returns the names of an array of clips as text; ValueError if one stands there twice."""
+    ids = names_of(ids, f"{file}: {key}")
+    repeated = pd.Series(ids)[pd.Series(ids).duplicated()].unique()
+    if len(repeated):
+        raise ValueError(
+            f"{file}: {key} names {named(repeated)} more than once; keep one vector per clip."
+        )
+    return ids
 
 
 def _line(rows):

@@ -1,8 +1,7 @@
-"""Lists of a challenge: scores, the official error rate, the report, the submission."""
+"""Lists of a challenge: scores, the official error rate, the report."""
 
 import json
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.lists import list_replicates
 from speechbrain_fv.evaluation.report import number_or_none, percent
 from speechbrain_fv.evaluation.scoring import Comparison
+from speechbrain_fv.evaluation.submission import write_submission
 from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.metrics.listed import listed_counts, official_eer
 from speechbrain_fv.names import name_of
-from speechbrain_fv.protocols.challenge import DIRECTION_FILE, directions_in, finite, scores_of
 from speechbrain_fv.protocols.resolve import ResolvedList
+from speechbrain_fv.protocols.score_files import DIRECTION_FILE, directions_in, scores_of
 from speechbrain_fv.scores import Score, is_cosine
 from speechbrain_fv.scores.averaging import averaged
 
@@ -59,11 +59,14 @@ def list_similarities(resolved: ResolvedList, comparison: Comparison) -> np.ndar
             groups, names = _groups(resolved, comparison, modality)
             means = averaged(vectors.cpu(), groups, names, score=comparison.score)
             vectors = torch.as_tensor(means[groups], device=vectors.device)
-        vectors = vectors[torch.as_tensor(clips, device=vectors.device)]
-        used[modality] = comparison.prepare(modality)(vectors)
-    table = comparison.values(used["face"], used["voice"]).cpu().numpy()
-    scores = table[place["face"], place["voice"]]
-    if scoring.normalize:
+        used[modality] = vectors[torch.as_tensor(clips, device=vectors.device)]
+    if not scoring.normalize:
+        pairs = (used[name][torch.as_tensor(place[name])] for name in MODALITY_AXES)
+        scores = comparison.score.pairs(*pairs).cpu().numpy()
+    else:
+        prepared = (comparison.prepare(name)(used[name]) for name in MODALITY_AXES)
+        table = comparison.values(*prepared).cpu().numpy()
+        scores = table[place["face"], place["voice"]]
         parts = []
         for modality, axis in MODALITY_AXES.items():
             mean, spread = table.mean(axis=axis), table.std(axis=axis)
@@ -340,111 +343,6 @@ def format_challenge(section: Mapping[str, Any]) -> str:
         exact = percent(node.get("eer"), node.get("eer_interval"))
         lines.append(f"{name:<26}{exact:>20}{percent(node.get('official_eer')):>14}")
     return "\n".join(lines)
-
-
-def write_submission(
-    folder: PathLike, lists: Sequence[ResolvedList], scores: Sequence[np.ndarray]
-) -> Path:
-    """Writes the files of a submission and its zip, reads them back and returns the zip's path.
-
-    The zip holds the files of these lists alone; in FAME also those of the other direction of
-    training, where they were written into the same folder with scores of the same direction.
-
-    Arguments
-    ---------
-    folder : path
-        Gets a file of lines `key score` per list, `submitted.json`, which tells whether scores are
-        distances or similarities, and `submission.zip`.
-    lists : sequence of ResolvedList
-        Of a challenge.
-    scores : sequence of array of shape (num_rows,)
-        As they are submitted.
-
-    Raises
-    ------
-    ValueError
-        If a score is not finite, or what was read back is not what was written.
-    """
-    folder = Path(folder)
-    for resolved, of_list in zip(lists, scores, strict=True):
-        challenge = resolved.trials.challenge
-        bad = ~np.isfinite(of_list)
-        if bad.any():
-            raise ValueError(
-                f"{resolved.trials.source}, line {challenge.lines[int(bad.argmax())]}: the score "
-                f"of key {challenge.keys[int(bad.argmax())]!r} is not finite"
-            )
-        rows = zip(challenge.keys, of_list, strict=True)
-        with replacing(folder / challenge.file) as file:
-            file.write("".join(f"{key} {float(score)!r}\n" for key, score in rows).encode())
-    challenges = [resolved.trials.challenge for resolved in lists]
-    directions = {one.file: one.scoring.submitted for one in challenges}
-    files, directions = set(directions), directions_in(folder) | directions
-    with replacing(folder / DIRECTION_FILE) as file:
-        file.write(json.dumps(directions, indent=2).encode() + b"\n")
-    for one in challenges:
-        for name in {*one.other_files} - files:
-            if not (folder / name).is_file():
-                continue
-            if directions.get(name, one.scoring.submitted) == one.scoring.submitted:
-                files.add(name)
-            else:
-                logger.warning(
-                    "%s: left out of the zip, its scores are not of the direction %s; evaluate it "
-                    "again",
-                    *(folder / name, one.scoring.submitted),
-                )
-    with (
-        replacing(folder / "submission.zip") as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name in sorted(files):
-            archive.write(folder / name, name)
-    check_submission(folder / "submission.zip", lists, scores)
-    return folder / "submission.zip"
-
-
-def check_submission(
-    path: PathLike, lists: Sequence[ResolvedList], scores: Sequence[np.ndarray] | None = None
-) -> None:
-    """Raises ValueError unless a zip has, for each list, every key once with a finite score.
-
-    Files of no list are refused, except those of the other direction of training in FAME.
-
-    Arguments
-    ---------
-    path : path
-    lists : sequence of ResolvedList
-    scores : sequence of array, optional
-        What must be in it.
-    """
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        challenges = [resolved.trials.challenge for resolved in lists]
-        known = {name for one in challenges for name in (one.file, *one.other_files)}
-        if names - known:
-            raise ValueError(
-                f"{path}: {sorted(names - known)} belong to none of the lists; write it again"
-            )
-        for place, resolved in enumerate(lists):
-            challenge = resolved.trials.challenge
-            where = f"{path}: {challenge.file}"
-            if challenge.file not in names:
-                raise ValueError(f"{where}: not in the zip, which has {sorted(names)}")
-            text = archive.read(challenge.file).decode()
-            rows = [line.split(" ") for line in text.splitlines()]
-            for line, row in enumerate(rows, start=1):
-                if len(row) != 2:
-                    raise ValueError(f"{where}, line {line}: expected 'key score', got {row}")
-                try:
-                    finite(row[1])
-                except ValueError as error:
-                    raise ValueError(f"{where}, line {line}: {error}") from None
-            if sorted(key for key, _ in rows) != sorted(challenge.keys.tolist()):
-                raise ValueError(f"{where}: expected every key of the list once")
-            found = {key: float(score) for key, score in rows}
-            if scores is not None and [found[key] for key in challenge.keys] != list(scores[place]):
-                raise ValueError(f"{where}: other scores than were written; write it again")
 
 
 def official_of(resolved: ResolvedList, scores: np.ndarray) -> float | None:

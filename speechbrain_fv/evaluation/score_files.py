@@ -14,7 +14,7 @@ from speechbrain_fv.evaluation.report import number_or_none
 from speechbrain_fv.files import PathLike, read_table
 from speechbrain_fv.metrics.listed import listed_replicates, official_eer
 from speechbrain_fv.names import name_of
-from speechbrain_fv.protocols.challenge import DIRECTIONS, scores_of
+from speechbrain_fv.protocols.score_files import DIRECTIONS, scores_of
 
 
 def compare_score_files(
