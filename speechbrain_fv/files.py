@@ -59,7 +59,9 @@ def only_process(folder):
     """Keeps a folder for one process at a time, until it leaves the block or ends in any way.
 
     Files that an earlier process was writing when it was killed are removed first. The lock is that
-    of POSIX: on a shared disk it holds among machines where the disk's server supports it.
+    of POSIX, which ends with this process; that of filelock would live on in the reading processes
+    of a killed run, and refuse its resumption. On a shared disk it holds among machines where the
+    disk's server supports it.
 
     Arguments
     ---------
