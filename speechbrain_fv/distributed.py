@@ -2,9 +2,8 @@
 
 Every process computes the loss L of the global batch, from features gathered in the order of the
 ranks; what is trained is the mean of these equal losses. The gather hands every row's gradient,
-summed over the processes, back to the owner of the row, and `average_gradients` takes the mean over
-the processes: together, the gradient of one process with the whole batch. There is no
-DistributedDataParallel: it would want every parameter in every step, and a module called once.
+summed over the processes, back to the owner of the row, and torch's DistributedDataParallel takes
+the mean over the processes: together, the gradient of one process with the whole batch.
 
 Without torchrun every function here is the plain single-process one.
 """
@@ -18,7 +17,9 @@ import torch
 import torch.distributed as dist
 from speechbrain.utils.distributed import ddp_init_group
 from timm.layers import SyncBatchNormAct, convert_sync_batchnorm
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.nn import functional as differentiable
+from torch.nn.parallel import DistributedDataParallel
 
 
 def start(run_opts):
@@ -118,44 +119,79 @@ def gather_objects(value):
     return values
 
 
-def average_gradients(parameters):
-    """Replaces the gradients by their means over the processes, in one exchange.
-
-    A parameter that played no part in the loss has no gradient on any process and is left alone.
-
-    Arguments
-    ---------
-    parameters : iterable of torch.nn.Parameter
-        The same ones in the same order on every process.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if world()[1] == 1 or not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= world()[1]
-    for gradient, mean in zip(
-        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-    ):
-        gradient.copy_(mean.view_as(gradient))
-
-
-def share(modules):
-    """Gives all processes the weights of rank 0, and BatchNorm the statistics of the global batch.
+def share(modules, compression=None):
+    """Lets all processes train the weights of rank 0, with the statistics of the global batch.
 
     Arguments
     ---------
     modules : torch.nn.ModuleDict
         Changed in place. On a GPU BatchNorm becomes torch's SyncBatchNorm, which computes on GPUs
         only, and on the CPU `GlobalBatchNorm`.
+    compression : str, optional
+        "fp16" or "bf16": what gradients are rounded to for the exchange, by torch's hook of that
+        name. Masters and moments stay float32.
+
+    Returns
+    -------
+    exchange : torch.nn.parallel.DistributedDataParallel or None
+        To be called with the loss of every training step, which it returns; see `_Training`. None
+        where no parameter is trained.
     """
-    for value in [*modules.parameters(), *modules.buffers()]:
-        dist.broadcast(value.detach(), src=0)
+    exchange = None
+    if any(parameter.requires_grad for parameter in modules.parameters()):
+        exchange = DistributedDataParallel(
+            _Training(modules),
+            broadcast_buffers=False,  # they are equal, as the batch they are computed from
+            find_unused_parameters=True,
+            gradient_as_bucket_view=True,
+        )
+        if compression:
+            exchange.register_comm_hook(None, _COMPRESSIONS[compression])
+    # The same parameters in other layers: DistributedDataParallel refuses SyncBatchNorm on the CPU.
     for name, module in modules.items():
         modules[name] = convert_sync_batchnorm(module)  # timm's, which knows its own layers too
     for module in modules.modules():
         if isinstance(module, torch.nn.SyncBatchNorm) and _on_cpu(module):
             module.__class__ = _ON_CPU[type(module)]
+    return exchange
+
+
+_COMPRESSIONS = {
+    "fp16": default_hooks.fp16_compress_hook,
+    "bf16": default_hooks.bf16_compress_hook,
+}
+
+
+class _Training(torch.nn.Module):
+    """All modules of a training as the one that DistributedDataParallel wraps.
+
+    It is called with the loss when the modules have computed it. From there
+    DistributedDataParallel follows the graph to the parameters that take part in the step, and
+    only there this is known: a term of weight zero is computed, but its parameters get no gradient.
+    One wrapper for all modules also fills its buckets across them, and leaves the modules in their
+    place, so that checkpoints have the names of one process.
+    """
+
+    def __init__(self, modules):
+        super().__init__()
+        self.parts = modules
+
+    def forward(self, loss):
+        """Returns the loss, a scalar."""
+        return loss
+
+
+def exchange_waiting(exchange):
+    """Averages gradients that wait for a step whose last batch is skipped.
+
+    Arguments
+    ---------
+    exchange : torch.nn.parallel.DistributedDataParallel or None
+        From `share`; at least one parameter has a gradient.
+    """
+    if exchange is not None:
+        waiting = next(value for value in exchange.parameters() if value.grad is not None)
+        exchange(waiting.flatten()[:0].sum()).backward()  # a loss of 0, which adds nothing
 
 
 def _on_cpu(module):

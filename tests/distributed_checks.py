@@ -27,14 +27,65 @@ def check_gather(rank, world):
     assert distributed.gather_objects(f"rank {rank}") == [f"rank {r}" for r in range(world)]
 
 
-def check_average(rank, world):
-    """The mean of the gradients; a parameter without one stays without."""
-    layers = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (), (4,))]
-    layers[0].grad, layers[2].grad = torch.full((2, 3), float(rank)), torch.arange(4.0) * rank
-    distributed.average_gradients(layers)
+def check_exchange(rank, world):
+    """The mean of the gradients, also of those that wait; one outside the loss stays None.
+
+    The third layer's term has weight zero: it is computed, and plays no part in the loss.
+    """
+    layers = torch.nn.ModuleList(torch.nn.Linear(1, 1, bias=False) for _ in range(4))
+    layers[3].requires_grad_(False)
+    modules = torch.nn.ModuleDict({"layers": layers})
+    exchange = distributed.share(modules)
     mean = (world - 1) / 2
-    assert torch.equal(layers[0].grad, torch.full((2, 3), mean)) and layers[1].grad is None
-    assert torch.equal(layers[2].grad, torch.arange(4.0) * mean)
+
+    def loss(first, second):
+        terms = [layer(torch.ones(1, 1)).sum() for layer in layers]
+        return terms[0] * first + terms[1] * second  # of which the gradients are these numbers
+
+    def gradients():
+        return [None if p.grad is None else p.grad.item() for p in layers.parameters()]
+
+    for _ in range(2):
+        exchange(loss(rank, 2 * rank)).backward()
+        assert gradients() == [mean, 2 * mean, None, None]
+        layers.zero_grad()
+        with exchange.no_sync():
+            exchange(loss(rank, 0)).backward()
+        assert gradients()[0] == rank
+        exchange(loss(0, rank)).backward()
+        assert gradients() == [mean, mean, None, None]
+        layers.zero_grad()
+        with exchange.no_sync():
+            exchange(loss(rank, 3 * rank)).backward()
+        exchange(loss(1, 1))  # skipped: its loss is not finite
+        distributed.exchange_waiting(exchange)
+        assert gradients() == [mean, 3 * mean, None, None]
+        layers.zero_grad()
+        exchange(loss(1, 1))
+        with exchange.no_sync():
+            exchange(loss(rank, rank)).backward()
+        exchange(loss(rank, rank)).backward()
+        assert gradients() == [2 * mean, 2 * mean, None, None]
+        layers.zero_grad()
+    assert list(modules.state_dict()) == [f"layers.{n}.weight" for n in range(4)]
+
+
+def check_compression(rank, world):
+    """What halves the traffic rounds the mean, and trains float32 all the same."""
+    for name, kind in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        layer = torch.nn.Linear(50, 1, bias=False)
+        rows = torch.randn(world, 50)
+        exchange = distributed.share(torch.nn.ModuleDict({"layer": layer}), name)
+        exchange(layer(rows[rank]).sum()).backward()
+        assert layer.weight.grad.dtype == torch.float32
+        error = (layer.weight.grad[0] - rows.mean(dim=0)).abs().max()
+        assert 0 < error < 4 * torch.finfo(kind).eps
+
+
+def check_nothing_to_train(rank, world):
+    """Without a trained parameter there is nothing to exchange."""
+    frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+    assert distributed.share(torch.nn.ModuleDict({"frozen": frozen})) is None
 
 
 def check_batch_norm(rank, world):
@@ -53,7 +104,7 @@ def check_batch_norm(rank, world):
     modules = torch.nn.ModuleDict({"network": copy.deepcopy(whole)})
     if rank:
         torch.nn.init.zeros_(modules["network"][0].weight)  # `share` gives all those of rank 0
-    distributed.share(modules)
+    exchange = distributed.share(modules)
     network = modules["network"]
     assert network.state_dict().keys() == whole.state_dict().keys()
     for _ in range(2):
@@ -64,9 +115,8 @@ def check_batch_norm(rank, world):
         expected, found = whole(x), distributed.gather(network(own))
         assert torch.equal(found, expected)
         (expected * weights).square().mean().backward()
-        (found * weights).square().mean().backward()
+        exchange((found * weights).square().mean()).backward()
         torch.testing.assert_close(own.grad / world, x.grad[rank * ROWS : (rank + 1) * ROWS])
-    distributed.average_gradients(network.parameters())
     for parameter, reference in zip(network.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, reference.grad, rtol=1e-4, atol=1e-7)
     for value, reference in zip(network.buffers(), whole.buffers(), strict=True):
@@ -93,7 +143,10 @@ def check_all(argv):
         if rank == 1:
             raise ValueError("a clip of rank 1 is broken")
         dist.barrier()
-    for check in (check_gather, check_average, check_batch_norm, check_dropout):
+    for check in (
+        *(check_gather, check_exchange, check_compression, check_nothing_to_train),
+        *(check_batch_norm, check_dropout),
+    ):
         torch.manual_seed(0)
         check(rank, world)
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import zlib
+from contextlib import nullcontext
 from itertools import zip_longest
 
 import numpy as np
@@ -39,7 +40,8 @@ class FaceVoiceBrain(sb.Brain):
     ``train_logger``, ``curves``, ``seed``, ``batch_size``; ``score``, how pairs are scored, and
     ``monitor``, the value of the report that chooses the checkpoint; ``metadata``, the labels that
     define the strata of the evaluation; ``training``, a `TrainingClips`; ``num_steps``, the
-    optimiser steps of the whole training.
+    optimiser steps of the whole training; optional ``gradient_compression``, see
+    `distributed.share`.
 
     After ``evaluate()`` the attribute ``embeddings`` holds those of the set evaluated.
     """
@@ -48,6 +50,7 @@ class FaceVoiceBrain(sb.Brain):
         super().__init__(*args, **kwargs)
         self.hparams.score.to(self.device)
         self.group = []  # scalars of the batches whose gradients wait for a step
+        self.exchange = None  # of several processes, see `distributed.share`
         # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
         self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
         # With --debug every process has a temporary folder of its own; the main one's is used.
@@ -76,7 +79,8 @@ class FaceVoiceBrain(sb.Brain):
         with torch.autocast(torch.device(self.device).type, enabled=False):
             terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
         self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
-        return self.hparams.loss_weights(terms, self.optimizer_step)
+        loss = self.hparams.loss_weights(terms, self.optimizer_step)
+        return loss if self.exchange is None else self.exchange(loss)
 
     def _global_batch(self, face, voice, batch):
         """Returns what the losses are given: embeddings, and what is gathered beside them."""
@@ -142,11 +146,16 @@ class FaceVoiceBrain(sb.Brain):
             self._fit_valid(valid_set, next(iter(epoch_counter)), enable=False)
 
     def _wrap_distributed(self):
-        """Prepares the modules for several processes, in the place of SpeechBrain's DDP."""
+        """Prepares the modules for several processes, all together where SpeechBrain wraps each."""
         if self.distributed_launch:
-            distributed.share(self.modules)
+            compression = getattr(self.hparams, "gradient_compression", None)
+            self.exchange = distributed.share(self.modules, compression)
         else:
             super()._wrap_distributed()
+
+    def no_sync(self, use=True):
+        """Returns a context in which gradients stay where they are, to be exchanged later."""
+        return self.exchange.no_sync() if use and self.exchange is not None else nullcontext()
 
     def init_optimizers(self):
         """Makes the optimiser as SpeechBrain does; its gradients are clipped before every step."""
@@ -179,14 +188,14 @@ class FaceVoiceBrain(sb.Brain):
         for name, value in self.modules.named_buffers():
             value.copy_(kept[name])
         if self.group and self.step % self.grad_accumulation_factor == 0:
+            distributed.exchange_waiting(self.exchange)
             self.optimizers_step()
             self._log_group()
         return torch.tensor(math.nan)  # which SpeechBrain's average leaves out
 
     def optimizers_step(self):
-        """Steps with the gradient of the global batch, at the step's learning rate."""
+        """Steps at the step's learning rate."""
         self.hparams.lr_schedule(self.optimizer)
-        distributed.average_gradients(self.modules.parameters())
         super().optimizers_step()
 
     def on_fit_batch_start(self, batch, should_step):
