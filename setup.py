@@ -24,6 +24,7 @@ EXTRAS = {
     "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
     "m4a": ["imageio-ffmpeg>=0.5,<1"],  # brings an ffmpeg, for VoxCeleb2's voices
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
+    "docs": ["mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"],  # mkdocs build --strict
 }
 TEST = [
     "pytest>=8,<10",
@@ -41,6 +42,8 @@ TEST = [
     *EXTRAS["m4a"],
     *EXTRAS["onnx"],
     "onnx>=1.17,<2",  # makes tiny files
+    "nbclient>=0.10,<1",  # runs the notebook in docs/
+    "ipykernel>=6.29,<8",
 ]
 
 

@@ -12,6 +12,9 @@ from speechbrain_fv.names import check_look_alikes, names_of
 class Embeddings:
     """Face and voice embeddings with the identity of each clip, checked.
 
+    Where all identities are "", nobody is known, as in the test of a challenge; then the clips are
+    named, and only lists can be scored, see `labelled`.
+
     Arguments
     ---------
     face : array of shape (num_faces, dim)
@@ -25,9 +28,6 @@ class Embeddings:
     face_weight : array of shape (num_faces,), optional
         How much each face counts beside others of its person where clips are averaged, at least 0.
     voice_weight : array of shape (num_voices,), optional
-
-    Where all identities are "", nobody is known, as in the test of a challenge; then the clips are
-    named, and only lists can be scored, see `labelled`.
 
     Raises
     ------

@@ -31,8 +31,8 @@ FOOTNOTES = {
 class Published(NamedTuple):
     """What a paper reports.
 
-    Arguments
-    ---------
+    Attributes
+    ----------
     values : dict of str to str
         Path of the report -> percent, as printed.
     source : str
