@@ -19,7 +19,8 @@ def on_config(config):
 def on_files(files, config):
     """Adds the pages that are made here."""
     pages = {f"api/{room}.md": api_page(room) for room in rooms()}
-    pages["index.md"] = first_page((ROOT / "README.md").read_text(encoding="utf-8"), config.repo_url)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages["index.md"] = first_page(readme, config.repo_url)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
