@@ -7,12 +7,9 @@ import logging
 import os
 import re
 import warnings
-import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 logger = logging.getLogger(__name__)
@@ -227,55 +224,3 @@ def write_table(table, path):
     """Writes a table as CSV, whole or not at all."""
     with replacing(path) as file:
         file.write(table.to_csv(index=False, lineterminator="\n").encode())
-
-
-def read_arrays(path, names):
-    """Returns those arrays of an .npz that it has, and the names of all, sorted.
-
-    Arguments
-    ---------
-    path : path
-        The file; nothing in it is unpickled.
-    names : sequence of str
-        The arrays to read.
-
-    Returns
-    -------
-    arrays : dict of str to array
-    found : list of str
-
-    Raises
-    ------
-    ValueError
-        If the file is no .npz, damaged, or one of these holds objects.
-    OSError
-        If it cannot be opened.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "vectors.npz"
-    >>> np.savez(path, face=np.ones((2, 3)), note="x")
-    >>> arrays, found = read_arrays(path, ["face", "voice"])
-    >>> arrays["face"].shape, list(arrays), found
-    ((2, 3), ['face'], ['face', 'note'])
-    """
-    with open(path, "rb") as file:
-        try:
-            with np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in names if name in archive}
-                found = sorted(archive)
-        except _BROKEN_ARCHIVE as error:
-            raise ValueError(
-                f"{path}: {error}; expected an .npz of numbers and text, as numpy.savez writes it"
-            ) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # bytes, which numpy gives of other files
-            raise ValueError(f"{path}: {name} is no array; write it with numpy.savez")
-    return arrays, found
-
-
-# What numpy, zipfile and zlib raise on changed bytes; of a made-up size numpy's MemoryError.
-_BROKEN_ARCHIVE = (
-    *(ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error),
-    *(NotImplementedError, RuntimeError),  # compressed or encrypted in other ways
-)

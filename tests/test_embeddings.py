@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.evaluation.embeddings import Embeddings, load_embeddings, save_embeddings
-from speechbrain_fv.files import read_arrays
 from tests.clips import THREE_PEOPLE
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.commands.embedding import encoded, left_out_count
 from speechbrain_fv.commands.matching import person_of
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
-from speechbrain_fv.files import read_arrays
 from speechbrain_fv.inference.people import MEASURED, kind_of
 from speechbrain_fv.names import names_of
 from speechbrain_fv.search import Gallery, sources, store

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.arrays import read_array, read_arrays
 from speechbrain_fv.corpora.pickles import refusal, refuse_pickle
 from speechbrain_fv.data.schema import clip_names
-from speechbrain_fv.files import decoded, read_arrays
+from speechbrain_fv.files import decoded
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.names import check_look_alikes, name_of, names_of
 
@@ -241,13 +242,12 @@ def read_embedded(path, modality):
 
 def _load_npy(path):
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        array = read_array(path)
+    except (ValueError, OSError) as error:
         if "pickle" in str(error) and "Object" in str(error):
             raise ValueError(refusal(path, "face", "holds pickled objects", "npy")) from None
         raise ValueError(
-            f"{path}: not a readable .npy, damaged or of another form ({error}); write it again "
-            "with numpy.save"
+            f"{error}; it is damaged or of another form, write it again with numpy.save"
         ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim == 0:
         kind = getattr(array, "dtype", type(array).__name__)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.corpora.feature_packs import read_pack
 from speechbrain_fv.corpora.precomputed import prepare_embeddings
 from speechbrain_fv.data.manifests import cache_key
-from speechbrain_fv.files import read_arrays, replacing
+from speechbrain_fv.files import replacing
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.corpora.own_data import (
     further_columns,
     identity_table,
@@ -17,7 +18,6 @@ from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifest
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, clip_names, named
 from speechbrain_fv.data.selection import keep_clips
 from speechbrain_fv.data.splits import Folds
-from speechbrain_fv.files import read_arrays
 from speechbrain_fv.names import check_look_alikes, look_alike, names_of
 
 

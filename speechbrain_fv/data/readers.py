@@ -5,13 +5,13 @@ choices in training, None in evaluation.
 """
 
 import functools
-import zipfile
 
 import numpy as np
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torchvision.transforms import v2
 
+from speechbrain_fv.arrays import array_shape, read_arrays
 from speechbrain_fv.data.schema import parse_speech
 from speechbrain_fv.media.audio import AudioFile
 from speechbrain_fv.media.files import reason_of
@@ -240,24 +240,15 @@ class EmbeddingReader:
 
     def width(self):
         """Returns D as the file's header tells it; None where it does not."""
-        try:
-            with (
-                zipfile.ZipFile(self.path) as archive,
-                archive.open(f"{self.vectors_key}.npy") as array,
-            ):
-                version = np.lib.format.read_magic(array)
-                read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-                shape, _, _ = read(array)
-        except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
-            return None  # the preparation tells what is wrong
-        return shape[1] if len(shape) == 2 else None
+        shape = array_shape(self.path, self.vectors_key)  # the preparation tells what is wrong
+        return shape[1] if shape and len(shape) == 2 else None
 
     @functools.cached_property
     def _vectors(self):
-        with np.load(self.path, allow_pickle=False) as arrays:
-            vectors = torch.from_numpy(arrays[self.vectors_key].astype(np.float32))
-            ids = names_of(arrays[self.ids_key], f"{self.path}: {self.ids_key}")
-            return dict(zip(ids, vectors, strict=True))
+        arrays, _ = read_arrays(self.path, [self.vectors_key, self.ids_key])
+        vectors = torch.from_numpy(arrays[self.vectors_key].astype(np.float32))
+        ids = names_of(arrays[self.ids_key], f"{self.path}: {self.ids_key}")
+        return dict(zip(ids, vectors, strict=True))
 
     def __call__(self, clip, draw):
         """Returns the vector of a clip, shape (D,); nothing is drawn."""

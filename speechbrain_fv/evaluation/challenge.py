@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from speechbrain_fv import metrics
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.corpora.mavceleb_layout import parse_name
 from speechbrain_fv.data.schema import check_columns
 from speechbrain_fv.evaluation.embeddings import Embeddings
@@ -311,9 +312,9 @@ def _overall(section, spreads, bootstrap, other):
         )
     others, beside = [None], path.with_name(REPLICATES)
     if bootstrap and beside.is_file():
-        with np.load(beside, allow_pickle=False) as archive:
-            if all(np.array_equal(archive[name], value) for name, value in bootstrap.items()):
-                others = [archive[f"{part}/eer"] for part in found["lists"]]
+        archive, _ = read_arrays(beside)
+        if all(np.array_equal(archive[name], value) for name, value in bootstrap.items()):
+            others = [archive[f"{part}/eer"] for part in found["lists"]]
     spreads = [*spreads, *others]
     if len({None if spread is None else len(spread) for spread in spreads}) > 1:
         spreads = [None]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from speechbrain_fv.files import PathLike, read_arrays, replacing
+from speechbrain_fv.arrays import read_arrays
+from speechbrain_fv.files import PathLike, replacing
 from speechbrain_fv.names import check_look_alikes, names_of
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.files import PathLike, read_table, replacing
 from speechbrain_fv.protocols import MATCHING_STRATA, VERIFICATION_STRATA
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score
@@ -105,9 +106,8 @@ def load_report(folder: PathLike) -> Report:
             )
     try:
         report = Report(json.loads(paths[0].read_text(encoding="utf-8")))
-        with np.load(paths[1], allow_pickle=False) as archive:
-            report.replicates = dict(archive)
-    except (ValueError, OSError, EOFError) as error:
+        report.replicates, _ = read_arrays(paths[1])
+    except (ValueError, OSError) as error:
         raise ValueError(f"{folder}: the report cannot be read ({error}); evaluate anew") from error
     return report
 

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from speechbrain_fv.files import read_arrays, read_table
+from speechbrain_fv.arrays import read_arrays
+from speechbrain_fv.files import read_table
 from speechbrain_fv.media.kinds import SUFFIXES, media_in, why_unused
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.names import check_look_alikes, name_of, names_of

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.arrays import read_arrays
+
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
     "difference", "difference_low", "difference_high",
@@ -121,8 +123,7 @@ def load_replicates(folder):
     path = folder / "replicates.npz"
     if not path.is_file():
         return {}
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    return read_arrays(path)[0]
 
 
 def interval(replicates):
