@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -216,3 +217,23 @@ def test_curves_rewind_to_a_step_and_survive_a_torn_line(tmp_path):
     table = pd.read_csv(log.path)
     assert table.step.tolist() == [1, 2, 3] and table.value[2] == 1.0
     assert log.epoch_means(1) == {"loss": pytest.approx(2 / 3)}
+
+
+def test_the_means_of_an_epoch_are_read_from_the_end_of_the_curves(tmp_path):
+    """Of a training of 100 epochs an epoch reads one block, and means what the whole file would."""
+    log = CurveLog(tmp_path / "curves.csv")
+    assert log.epoch_means(1) == {}
+    expected, read = {}, {}
+    for epoch in range(1, 101):
+        values = np.random.default_rng(epoch).normal(size=epoch % 7 * 30 + 1)
+        for step, value in enumerate(values):
+            log.append(step, epoch, {"loss": value, "term": 2 * value})
+        expected[epoch] = values.mean()
+        read[epoch] = len(log._rows_from(epoch))
+        means = log.epoch_means(epoch)
+        assert means == {"loss": pytest.approx(expected[epoch]), "term": 2 * means["loss"]}
+    assert log.path.stat().st_size > 5 * 2**16 and max(read.values()) <= 2**16
+    assert log.epoch_means(3)["loss"] == pytest.approx(expected[3])
+    assert log.epoch_means(101) == {}
+    (tmp_path / "curves.csv").write_text("step,epoch,name,value\n")
+    assert log.epoch_means(1) == {}

@@ -1,6 +1,8 @@
 """The training curves of a run: one CSV row per step and quantity, kept right across resumes."""
 
 import csv
+import io
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +10,7 @@ import pandas as pd
 from speechbrain_fv.files import write_table
 
 COLUMNS = ("step", "epoch", "name", "value")
+BLOCK_BYTES = 2**16
 
 
 class CurveLog:
@@ -53,5 +56,23 @@ class CurveLog:
         """Returns the mean of every scalar over the steps of an epoch, as a dict by name."""
         if not self.path.exists():
             return {}
-        table = pd.read_csv(self.path)
+        rows = self._rows_from(epoch)
+        if not rows:
+            return {}
+        table = pd.read_csv(io.BytesIO(rows), names=COLUMNS)
         return table[table.epoch == epoch].groupby("name").value.mean().to_dict()
+
+    def _rows_from(self, epoch):
+        """Returns the rows of an epoch as CSV, with some before them and all after them.
+
+        They are read from the end of the file: a long training does not slow its epochs down.
+        """
+        with self.path.open("rb") as file:
+            length, size = BLOCK_BYTES, file.seek(0, os.SEEK_END)
+            while True:
+                file.seek(max(0, size - length))
+                file.readline()  # the header, or the rest of a row
+                first = file.readline()
+                if length >= size or int(first.split(b",")[1]) < epoch:
+                    return first + file.read()
+                length *= 4
