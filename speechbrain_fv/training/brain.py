@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 import zlib
 from contextlib import nullcontext
 from itertools import zip_longest
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MODALITIES = ("face", "voice")
 DEFAULT_MONITOR = "verification/U/auc"
+LOG_SECONDS = 0.2
+"""The least time between two transfers of logged scalars from the device, and writings of them."""
 
 
 class NonFiniteError(ValueError):
@@ -49,7 +52,10 @@ class FaceVoiceBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.hparams.score.to(self.device)
-        self.group = []  # scalars of the batches whose gradients wait for a step
+        self.group = []  # names and values of the batches whose gradients wait for a step
+        self.logged = []  # (step, epoch, lr, group) that are on the device still
+        self.losses = []  # (step of the epoch, loss), likewise
+        self.last_log = 0.0
         self.exchange = None  # of several processes, see `distributed.share`
         # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
         self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
@@ -75,9 +81,13 @@ class FaceVoiceBrain(sb.Brain):
             self._keep(predictions[0], batch)
             return torch.zeros(())
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
-        self._check_embeddings(*predictions)
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
+        self.finite_rows = torch.stack(predictions).isfinite().all(dim=2).all(dim=0)
+        try:
+            with torch.autocast(torch.device(self.device).type, enabled=False):
+                terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
+        except Exception:  # which a loss may raise for want of finite embeddings
+            self._check_embeddings(self.finite_rows.tolist())
+            raise
         self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
         loss = self.hparams.loss_weights(terms, self.optimizer_step)
         return loss if self.exchange is None else self.exchange(loss)
@@ -102,9 +112,8 @@ class FaceVoiceBrain(sb.Brain):
             **gathered,
         )
 
-    def _check_embeddings(self, face, voice):
+    def _check_embeddings(self, finite):
         """Raises NonFiniteError naming the pairs whose embeddings are NaN or infinite."""
-        finite = (torch.isfinite(face) & torch.isfinite(voice)).all(dim=1).tolist()
         if not all(finite):
             pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
             raise NonFiniteError(
@@ -174,12 +183,15 @@ class FaceVoiceBrain(sb.Brain):
         torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def fit_batch(self, batch):
-        """Fits a batch; one without a finite loss is skipped as often as the patience says."""
+        """Fits a batch; one without a finite loss is skipped as often as the patience says.
+
+        Returns the loss where it was computed, since to bring it over would wait for the step.
+        """
         kept = {}
         if self.nonfinite_patience:
             kept = {name: value.clone() for name, value in self.modules.named_buffers()}
         try:
-            return super().fit_batch(batch)
+            return self._fit_batch(batch)
         except NonFiniteError as error:
             self.nonfinite_count += 1
             if self.nonfinite_count > self.nonfinite_patience:
@@ -191,7 +203,32 @@ class FaceVoiceBrain(sb.Brain):
             distributed.exchange_waiting(self.exchange)
             self.optimizers_step()
             self._log_group()
-        return torch.tensor(math.nan)  # which SpeechBrain's average leaves out
+        return torch.tensor(math.nan, device=self.device)  # which the average leaves out
+
+    def _fit_batch(self, batch):
+        """What SpeechBrain's `fit_batch` does, which returns the loss on the CPU."""
+        should_step = self.step % self.grad_accumulation_factor == 0
+        self.on_fit_batch_start(batch, should_step)
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            scaled_loss = self.scaler.scale(loss / self.grad_accumulation_factor)
+            self.check_loss_isfinite(scaled_loss)
+            scaled_loss.backward()
+        if should_step:
+            self.optimizers_step()
+        self.on_fit_batch_end(batch, outputs, loss, should_step)
+        return loss.detach()
+
+    def update_average(self, loss, avg_loss):
+        """Returns SpeechBrain's running mean, which in training is a moment behind."""
+        if not self.modules.training:
+            return super().update_average(loss, avg_loss)
+        self.losses.append((self.step, loss))
+        if time.monotonic() - self.last_log < LOG_SECONDS:
+            return avg_loss
+        return self._write_log(avg_loss)
 
     def optimizers_step(self):
         """Steps at the step's learning rate."""
@@ -204,23 +241,47 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Keeps the unweighted terms and the monitors of the batch; logs them after a step."""
-        self.group.append({"loss": loss.detach(), **self.scalars})
+        scalars = {"loss": loss.detach(), **self.scalars}
+        kept = {"device": self.device, "dtype": torch.float64}
+        values = torch.stack([value.reshape(()).to(**kept) for value in scalars.values()])
+        self.group.append(([*scalars], values))
         if should_step:
             self._log_group()
 
     def _log_group(self):
-        """Logs the means over the batches of a step."""
-        group, self.group = self.group, []
+        """Keeps the scalars of a step's batches, of which the means are logged."""
+        place = (self.optimizer_step, self.hparams.epoch_counter.current)
+        self.logged.append((*place, self.optimizer.param_groups[0]["lr"], self.group))
+        self.group = []
+
+    def _write_log(self, avg_loss):
+        """Writes what was logged, brought over in one transfer; returns the mean loss after it."""
+        (logged, self.logged), (losses, self.losses) = (self.logged, []), (self.losses, [])
+        tensors = [values for *_, group in logged for _, values in group]
+        tensors += [loss.view(1).double() for _, loss in losses]
+        numbers = iter(torch.cat(tensors).tolist() if tensors else ())
+        rows = []
+        for step, epoch, lr, group in logged:
+            values = {}
+            for names, _ in group:
+                for name in names:
+                    values.setdefault(name, []).append(next(numbers))
+            means = {name: float(np.mean(of_batches)) for name, of_batches in values.items()}
+            rows.append((step, epoch, {"loss": means.pop("loss"), "lr": lr, **means}))
         if if_main_process():
-            names = dict.fromkeys(name for scalars in group for name in scalars)
-            means = {
-                name: float(np.mean([float(scalars[name]) for scalars in group if name in scalars]))
-                for name in names
-            }
-            means = {"loss": means.pop("loss"), "lr": self.optimizer.param_groups[0]["lr"], **means}
-            self.hparams.curves.append(
-                self.optimizer_step, self.hparams.epoch_counter.current, means
-            )
+            self.hparams.curves.extend(rows)
+        for step, _ in losses:
+            loss = next(numbers)
+            if math.isfinite(loss):  # as SpeechBrain does
+                avg_loss -= avg_loss / step
+                avg_loss += loss / step
+        self.last_log = time.monotonic()
+        return avg_loss
+
+    def _save_intra_epoch_ckpt(self):
+        """Saves a checkpoint; the curves up to it are on the disk before."""
+        self.avg_train_loss = self._write_log(self.avg_train_loss)
+        super()._save_intra_epoch_ckpt()
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         """Says no while gradients wait for a step: a checkpoint does not hold them."""
@@ -229,8 +290,13 @@ class FaceVoiceBrain(sb.Brain):
         return super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
 
     def check_loss_isfinite(self, loss):
-        """Raises NonFiniteError with the terms and the clips if the loss is NaN or infinite."""
-        if not torch.isfinite(loss):
+        """Raises NonFiniteError with the clips if embeddings or the loss are NaN or infinite.
+
+        It is the only place where a step waits for the device.
+        """
+        loss_is_finite, *finite = torch.cat([loss.isfinite().view(1), self.finite_rows]).tolist()
+        self._check_embeddings(finite)
+        if not loss_is_finite:
             terms = {name: float(value) for name, value in self.scalars.items()}
             raise NonFiniteError(
                 f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
@@ -277,6 +343,7 @@ class FaceVoiceBrain(sb.Brain):
         """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
         if stage == sb.Stage.TRAIN:
             self.group = []  # of batches at the end of the epoch that make no step
+            self._write_log(stage_loss)
             return
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:

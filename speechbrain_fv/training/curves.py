@@ -37,12 +37,21 @@ class CurveLog:
         scalars : dict of str to float
             Values by name.
         """
+        self.extend([(step, epoch, scalars)])
+
+    def extend(self, entries):
+        """Adds entries, each (step, epoch, scalars) as for `append`, and opens the file once."""
+        if not entries:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if file.tell() == 0:
                 writer.writerow(COLUMNS)
-            writer.writerows((step, epoch, name, float(value)) for name, value in scalars.items())
+            for step, epoch, scalars in entries:
+                writer.writerows(
+                    (step, epoch, name, float(value)) for name, value in scalars.items()
+                )
 
     def rewind(self, step):
         """Drops the rows after a step, which a resumed run is about to write again."""
