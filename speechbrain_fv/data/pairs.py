@@ -6,9 +6,10 @@ however many workers read it and wherever a run was interrupted.
 """
 
 import torch
-from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.batch import PaddedBatch, PaddedData
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.data_utils import batch_pad_right
 
 
 def clip_dataset(table, modality, reader, classes):
@@ -21,7 +22,8 @@ def clip_dataset(table, modality, reader, classes):
     modality : str
         "face" or "voice".
     reader : callable
-        Takes the columns named by its `takes`, and `draw`.
+        Takes the columns named by its `takes`, and `draw`. Of one with a method `raw` that is what
+        is called, and the batch is to be `finished`.
     classes : dict of str to Classes
         Attribute -> classes, as `training_classes` returns them.
 
@@ -36,7 +38,8 @@ def clip_dataset(table, modality, reader, classes):
     needed = [*dict.fromkeys(("ID", "spk_id", *reader.takes))]
     rows = table[needed].assign(**numbers, draw=None).to_dict("records")
     dataset = DynamicItemDataset({row["ID"]: row for row in rows})
-    dataset.add_dynamic_item(reader, takes=[*reader.takes, "draw"], provides=modality)
+    raw = getattr(reader, "raw", reader)
+    dataset.add_dynamic_item(raw, takes=[*reader.takes, "draw"], provides=modality)
     outputs = {modality: modality, f"{modality}_id": "id", f"{modality}_identity": "spk_id"}
     dataset.set_output_keys({**outputs, **{name: name for name in numbers}})
     return dataset
@@ -113,6 +116,7 @@ def training_loader(faces, voices, sampler, num_workers=0):
         num_workers=num_workers,
         collate_fn=_collate,
         persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
     )
 
 
@@ -153,11 +157,45 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
     )
+
+
+def finished(batch, readers):
+    """Returns a batch, by now on its device, with what the readers left to be done there.
+
+    Arguments
+    ---------
+    batch : PaddedBatch
+        Of the loaders of this file; it is changed.
+    readers : dict of str to callable
+        By modality.
+
+    Returns
+    -------
+    batch : PaddedBatch
+        With ``face`` and ``voice`` as the readers themselves return them, stacked.
+    """
+    for modality in batch.modalities:
+        if finish := getattr(readers[modality], "finish", None):
+            data = getattr(batch, modality)
+            if modality == "voice":
+                data = PaddedData(finish(data.data), data.lengths)
+            else:
+                data = finish(data)
+            setattr(batch, modality, data)
+    return batch
 
 
 def _collate(items):
     """Returns the batch of some items, whose attribute `modalities` says what it holds."""
-    batch = PaddedBatch(items, padded_keys=["voice"])
+    batch = PaddedBatch(items, padded_keys=["voice"], padding_func=_stacked)
     batch.modalities = tuple(name for name in ("face", "voice") if name in items[0])
     return batch
+
+
+def _stacked(clips):
+    """As SpeechBrain's padding, but clips of one length are copied once, to where others read."""
+    if len({clip.shape for clip in clips}) > 1:
+        return batch_pad_right(clips)
+    return torch.utils.data.default_collate(clips), torch.ones(len(clips))

@@ -1,7 +1,10 @@
 """Readers: what one row of a manifest becomes, an image, a window of speech or a vector.
 
 Each is called with the columns that its `takes` names, and with `draw`: the seed of its random
-choices in training, None in evaluation.
+choices in training, None in evaluation. One with a method `raw`, which takes the same, splits the
+work: what `raw` returns leaves the reading process, and `finish` makes of a batch of it, on the
+device, what the call returns. `stored` is what a cache keeps of a clip, and `view` makes of that
+what `raw` returns.
 """
 
 import functools
@@ -87,15 +90,8 @@ class ImageReader:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
         self.image_size, self.resize = image_size, resize
         size = [resize, resize] if crop == "squash" else resize
-        resized = v2.Resize(size, INTERPOLATIONS[interpolation], antialias=True)
-        normalised = [
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(mean), list(std)),
-        ]
-        self.augmented = v2.Compose(
-            [resized, v2.RandomCrop(image_size), v2.RandomHorizontalFlip(0.5), *normalised]
-        )
-        self.centred = v2.Compose([resized, v2.CenterCrop(image_size), *normalised])
+        self.resized = v2.Resize(size, INTERPOLATIONS[interpolation], antialias=True)
+        self.mean, self.std = list(mean), list(std)
 
     def __call__(self, image, draw):
         """Returns a normalised face.
@@ -111,15 +107,40 @@ class ImageReader:
         -------
         face : torch.Tensor of float32, shape (3, image_size, image_size)
         """
+        return self.finish(self.raw(image, draw))
+
+    def raw(self, image, draw):
+        """Returns the face before it is normalised: uint8, shape (3, image_size, image_size)."""
+        return self.view(self.stored(image), draw)
+
+    def stored(self, image):
+        """Returns all of the resized image: uint8, shape (3, H, W)."""
         try:
-            pixels = decode_image(image)
+            return self.resized(decode_image(image))
         except ValueError as error:
             raise _changed(image, error) from error
+
+    def view(self, pixels, draw):
+        """Returns the crop of a resized image (..., H, W) that a draw chooses, perhaps mirrored."""
+        size = self.image_size
         if draw is None or not self.augment:
-            return self.centred(pixels)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(draw)
-            return self.augmented(pixels)
+            return v2.functional.center_crop(pixels, [size, size])
+        rng = torch.Generator().manual_seed(draw)
+        spare = [length - size for length in pixels.shape[-2:]]
+        top, left = (
+            int(torch.randint(most + 1, (), generator=rng)) if most else 0 for most in spare
+        )
+        pixels = pixels[..., top : top + size, left : left + size]
+        return pixels.flip(-1) if torch.rand(1, generator=rng) < 0.5 else pixels
+
+    def finish(self, pixels):
+        """Returns pixels (..., 3, H, W) of uint8 as float32, normalised."""
+        pixels = v2.functional.to_dtype(pixels, torch.float32, scale=True)
+        return v2.functional.normalize(pixels, self.mean, self.std)
+
+    def centred(self, pixels):
+        """Returns images (..., 3, H, W) of uint8 as evaluation reads them."""
+        return self.finish(self.view(self.resized(pixels), None))
 
 
 class SpeechReader:
@@ -176,20 +197,29 @@ class SpeechReader:
             In [-1, 1].
         """
         segments = parse_speech(speech) or [(start, stop)]
-        try:
-            with AudioFile(wav) as file:
-                wanted = self._wanted(file.rate)
-                spare = sum(last - first for first, last in segments) - wanted
-                offset = max(spare, 0) // 2
-                if draw is not None and self.augment and spare > 0:
-                    offset = int(np.random.default_rng(draw).integers(spare))
-                parts = [file.read(*part) for part in _cut(segments, offset, wanted)]
-        except ValueError as error:
-            raise _changed(wav, error) from error
-        window = torch.from_numpy(np.concatenate([np.empty(0, np.float32), *parts]))
-        if window.numel() == 0:
-            raise _changed(wav, "no samples where the manifest has speech")
-        return self._fitted(window, file.rate)
+        num_samples = sum(last - first for first, last in segments)
+
+        def chosen(rate):
+            return _cut(segments, self._offset(num_samples, rate, draw), self._wanted(rate))
+
+        return self._fitted(*_read(wav, chosen))
+
+    def stored(self, wav, start, stop, speech):
+        """Returns all of a clip's speech at the reader's rate: int16, shape (num_samples,)."""
+        segments = parse_speech(speech) or [(start, stop)]
+        samples, rate = _read(wav, lambda rate: segments)
+        if rate != self.sample_rate:
+            samples = resample(samples, rate, self.sample_rate)
+        return (samples * 2**15).round().clamp(-(2**15), 2**15 - 1).to(torch.int16)
+
+    def view(self, samples, draw):
+        """Returns the window of a clip's speech (num_samples,), all at the reader's rate."""
+        offset = self._offset(len(samples), self.sample_rate, draw)
+        return self._fitted(samples[offset : offset + self.num_samples], self.sample_rate)
+
+    def finish(self, samples):
+        """Returns samples in [-1, 1], of int16 or of float32, as float32."""
+        return samples if samples.dtype == torch.float32 else samples.float() / 2**15
 
     def window(self, samples, rate):
         """Returns the window that evaluation takes of a clip which is in memory already.
@@ -209,6 +239,13 @@ class SpeechReader:
         offset = max(len(samples) - wanted, 0) // 2
         return self._fitted(samples[offset : offset + wanted], rate)
 
+    def _offset(self, num_samples, rate, draw):
+        """Where the window begins in a clip's speech, in samples at a rate."""
+        spare = max(num_samples - self._wanted(rate), 0)
+        if draw is None or not self.augment or not spare:
+            return spare // 2
+        return int(np.random.default_rng(draw).integers(spare))
+
     def _wanted(self, rate):
         """The length of the window in samples of a file."""
         return -(-self.num_samples * rate // self.sample_rate)
@@ -217,7 +254,9 @@ class SpeechReader:
         """Resamples a window, and tiles it where the clip was too short."""
         if rate != self.sample_rate:
             window = resample(window, rate, self.sample_rate)
-        return window.repeat(-(-self.num_samples // len(window)))[: self.num_samples]
+        if len(window) < self.num_samples:
+            window = window.repeat(-(-self.num_samples // len(window)))
+        return window[: self.num_samples]
 
 
 class EmbeddingReader:
@@ -259,6 +298,19 @@ def _are_channels(values):
     return isinstance(values, list | tuple) and [
         type(value) in (int, float) for value in values
     ] == ([True] * 3)
+
+
+def _read(wav, chosen):
+    """The samples of a file in the segments that `chosen` names at its rate, joined; the rate."""
+    try:
+        with AudioFile(wav) as file:
+            parts = [file.read(*part) for part in chosen(file.rate)]
+    except ValueError as error:
+        raise _changed(wav, error) from error
+    samples = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+    if not samples.size:
+        raise _changed(wav, "no samples where the manifest has speech")
+    return torch.from_numpy(samples), file.rate
 
 
 def _cut(segments, offset, length):

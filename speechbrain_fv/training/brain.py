@@ -14,6 +14,7 @@ from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on
 from torch._dynamo.exc import TorchDynamoException
 
 from speechbrain_fv import distributed
+from speechbrain_fv.data.pairs import finished
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
@@ -65,7 +66,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
-        batch = batch.to(self.device)
+        batch = finished(batch.to(self.device, non_blocking=True), self.hparams.readers)
         encode = {
             "face": lambda: self.modules.face_encoder(batch.face),
             "voice": lambda: self.modules.voice_encoder(*batch.voice),

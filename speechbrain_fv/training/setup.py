@@ -270,6 +270,9 @@ def make_brain(hparams, run_opts, manifests, classes):
             *clips, hparams["batch_size"], workers, rank, num_processes
         )
     hparams["test_clips"] = attributes_table({m: tables[m]["test"] for m in MODALITIES})
+    hparams["readers"] = {
+        modality: hparams["corpus"][f"{modality}_reader"] for modality in MODALITIES
+    }
     hparams["training"] = TrainingClips(
         classes,
         {
