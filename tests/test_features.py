@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from speechbrain_fv.data.digests import FileDigests
 from speechbrain_fv.data.features import (
     ABOUT_FILE,
     INDEX_FILE,
     VECTORS_FILE,
     FeatureReader,
     FeatureStore,
-    FileDigests,
     row_name,
 )
 

@@ -22,9 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from huggingface_hub.utils.sha import sha_fileobj
 
-from speechbrain_fv.files import file_stamp, replacing
+from speechbrain_fv.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +62,12 @@ class FeatureStore:
     {b'...': 0}
     """
 
+    entry, what, data_file = ENTRY, "features", VECTORS_FILE
+
     def __init__(self, folder, about):
         self.folder, self.about = Path(folder), json.loads(json.dumps(about))
         self.index_path = self.folder / INDEX_FILE
-        self.vectors_path = self.folder / VECTORS_FILE
+        self.vectors_path = self.folder / self.data_file
         self.dim, self.num_rows = None, 0
 
     @contextmanager
@@ -87,9 +88,10 @@ class FeatureStore:
                 self._open()
                 if self.dim is None and self.vectors_path.exists():
                     logger.warning(
-                        "%s: it is damaged, or holds features of another network or reader; they "
+                        "%s: it is damaged, or holds %s of another network or reader; they "
                         "are computed anew",
                         self.folder,
+                        self.what,
                     )
                     self.index_path.unlink(missing_ok=True)
                     self.vectors_path.unlink()
@@ -114,19 +116,26 @@ class FeatureStore:
         vectors = np.ascontiguousarray(vectors, "<f4")
         with self._told():
             if self.dim is None:
-                self.dim = vectors.shape[1]
-                with replacing(self.folder / ABOUT_FILE) as file:
-                    file.write(json.dumps({"dim": self.dim, **self.about}, indent=1).encode())
-            entries = np.empty(len(names), ENTRY)
+                self._describe(vectors.shape[1])
+            entries = np.zeros(len(names), self.entry)
             for entry, name, vector in zip(entries, names, vectors, strict=True):
                 entry["name"], entry["checksum"] = np.void(name), self._checksum(name, vector)
-            try:
-                _append(self.vectors_path, self.num_rows * 4 * self.dim, vectors.tobytes())
-                _append(self.index_path, self.num_rows * ENTRY.itemsize, entries.tobytes())
-            except BaseException:
-                self._cut(self.num_rows)
-                raise
-            self.num_rows += len(names)
+            self._append(entries, vectors.tobytes())
+
+    def _describe(self, dim):
+        self.dim = dim
+        with replacing(self.folder / ABOUT_FILE) as file:
+            file.write(json.dumps({"dim": dim, **self.about}, indent=1).encode())
+
+    def _append(self, entries, content):
+        """Writes rows behind the last one, and their entries after that."""
+        try:
+            _append(self.vectors_path, self._num_bytes(self.num_rows), content)
+            _append(self.index_path, self.num_rows * self.entry.itemsize, entries.tobytes())
+        except BaseException:
+            self._cut(self.num_rows)
+            raise
+        self.num_rows += len(entries)
 
     def rows(self, names):
         """Returns the row of each name that has a sound one; damaged rows count as absent.
@@ -144,14 +153,16 @@ class FeatureStore:
         found, damaged = {}, set()
         if not self.num_rows:
             return found
-        entries, vectors = np.fromfile(self.index_path, ENTRY, self.num_rows), self.vectors()
-        wanted = set(names)
-        for row, (name, checksum) in enumerate(entries.tolist()):
-            if name in wanted:
-                if self._checksum(name, vectors[row]) == checksum:
-                    found[name] = row
-                else:
-                    damaged.add(name)
+        entries, wanted = np.fromfile(self.index_path, self.entry, self.num_rows), set(names)
+        present = [
+            (row, name) for row, name in enumerate(entries["name"].tolist()) if name in wanted
+        ]
+        damaged_rows = self._damaged(entries, [row for row, _ in present])
+        for row, name in present:
+            if row in damaged_rows:
+                damaged.add(name)
+            else:
+                found[name] = row
         if damaged - found.keys():
             logger.warning(
                 "%s: %d damaged rows are computed again", self.folder, len(damaged - found.keys())
@@ -161,6 +172,12 @@ class FeatureStore:
     def vectors(self):
         """Returns the rows, memory-mapped: numpy.memmap of float32, shape (num_rows, D)."""
         return np.memmap(self.vectors_path, "<f4", "r", shape=(self.num_rows, self.dim))
+
+    def _damaged(self, entries, rows):
+        """Those of some rows whose checksum is not that of their content, a set."""
+        vectors, of_rows = self.vectors(), entries[rows]
+        named = zip(rows, of_rows["name"].tolist(), of_rows["checksum"].tolist(), strict=True)
+        return {row for row, name, kept in named if self._checksum(name, vectors[row]) != kept}
 
     def _open(self):
         """Finds out how many whole rows there are."""
@@ -173,15 +190,27 @@ class FeatureStore:
         if type(dim) is not int or dim < 1 or about != self.about:
             return
         self.dim = dim
-        self.num_rows = min(
-            _size(self.index_path) // ENTRY.itemsize, _size(self.vectors_path) // (4 * dim)
+        self.num_rows = self._num_whole()
+
+    def _num_whole(self):
+        """How many rows are in both files."""
+        return min(
+            _size(self.index_path) // self.entry.itemsize,
+            _size(self.vectors_path) // (4 * self.dim),
         )
+
+    def _num_bytes(self, num_rows):
+        """Where a number of rows ends."""
+        return 4 * self.dim * num_rows
 
     def _cut(self, num_rows):
         """Takes away what lies behind a number of rows, where that is possible."""
-        for path, size in ((self.index_path, ENTRY.itemsize), (self.vectors_path, 4 * self.dim)):
+        for path, size in (
+            (self.index_path, num_rows * self.entry.itemsize),
+            (self.vectors_path, self._num_bytes(num_rows)),
+        ):
             try:
-                os.truncate(path, num_rows * size)
+                os.truncate(path, size)
             except OSError:  # the next process does it
                 logger.debug("%s: not truncated", path)
 
@@ -196,9 +225,9 @@ class FeatureStore:
             yield
         except OSError as error:
             raise ValueError(
-                f"{self.folder}: features cannot be kept ({error.strerror or error}); free space "
-                "there, or choose another cache_folder; the same command then goes on with the "
-                f"{self.num_rows} rows that are there"
+                f"{self.folder}: {self.what} cannot be kept ({error.strerror or error}); free "
+                "space there, or choose another cache_folder; the same command then goes on "
+                f"with the {self.num_rows} rows that are there"
             ) from error
 
 
@@ -212,69 +241,6 @@ def _append(path, position, content):
 
 def _size(path):
     return path.stat().st_size if path.exists() else 0
-
-
-class FileDigests:
-    """SHA-256 of files by path, kept in a file, so that unchanged files are read once.
-
-    A file counts as unchanged while its size and time of modification are.
-
-    Arguments
-    ---------
-    path : path
-        Of the file that keeps them; a line that a killed process left torn is passed over.
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.known = {}
-
-    def of(self, files):
-        """Returns the digests of files, as a dict of path to text.
-
-        Raises
-        ------
-        ValueError
-            If a file cannot be read.
-        """
-        self._load()
-        digests, new = {}, []
-        for file in dict.fromkeys(files):
-            stamp = file_stamp(file)
-            known = self.known.get(file)
-            if not known or known[0] != stamp:
-                known = stamp, _digest(file)
-                new.append(json.dumps([file, *known]))
-            digests[file] = known[1]
-        if new:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "ab") as output:
-                    output.write(("\n" + "\n".join(new) + "\n").encode())
-            except OSError as error:  # they only save time
-                logger.warning("%s: digests cannot be kept (%s)", self.path, error.strerror)
-        return digests
-
-    def _load(self):
-        if self.known or not self.path.is_file():
-            return
-        for line in self.path.read_bytes().splitlines():
-            try:
-                file, stamp, digest = json.loads(line)
-            except (ValueError, TypeError):
-                continue
-            self.known[file] = stamp, digest
-
-
-def _digest(file):
-    try:
-        with open(file, "rb") as content:
-            return sha_fileobj(content).hex()
-    except OSError as error:
-        raise ValueError(
-            f"{file}: cannot be read although the preparation could ({error.strerror}); restore "
-            "the file, and the same command goes on; without it, train in another --output_folder"
-        ) from error
 
 
 class FeatureReader:

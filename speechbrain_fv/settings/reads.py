@@ -4,7 +4,15 @@ TRAIN = (
     *("seed", "output_folder", "manifest_folder", "batch_size", "num_workers", "sampler"),
     *("corpus[prepare]", "corpus[face_reader]", "corpus[voice_reader]", "num_removed_identities"),
     *("age_edges", "strata", "sets", "lists[trials]", "init_from", "allow_leakage"),
-    *("face_encoder", "voice_encoder", "frozen_features", "modules", "objective", "loss_weights"),
+    *(
+        "face_encoder",
+        "voice_encoder",
+        "frozen_features",
+        "media_cache",
+        "modules",
+        "objective",
+        "loss_weights",
+    ),
     *(
         "embedding_dim",
         "score",

@@ -161,6 +161,7 @@ RULES = {
     **dict.fromkeys(("hparams_file", "file", "face_pack", "voice_pack", "vectors"), path),
     "folder": _paths,
     **dict.fromkeys(("clips", "init_from", "people_csv", "truth_folder"), or_null(path)),
+    "media_cache": or_null(path),
     "clips_csv": or_null(path),  # null: the file of vectors says whose each is
     "embeddings": or_null(path),  # null: an evaluation only audits its lists
     "corpus[embeddings]": path,

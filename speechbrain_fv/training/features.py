@@ -11,7 +11,8 @@ import timm
 import torch
 from speechbrain.utils.distributed import infer_device, run_on_main
 
-from speechbrain_fv.data.features import FeatureReader, FeatureStore, FileDigests, row_name
+from speechbrain_fv.data.digests import FileDigests
+from speechbrain_fv.data.features import FeatureReader, FeatureStore, row_name
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.pseudo_labels.labeler import full_float32
 from speechbrain_fv.settings.values import check_value
@@ -144,11 +145,9 @@ def use_features(hparams, run_opts, manifests, described):
         key = hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
         store = FeatureStore(folder / f"{modality}-{key}", about)
         encoder, reader = hparams[f"{modality}_encoder"], hparams["corpus"][f"{modality}_reader"]
-        tables = dict(manifests.faces if modality == "face" else manifests.voices)
-        if manifests.challenge:
-            tables["challenge"] = manifests.challenge[modality == "voice"]
+        tables = tables_of(manifests, modality)
         digests = FileDigests(folder / "files.jsonl")
-        wanted = _wanted(tables, reader, settings.num_views, digests)
+        wanted = rows_wanted(tables, reader, settings.num_views, digests)
         device = run_opts["device"] or infer_device()
         run_on_main(
             _fill,
@@ -161,7 +160,15 @@ def use_features(hparams, run_opts, manifests, described):
         encoder.takes_features = True
 
 
-def _wanted(tables, reader, num_views, digests):
+def tables_of(manifests, modality):
+    """Returns the clips of a modality by split, and those of a challenge as "challenge"."""
+    tables = dict(manifests.faces if modality == "face" else manifests.voices)
+    if manifests.challenge:
+        tables["challenge"] = manifests.challenge[modality == "voice"]
+    return tables
+
+
+def rows_wanted(tables, reader, num_views, digests):
     """Returns by clip the names of its rows, those of views last, and what the reader takes."""
     wanted = {}
     column = next(column for column in reader.takes if column in PATH_COLUMNS)

@@ -29,7 +29,7 @@ from speechbrain_fv.protocols.strata import undefined_reason
 from speechbrain_fv.pseudo_labels.agreement import pair_clips
 from speechbrain_fv.scores import frozen
 from speechbrain_fv.settings.run_options import check_modules, check_steps
-from speechbrain_fv.training import features
+from speechbrain_fv.training import features, media_cache
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.images import use_own_images
 from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
@@ -377,6 +377,7 @@ def prepared(hparams, run_opts, resolved_yaml):
         record["global_batch"] = hparams["batch_size"] * distributed.world()[1]
     described = features.describe(hparams, resolved_yaml, run_opts)
     record["settings"] |= features.settings_of_views(hparams, described)
+    record["settings"] |= media_cache.settings_of_cache(hparams)
     check_record(folder, record, has_checkpoints)
     manifest_folder = hparams["manifest_folder"]
     with restoring(manifest_folder, has_checkpoints and if_main_process()):
@@ -387,6 +388,7 @@ def prepared(hparams, run_opts, resolved_yaml):
         check_record(folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)
     features.use_features(hparams, run_opts, manifests, described)
+    media_cache.use_cache(hparams, resolved_yaml, manifests)
     classes = build_objective(hparams, manifests)
     fit_networks(hparams, manifests, run_opts["device"] or infer_device())
     if if_main_process():
