@@ -20,7 +20,11 @@ OTHERS = (
 METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
 INCLUDES = sorted(path.relative_to(HPARAMS) for path in HPARAMS.glob("*/*.yaml"))
 CORPUS = "--corpus={clips_csv: c.csv, embeddings: e.npz, face_key: f, voice_key: v}"
-VECTORS = {"ridge_cca.yaml": CORPUS, "flag.yaml": "--folder=d"}  # methods of precomputed vectors
+VECTORS = {  # methods of precomputed vectors
+    "bipcm_plus_vectors.yaml": CORPUS,
+    "flag.yaml": "--folder=d",
+    "ridge_cca.yaml": CORPUS,
+}
 SLOTS = {"corpora": "corpus", "protocols": "lists"}
 
 

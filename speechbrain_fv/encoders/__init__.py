@@ -4,7 +4,7 @@ The contracts: ``face_encoder(images) -> (B, K)``, ``voice_encoder(wavs, wav_len
 The network inside is swapped through YAML.
 """
 
-from speechbrain_fv.encoders.blocks import SharedTrunk, UnitBranch
+from speechbrain_fv.encoders.blocks import SharedTrunk, SideBySide, UnitBranch
 from speechbrain_fv.encoders.canonical import CanonicalNetwork
 from speechbrain_fv.encoders.face import FaceEncoder
 from speechbrain_fv.encoders.frozen import FrozenNetwork
@@ -23,6 +23,7 @@ __all__ = [
     "LayerMean",
     "OnnxNetwork",
     "SharedTrunk",
+    "SideBySide",
     "UnitBranch",
     "VectorNetwork",
     "VoiceEncoder",

@@ -68,6 +68,63 @@ class SharedTrunk(torch.nn.Module):
         return normalize(rows, dim=1).view_as(embeddings)
 
 
+class SideBySide(torch.nn.Module):
+    """Gives each part of the embeddings to a block of its own; outside of training at length 1.
+
+    The parts are models side by side, each with a loss of its own (`losses.OnPart`), which sees it
+    as its block leaves it. Behind a training each part has length 1: the cosine of two whole
+    embeddings is the mean of the cosines of their parts, an ensemble that is one model.
+
+    Arguments
+    ---------
+    blocks : sequence of torch.nn.Module
+        Each from (..., width) to (..., width).
+    widths : sequence of int
+        Columns of each, in their order. Columns behind the last are a part without a block.
+
+    Raises
+    ------
+    ValueError
+        If there is not a width of at least 1 for each block.
+
+    Example
+    -------
+    >>> block = SideBySide([torch.nn.Identity(), torch.nn.ReLU()], widths=[2, 1]).eval()
+    >>> block(torch.tensor([[3.0, 4.0, 5.0, 0.0, 2.0]]))
+    tensor([[0.6000, 0.8000, 1.0000, 0.0000, 1.0000]])
+    """
+
+    def __init__(self, blocks, widths):
+        super().__init__()
+        if not blocks or len(blocks) != len(widths) or min(widths) < 1:
+            raise ValueError(
+                f"widths: expected one of at least 1 for each of {len(blocks)} blocks, got "
+                f"{list(widths)}"
+            )
+        self.blocks, self.widths = torch.nn.ModuleList(blocks), list(widths)
+
+    def forward(self, embeddings):
+        """Returns embeddings of the same shape (..., K).
+
+        Raises
+        ------
+        ValueError
+            If K is less than the sum of the widths.
+        """
+        rest = embeddings.shape[-1] - sum(self.widths)
+        if rest < 0:
+            raise ValueError(
+                f"embedding_dim: expected at least {sum(self.widths)}, the widths of the parts, "
+                f"got {embeddings.shape[-1]}"
+            )
+        parts = embeddings.split([*self.widths, *([rest] if rest else [])], dim=-1)
+        blocks = [*self.blocks, torch.nn.Identity()]
+        parts = [block(part) for block, part in zip(blocks, parts, strict=False)]
+        if not self.training:
+            parts = [normalize(part, dim=-1) for part in parts]
+        return torch.cat(parts, dim=-1)
+
+
 def _share(dropout):
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a share in [0, 1), got {dropout}")

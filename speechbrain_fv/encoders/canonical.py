@@ -144,6 +144,9 @@ class CanonicalNetwork(torch.nn.Module):
         Every coordinate is multiplied by its correlation to this power: 0 treats them alike, 0.5
         lets the cosine of a face and a voice weigh each by its correlation. From 1 on the late
         coordinates, whose correlation is chance, weigh so little that k hardly matters.
+    num_kept : int
+        How many of the coordinates the output has behind that of the layers, for a block such as
+        `SideBySide`; 0 to k.
 
     Example
     -------
@@ -161,6 +164,7 @@ class CanonicalNetwork(torch.nn.Module):
         dropout=0.5,
         ridge=10.0,
         correlation_power=1.0,
+        num_kept=0,
     ):
         super().__init__()
         if num_coordinates < 1:
@@ -169,7 +173,13 @@ class CanonicalNetwork(torch.nn.Module):
         self.ridge, self.correlation_power = ridge, correlation_power
         self.register_buffer("mean", torch.zeros(input_dim))
         self.register_buffer("directions", torch.eye(input_dim, num_coordinates))
-        self.num_features = output_dim if hidden_dim else num_coordinates
+        if not 0 <= num_kept <= (num_coordinates if hidden_dim else 0):
+            raise ValueError(
+                f"num_kept: expected 0 to num_coordinates = {num_coordinates}, and 0 where "
+                f"hidden_dim is 0, got {num_kept}"
+            )
+        self.num_kept = num_kept
+        self.num_features = output_dim + num_kept if hidden_dim else num_coordinates
         self.layers = torch.nn.Sequential()
         if hidden_dim:
             self.layers.extend(
@@ -182,7 +192,8 @@ class CanonicalNetwork(torch.nn.Module):
                 ]
             )
             fix_bias(self.layers[0])
-            self.last_layer = self.layers[-1]
+            if not num_kept:
+                self.last_layer = self.layers[-1]
 
     def fit_pair(self, other, face, face_identity, voice, voice_identity):
         """Takes the coordinates of both modalities' networks from the training vectors.
@@ -235,4 +246,6 @@ class CanonicalNetwork(torch.nn.Module):
 
     def forward(self, vectors, wav_lens=None):
         """Returns features, shape (B, num_features), of vectors, shape (B, D)."""
-        return self.layers((self._unit(vectors) - self.mean) @ self.directions)
+        coordinates = (self._unit(vectors) - self.mean) @ self.directions
+        features = self.layers(coordinates)
+        return torch.cat([features, coordinates[:, : self.num_kept]], dim=1)

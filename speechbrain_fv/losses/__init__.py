@@ -23,6 +23,7 @@ from speechbrain_fv.losses.fop import FOPLoss
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.moving_center import MovingCenterLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
+from speechbrain_fv.losses.parts import OnPart
 from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 from speechbrain_fv.losses.ranking import BidirectionalRankingLoss, LearnableCenterLoss
 from speechbrain_fv.losses.ssos import SSOSLoss
@@ -47,6 +48,7 @@ __all__ = [
     "MovingCenterLoss",
     "Needs",
     "Objective",
+    "OnPart",
     "PredictedAgreement",
     "PrototypeDiscriminator",
     "PseudoLabelLoss",

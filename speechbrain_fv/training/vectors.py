@@ -10,10 +10,17 @@ from speechbrain_fv.training.brain import MODALITIES
 
 
 def check_widths(hparams):
-    """Raises ValueError, before anything is prepared, if vectors are not as wide as said."""
+    """Raises ValueError, before anything is prepared, if widths do not fit together."""
     for modality in MODALITIES:
         reader = hparams["corpus"][f"{modality}_reader"]
         network = getattr(hparams[f"{modality}_encoder"], "network", None)
+        head = getattr(network, "head", network)
+        if getattr(head, "num_kept", 0) and head.num_features != hparams["embedding_dim"]:
+            raise ValueError(
+                f"{modality}: num_kept: expected an embedding_dim of {head.num_features}, the "
+                f"output of the layers and the {head.num_kept} coordinates behind it, got "
+                f"{hparams['embedding_dim']}; a projection would mix them"
+            )
         width = getattr(network, "input_dim", None)
         if isinstance(reader, EmbeddingReader) and width is not None:
             found = reader.width()
