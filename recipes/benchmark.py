@@ -4,6 +4,7 @@
     python recipes/benchmark.py pseudo-labels [--device=cuda] [--json=FILE] [--max_batch=N]
     python recipes/benchmark.py evaluation [--device=cuda] [--json=FILE] [--peer_clips=2000]
     python recipes/benchmark.py search [--sizes=10000,1000000] [--dim=256] [--json=FILE]
+    python recipes/benchmark.py training [--device=cuda] [--data_only] [--json=FILE]
 
 Peers that are not installed are named with what to install.
 """
@@ -14,7 +15,12 @@ import sys
 from speechbrain_fv.settings.script import run_script
 
 # Subcommand -> module of speechbrain_fv.experiments.benchmarks whose main(argv) runs it.
-BENCHMARKS = {"pseudo-labels": "pseudo_labels", "evaluation": "evaluation", "search": "search"}
+BENCHMARKS = {
+    "pseudo-labels": "pseudo_labels",
+    "evaluation": "evaluation",
+    "search": "search",
+    "training": "training",
+}
 
 
 def main(argv):

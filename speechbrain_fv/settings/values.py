@@ -156,6 +156,7 @@ RULES = {
     "num_candidates": whole(2),
     "num_views": whole(0),
     "allow_leakage": switch,
+    "channels_last": switch,
     # files and folders
     **dict.fromkeys(("output_folder", "save_folder", "manifest_folder", "cache_folder"), path),
     **dict.fromkeys(("hparams_file", "file", "face_pack", "voice_pack", "vectors"), path),

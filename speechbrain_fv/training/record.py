@@ -25,6 +25,7 @@ NO_PART_OF_THE_RESULT = (
     *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
     *("strata", "sets", "lists", "allow_leakage"),
+    "channels_last",
     "media_cache",  # told by "media_cache.face" and "media_cache.voice", where there is one
     "frozen_features",  # told by "frozen.face" and "frozen.voice", where a branch is frozen
 )

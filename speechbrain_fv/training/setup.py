@@ -299,6 +299,8 @@ def make_brain(hparams, run_opts, manifests, classes):
     if hparams["score"].state_dict():
         recoverables["score"] = hparams["score"]
     hparams["checkpointer"].add_recoverables(recoverables)
+    if hparams.get("channels_last"):
+        hparams["face_encoder"].to(memory_format=torch.channels_last)
     trains = bool(hparams["objective"].terms)
     brain = FaceVoiceBrain(
         hparams["modules"],
