@@ -119,14 +119,17 @@ def gather_objects(value):
     return values
 
 
-def share(modules, compression=None):
+def share(modules, of_own_rows, compression=None):
     """Lets all processes train the weights of rank 0, with the statistics of the global batch.
 
     Arguments
     ---------
     modules : torch.nn.ModuleDict
-        Changed in place. On a GPU BatchNorm becomes torch's SyncBatchNorm, which computes on GPUs
-        only, and on the CPU `GlobalBatchNorm`.
+        Changed in place.
+    of_own_rows : collection of str
+        The modules that see this process's rows alone. On a GPU their BatchNorm becomes torch's
+        SyncBatchNorm, which computes on GPUs only, and on the CPU `GlobalBatchNorm`. What comes
+        behind `gather` has the global batch as it is.
     compression : str, optional
         "fp16" or "bf16": what gradients are rounded to for the exchange, by torch's hook of that
         name. Masters and moments stay float32.
@@ -148,8 +151,8 @@ def share(modules, compression=None):
         if compression:
             exchange.register_comm_hook(None, _COMPRESSIONS[compression])
     # The same parameters in other layers: DistributedDataParallel refuses SyncBatchNorm on the CPU.
-    for name, module in modules.items():
-        modules[name] = convert_sync_batchnorm(module)  # timm's, which knows its own layers too
+    for name in of_own_rows:  # by timm, which knows its own layers too
+        modules[name] = convert_sync_batchnorm(modules[name])
     for module in modules.modules():
         if isinstance(module, torch.nn.SyncBatchNorm) and _on_cpu(module):
             module.__class__ = _ON_CPU[type(module)]

@@ -35,7 +35,7 @@ def check_exchange(rank, world):
     layers = torch.nn.ModuleList(torch.nn.Linear(1, 1, bias=False) for _ in range(4))
     layers[3].requires_grad_(False)
     modules = torch.nn.ModuleDict({"layers": layers})
-    exchange = distributed.share(modules)
+    exchange = distributed.share(modules, ())
     mean = (world - 1) / 2
 
     def loss(first, second):
@@ -75,7 +75,7 @@ def check_compression(rank, world):
     for name, kind in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         layer = torch.nn.Linear(50, 1, bias=False)
         rows = torch.randn(world, 50)
-        exchange = distributed.share(torch.nn.ModuleDict({"layer": layer}), name)
+        exchange = distributed.share(torch.nn.ModuleDict({"layer": layer}), (), name)
         exchange(layer(rows[rank]).sum()).backward()
         assert layer.weight.grad.dtype == torch.float32
         error = (layer.weight.grad[0] - rows.mean(dim=0)).abs().max()
@@ -85,7 +85,7 @@ def check_compression(rank, world):
 def check_nothing_to_train(rank, world):
     """Without a trained parameter there is nothing to exchange."""
     frozen = torch.nn.Linear(2, 2).requires_grad_(False)
-    assert distributed.share(torch.nn.ModuleDict({"frozen": frozen})) is None
+    assert distributed.share(torch.nn.ModuleDict({"frozen": frozen}), ["frozen"]) is None
 
 
 def check_batch_norm(rank, world):
@@ -101,10 +101,13 @@ def check_batch_norm(rank, world):
         torch.nn.BatchNorm1d(36, affine=False),
     )
     torch.nn.init.normal_(whole[1].weight)
-    modules = torch.nn.ModuleDict({"network": copy.deepcopy(whole)})
+    behind = torch.nn.BatchNorm1d(36)
+    modules = torch.nn.ModuleDict(
+        {"network": copy.deepcopy(whole), "behind": copy.deepcopy(behind)}
+    )
     if rank:
         torch.nn.init.zeros_(modules["network"][0].weight)  # `share` gives all those of rank 0
-    exchange = distributed.share(modules)
+    exchange = distributed.share(modules, ["network"])
     network = modules["network"]
     assert network.state_dict().keys() == whole.state_dict().keys()
     for _ in range(2):
@@ -112,17 +115,18 @@ def check_batch_norm(rank, world):
         weights = torch.randn(world * ROWS, 36)
         own = x[rank * ROWS : (rank + 1) * ROWS].clone()
         x.requires_grad_(), own.requires_grad_()
-        expected, found = whole(x), distributed.gather(network(own))
+        expected, found = behind(whole(x)), modules["behind"](distributed.gather(network(own)))
         assert torch.equal(found, expected)
         (expected * weights).square().mean().backward()
         exchange((found * weights).square().mean()).backward()
         torch.testing.assert_close(own.grad / world, x.grad[rank * ROWS : (rank + 1) * ROWS])
-    for parameter, reference in zip(network.parameters(), whole.parameters(), strict=True):
+    whole.append(behind)
+    for parameter, reference in zip(modules.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, reference.grad, rtol=1e-4, atol=1e-7)
-    for value, reference in zip(network.buffers(), whole.buffers(), strict=True):
+    for value, reference in zip(modules.buffers(), whole.buffers(), strict=True):
         assert torch.equal(value, reference)
     own = torch.randn(2, 3, 7, 7) + rank  # evaluation: every process on its own
-    assert torch.equal(network.eval()(own), whole.eval()(own))
+    assert torch.equal(modules["behind"].eval()(network.eval()(own)), whole.eval()(own))
 
 
 def check_dropout(rank, world):

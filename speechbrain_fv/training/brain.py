@@ -159,7 +159,8 @@ class FaceVoiceBrain(sb.Brain):
         """Prepares the modules for several processes, all together where SpeechBrain wraps each."""
         if self.distributed_launch:
             compression = getattr(self.hparams, "gradient_compression", None)
-            self.exchange = distributed.share(self.modules, compression)
+            encoders = [f"{modality}_encoder" for modality in MODALITIES]
+            self.exchange = distributed.share(self.modules, encoders, compression)
         else:
             super()._wrap_distributed()
 
