@@ -23,6 +23,7 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.20,<2"],  # ONNX files as frozen encoders
     "heic": ["pillow-heif>=1,<2"],  # reads the photos of iPhones
     "m4a": ["imageio-ffmpeg>=0.5,<1"],  # brings an ffmpeg, for VoxCeleb2's voices
+    "cluster": ["submitit>=1.5,<2"],  # grids of runs on SLURM
     "demo": ["gradio>=6,<7"],  # speechbrain-fv serve
     "docs": ["mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2"],  # mkdocs build --strict
 }
@@ -39,6 +40,7 @@ TEST = [
     *EXTRAS["search"],
     *EXTRAS["detect"],
     *EXTRAS["demo"],
+    *EXTRAS["cluster"],
     *EXTRAS["m4a"],
     *EXTRAS["onnx"],
     "onnx>=1.17,<2",  # makes tiny files

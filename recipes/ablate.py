@@ -6,13 +6,14 @@
 Leaves ablations.csv, ablations.md and figures/ in the output folder, and every run in
 <grid>/<variant>/<seed> there. Run again, it goes on where it was stopped and repeats nothing that
 is done. --dry_run lists the runs. A run that fails is reported at the end, with exit code 1.
+--cluster='{cluster: slurm, timeout_min: 240}' hands the runs to SLURM.
 """
 
 import sys
 from pathlib import Path
 
-from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
+from speechbrain_fv.experiments.ablations.cluster import starter
 from speechbrain_fv.files import replacing, write_table
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.script import load_hparams, run_script
@@ -49,9 +50,8 @@ def main(argv):
             print("done" if run.is_done else "to do", run.name, *run.arguments[1:])
         print(f"{len(plan)} cells, {len(runs)} runs, {sum(run.is_done for run in runs)} done")
         return
-    for device in slots:
-        check_device(device)
-    failures, stopped = schedule.run_missing(runs, TRAIN, slots, "ablations")
+    start = starter(hparams["cluster"], slots)
+    failures, stopped = schedule.run_missing(runs, TRAIN, slots, "ablations", start)
     write_results(hparams, plan, {name: hparams["ablations"][name] for name in names})
     schedule.finish(failures, stopped)
 

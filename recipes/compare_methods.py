@@ -8,14 +8,14 @@ people are trained at the other seeds. Leaves comparison.md, comparison.tex, com
 tuning.csv, costs.csv and figures/ in the output folder, and every run in
 <method>[/fold_<i>]/<candidate>/<seed> there. Run again, it goes on where it was stopped and repeats
 nothing that is done. --dry_run lists the runs. A run that fails is reported at the end, with exit
-code 1.
+code 1. --cluster='{cluster: slurm, timeout_min: 240}' hands the runs to SLURM.
 """
 
 import sys
 from pathlib import Path
 
-from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.experiments.ablations import grids, schedule
+from speechbrain_fv.experiments.ablations.cluster import starter
 from speechbrain_fv.experiments.comparison import methods as rows
 from speechbrain_fv.experiments.comparison import tuning, values, writing
 from speechbrain_fv.settings import reads
@@ -55,13 +55,14 @@ def main(argv):
         num_more = len(distinct(values.first_of_each(plan, seeds[1:])))
         print(f"{len(candidates)} runs to tune, then {num_more} more of what is chosen")
         return
-    for device in slots:
-        check_device(device)
-    failures, stopped = schedule.run_missing(candidates, TRAIN, slots, "tuning")
+    start = starter(hparams["cluster"], slots)
+    failures, stopped = schedule.run_missing(candidates, TRAIN, slots, "tuning", start)
     chosen, table = tuning.choose(methods, plan, seeds[0], num_folds)
     runs = values.chosen_runs(plan, chosen, seeds)
     if not stopped:
-        failed, stopped = schedule.run_missing(distinct(runs.values()), TRAIN, slots, "seeds")
+        failed, stopped = schedule.run_missing(
+            distinct(runs.values()), TRAIN, slots, "seeds", start
+        )
         failures |= failed
     writing.write_all(hparams, methods, reference, runs, plan, table)
     schedule.finish(failures, stopped)

@@ -45,6 +45,7 @@ EVALUATE_OPTIONS = ("device", "noprogressbar")
 
 ABLATE = (
     *("hparams_file", "base", "seeds", "grids", "output_folder", "devices", "jobs", "dry_run"),
+    "cluster",
     "ablations",
 )
 """Of recipes/ablate.py."""
@@ -54,7 +55,7 @@ ABLATE_OPTIONS = ("noprogressbar",)
 
 COMPARE = (
     *("methods", "tuning", "only", "reference", "base", "seeds", "num_folds", "tune"),
-    *("output_folder", "devices", "jobs", "dry_run"),
+    *("output_folder", "devices", "jobs", "cluster", "dry_run"),
 )
 """Of recipes/compare_methods.py."""
 

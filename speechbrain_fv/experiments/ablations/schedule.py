@@ -19,12 +19,29 @@ POLL_SECONDS = 0.1
 
 
 @dataclass
-class _Job:
+class LocalJob:
     """A run in progress: its process holds the lock of its folder, even if this one is killed."""
 
     run: Run
     device: str
     process: subprocess.Popen
+
+    def is_over(self):
+        """Whether the process has ended."""
+        return self.process.poll() is not None
+
+    def kill(self):
+        """Ends the process and its children."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ending(self):
+        """Returns how it ended."""
+        code = self.process.returncode
+        if code < 0:
+            told = f"killed by {signal.Signals(-code).name}"
+            return told + (" (out of memory?)" if code == -signal.SIGKILL else "")
+        return f"exit code {code}" if code else "ended without a report"
 
 
 def check_slots(devices, jobs):
@@ -59,14 +76,14 @@ def check_slots(devices, jobs):
     return devices * jobs
 
 
-def run_missing(runs, script, slots, title):
+def run_missing(runs, script, slots, title, start=None):
     """Runs what is not done, with a progress bar.
 
     Ctrl-C, or a termination signal, kills the runs in progress; they resume next time.
 
     Arguments
     ---------
-    runs, script, slots
+    runs, script, slots, start
         As in `run_all`.
     title : str
         Of the bar.
@@ -86,7 +103,7 @@ def run_missing(runs, script, slots, title):
             bar.set_postfix_str(", ".join(names))
 
         try:
-            return run_all(runs, script, slots, show), False
+            return run_all(runs, script, slots, show, start), False
         except KeyboardInterrupt:
             return {}, True
 
@@ -108,7 +125,7 @@ def finish(failures, stopped):
         sys.exit(130 if stopped else 1)
 
 
-def run_all(runs, script, slots, show=lambda num_done, names: None):
+def run_all(runs, script, slots, show=lambda num_done, names: None, start=None):
     """Runs every training that is not done, and returns what failed.
 
     Until the first run has prepared its corpus it runs alone: the others find generated media and
@@ -126,6 +143,9 @@ def run_all(runs, script, slots, show=lambda num_done, names: None):
     show : callable
         Called with the number of runs that have ended and the names of those going on, whenever
         either changes.
+    start : callable, optional
+        Called with a run, the script, a device, a number of threads and the locked file; returns a
+        `LocalJob` or its like. By default it starts a process; see `cluster.Cluster`.
 
     Returns
     -------
@@ -135,19 +155,20 @@ def run_all(runs, script, slots, show=lambda num_done, names: None):
     waiting = [run for run in runs if not run.is_done]
     free, active, failures = list(slots), [], {}
     num_done, shown = len(runs) - len(waiting), None
-    prepared = False
+    prepared, start = False, start or start_process
     threads = max(1, (os.cpu_count() or 1) // len(slots))
     try:
         while waiting or active:
-            for job in [job for job in active if job.process.poll() is not None]:
+            for job in [job for job in active if job.is_over()]:
                 active.remove(job)
                 free.append(job.device)
                 num_done += 1
                 if not job.run.is_done:
-                    failures[job.run.name] = _failure(job)
+                    line = last_line(job.run.folder / CONSOLE_FILE)
+                    failures[job.run.name] = f"{job.ending()}: {line}"
             prepared = prepared or any(map(_is_prepared, runs))
             limit = len(slots) if prepared else 1
-            num_done += _start(waiting, active, free, limit, script, threads)
+            num_done += _start(waiting, active, free, limit, script, threads, start)
             names = tuple(job.run.name for job in active)
             state = (num_done, names or ("waiting for another process",) * bool(waiting))
             if state != shown:
@@ -156,12 +177,11 @@ def run_all(runs, script, slots, show=lambda num_done, names: None):
             time.sleep(POLL_SECONDS)
     finally:
         for job in active:
-            os.killpg(job.process.pid, signal.SIGKILL)
-            job.process.wait()
+            job.kill()
     return failures
 
 
-def _start(waiting, active, free, limit, script, threads):
+def _start(waiting, active, free, limit, script, threads, start):
     """Starts waiting runs on free slots, so that `limit` go on; returns how many were done."""
     num_found = 0
     for run in list(waiting):
@@ -177,7 +197,7 @@ def _start(waiting, active, free, limit, script, threads):
                 continue
             run.write_record()
             device = free.pop(0)
-            active.append(_Job(run, device, _process(run, script, device, threads, lock)))
+            active.append(start(run, script, device, threads, lock))
     return num_found
 
 
@@ -200,12 +220,17 @@ def _lock(folder) -> BinaryIO | None:
     return file
 
 
-def _process(run, script, device, threads, lock):
-    """Starts the training, in a process group of its own; it inherits the lock."""
-    options = [f"--seed={run.seed}", f"--output_folder={run.folder}", f"--device={device}"]
+def training_command(run, script, device):
+    """Returns the command of a run, as a tuple of str."""
+    options = (f"--seed={run.seed}", f"--output_folder={run.folder}", f"--device={device}")
+    return (sys.executable, str(script), *run.arguments, *options, "--noprogressbar")
+
+
+def start_process(run, script, device, threads, lock):
+    """Returns the `LocalJob` of a run, in a process group of its own, which inherits the lock."""
     with open(run.folder / CONSOLE_FILE, "wb") as console:
-        return subprocess.Popen(
-            [sys.executable, str(script), *run.arguments, *options, "--noprogressbar"],
+        process = subprocess.Popen(
+            training_command(run, script, device),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -213,19 +238,7 @@ def _process(run, script, device, threads, lock):
             start_new_session=True,
             pass_fds=[lock.fileno()],
         )
-
-
-def _failure(job):
-    """Returns how a run ended, and the last line it printed."""
-    code = job.process.returncode
-    ended = f"exit code {code}"
-    if code < 0:
-        ended = f"killed by {signal.Signals(-code).name}"
-        if code == -signal.SIGKILL:
-            ended += " (out of memory?)"
-    elif code == 0:
-        ended = "ended without a report"
-    return f"{ended}: {last_line(job.run.folder / CONSOLE_FILE)}"
+    return LocalJob(run, device, process)
 
 
 def last_line(path):
