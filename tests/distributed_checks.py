@@ -2,13 +2,16 @@
 
 import copy
 import sys
+import tempfile
 
 import timm
 import torch
 import torch.distributed as dist
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from speechbrain_fv import distributed
 from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.training.checkpoints import AtomicCheckpointer
 
 ROWS = 6  # per process
 
@@ -139,6 +142,37 @@ def check_dropout(rank, world):
     assert torch.equal(distributed.gather(found), expected)
 
 
+def check_sharded_optimiser(rank, world):
+    """Every process keeps a part of Adam's state; steps, and a checkpoint read back, equal Adam."""
+    folder = distributed.gather_objects(tempfile.mkdtemp())[0]
+
+    def sharded(layers):
+        return ZeroRedundancyOptimizer(layers.parameters(), torch.optim.Adam, lr=0.1)
+
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 4))
+    whole = copy.deepcopy(layers)
+    optimisers = [sharded(layers), torch.optim.Adam(whole.parameters(), lr=0.1)]
+
+    def step():
+        for part, optimiser in zip((layers, whole), optimisers, strict=True):
+            optimiser.zero_grad()
+            part(torch.ones(1, 3)).square().sum().backward()
+            optimiser.step()
+        for own, reference in zip(layers.parameters(), whole.parameters(), strict=True):
+            assert torch.equal(own, reference)
+
+    step()
+    step()
+    assert len(optimisers[0].optim.state) < 4  # of its own part alone
+    AtomicCheckpointer(folder, {"optimizer": optimisers[0]}).save_checkpoint()
+    optimisers[0] = sharded(layers)
+    checkpoint = AtomicCheckpointer(folder, {"optimizer": optimisers[0]}).recover_if_possible()
+    saved = torch.load(checkpoint.path / "optimizer.ckpt")["state"]
+    reference = optimisers[1].state_dict()["state"]
+    assert all(torch.equal(saved[n][key], reference[n][key]) for n in range(4) for key in saved[n])
+    step()
+
+
 def check_all(argv):
     """Runs all checks; with the argument "fail" rank 1 stops and the others wait for it."""
     dist.init_process_group("gloo")
@@ -149,7 +183,7 @@ def check_all(argv):
         dist.barrier()
     for check in (
         *(check_gather, check_exchange, check_compression, check_nothing_to_train),
-        *(check_batch_norm, check_dropout),
+        *(check_batch_norm, check_dropout, check_sharded_optimiser),
     ):
         torch.manual_seed(0)
         check(rank, world)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier
+from torch.distributed.optim import ZeroRedundancyOptimizer
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -26,7 +27,13 @@ class AtomicCheckpointer(Checkpointer):
     """
 
     def save_checkpoint(self, *args, **kwargs):
-        """Saves as SpeechBrain does, then marks the folder as a checkpoint."""
+        """Saves as SpeechBrain does, then marks the folder as a checkpoint.
+
+        The parts of an optimiser that is spread over the processes are brought together first.
+        """
+        for recoverable in self.recoverables.values():
+            if isinstance(recoverable, ZeroRedundancyOptimizer):
+                recoverable.consolidate_state_dict()
         checkpoint = super().save_checkpoint(*args, **kwargs)
         if checkpoint is not None:  # the main process
             metafile = checkpoint.path / METAFNAME

@@ -100,7 +100,7 @@ def check_method(hparams, run_opts):
     if objective.terms:
         try:
             hparams["opt_class"]([torch.zeros(1, requires_grad=True)])
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"opt_class: {in_one_line(error)}") from error
     trained = {id(parameter) for parameter in objective.parameters()}
     for name, parameter in score.named_parameters():
