@@ -1,5 +1,6 @@
-"""A hook of MkDocs: the README is the first page, and every room of the package has an API page."""
+"""A hook of MkDocs: pages of the README, of the notebook, and of every room's docstrings."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def on_files(files, config):
     pages = {f"api/{room}.md": api_page(room) for room in rooms()}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     pages["index.md"] = first_page(readme, config.repo_url)
+    notebook = ROOT / "docs" / "first_hour.ipynb"
+    pages["first_hour.md"] = notebook_page(json.loads(notebook.read_text(encoding="utf-8")))
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -52,7 +55,28 @@ def first_page(text, url):
 
     def seen_from_docs(match):
         before, target, after = match.groups()
-        inside = target.removeprefix("docs/")
-        return before + (inside if inside != target else f"{url}/blob/main/{target}") + after
+        inside = target.removeprefix("docs/").replace(".ipynb", ".md")
+        outside = f"{url}/blob/main/{target}"
+        return before + (inside if target.startswith("docs/") else outside) + after
 
     return LINK.sub(seen_from_docs, text)
+
+
+def notebook_page(notebook):
+    """Returns the page of a notebook: its text, its code, and what that left."""
+    parts = []
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        parts += [_shown(output) for output in cell.get("outputs", ())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _shown(output):
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f"![What the cell draws](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        return "".join(data["text/html"])
+    text = "".join(data.get("text/plain", output.get("text", ""))).strip("\n")
+    return f"```text\n{text}\n```"

@@ -57,4 +57,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main, __doc__, "ablations.yaml", reads.ABLATE_OPTIONS))

@@ -26,6 +26,7 @@ BENCHMARKS = {
 def main(argv):
     """Runs the benchmark named first with the arguments after it."""
     if argv[0] in ("-h", "--help"):
+        print(__doc__.strip())
         return
     if argv[0] not in BENCHMARKS:
         raise ValueError(f"benchmark: expected one of {', '.join(BENCHMARKS)}, got {argv[0]!r}")

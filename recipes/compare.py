@@ -15,7 +15,6 @@ A and B are submissions of a challenge, lines "key score", whoever made them; T 
 label", P the columns key, face and voice: who is on either side, for intervals over people.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -26,13 +25,14 @@ from speechbrain_fv.evaluation.paired import compare_reports, format_comparison,
 from speechbrain_fv.evaluation.score_files import compare_score_files
 from speechbrain_fv.files import replacing
 from speechbrain_fv.scores import with_weights
-from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Opens both, compares and reports."""
-    parser = argparse.ArgumentParser("compare.py")
-    parser.add_argument("sources", nargs=2, metavar=("A", "B"))
+    parser = Parser("compare.py", __doc__)
+    parser.add_argument("a", metavar="A")
+    parser.add_argument("b", metavar="B")
     parser.add_argument("--metadata")
     parser.add_argument("--output_folder", default="results/comparison")
     parser.add_argument("--num_replicates", type=int, default=1000)
@@ -45,7 +45,7 @@ def main(argv):
     options = vars(parser.parse_args(argv))
     truth, submitted, people = (options.pop(key) for key in ("truth", "submitted", "people"))
     options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
-    sources, folder = options.pop("sources"), Path(options.pop("output_folder"))
+    sources, folder = [options.pop("a"), options.pop("b")], Path(options.pop("output_folder"))
     if truth:
         bootstrap = {name: options[name] for name in ("num_replicates", "bootstrap_seed")}
         comparison = compare_score_files(sources, truth, submitted, people, **bootstrap)

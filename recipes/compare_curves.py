@@ -3,21 +3,27 @@
 
     python recipes/compare_curves.py FIGURE LABEL=RUN_FOLDER [LABEL=RUN_FOLDER ...]
 
-FIGURE has no ending: FIGURE.png and FIGURE.pdf are written. At most six runs.
+FIGURE.png and FIGURE.pdf are written; of a name with one of these endings, both. At most six runs.
 """
 
 import sys
+from pathlib import Path
 
 from speechbrain_fv.figures import plots
-from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Reads the runs' training curves and draws them."""
-    stem, *runs = argv
-    if not 1 <= len(runs) <= 6 or not all("=" in run for run in runs):
+    parser = Parser("compare_curves.py", __doc__)
+    parser.add_argument("figure", metavar="FIGURE", type=Path)
+    parser.add_argument("runs", metavar="LABEL=RUN_FOLDER", nargs="+")
+    options = parser.parse_args(argv)
+    if len(options.runs) > 6 or not all("=" in run for run in options.runs):
         raise ValueError(f"expected FIGURE and one to six LABEL=RUN_FOLDER, got {argv}")
-    for path in plots.plot_comparison(dict(run.split("=", 1) for run in runs), stem):
+    stem = options.figure
+    stem = stem.with_suffix("") if stem.suffix in (".png", ".pdf") else stem
+    for path in plots.plot_comparison(dict(run.split("=", 1) for run in options.runs), stem):
         print(path)
 
 

@@ -69,4 +69,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main, __doc__, "comparison.yaml", reads.COMPARE_OPTIONS))

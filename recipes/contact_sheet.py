@@ -6,7 +6,6 @@
 IMAGE is the file to write; its suffix names the format. One row per person.
 """
 
-import argparse
 import sys
 
 from matplotlib.figure import Figure
@@ -16,14 +15,12 @@ from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.figures.plots.spectrogram import spectrogram
-from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Draws the sheet."""
-    if {"-h", "--help"} & set(argv):
-        return
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser("contact_sheet.py", __doc__)
     parser.add_argument("image")
     parser.add_argument("--num_identities", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1234)

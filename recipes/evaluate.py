@@ -142,4 +142,4 @@ def _tell(report, hparams, folder, score, audit_only):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main, __doc__, "evaluate.yaml", reads.EVALUATE_OPTIONS))

@@ -8,20 +8,17 @@ report.html there, or in DIR, and says which figures are missing and why. No mod
 scores with weights are drawn by train.py and evaluate.py alone.
 """
 
-import argparse
 import sys
 
 from speechbrain_fv.figures.run_figures import report_run
-from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Draws, and tells what was drawn."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser("figures.py", __doc__)
     parser.add_argument("folder")
     parser.add_argument("--output_folder")
-    if {"-h", "--help"} & set(argv):
-        return
     options = parser.parse_args(argv)
     output_folder = options.output_folder or options.folder
     figures, missing = report_run(options.folder, output_folder)

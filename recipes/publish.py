@@ -10,7 +10,6 @@ Hugging Face hub in one commit. Without --push nothing leaves this machine. Rath
 which other users of this machine can see, set HF_TOKEN or run `hf auth login`.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -24,12 +23,12 @@ from speechbrain_fv.publish.card_settings import read_settings
 from speechbrain_fv.publish.check import check_bundle
 from speechbrain_fv.publish.export import export_bundle
 from speechbrain_fv.publish.named_encoders import NamedEncoders
-from speechbrain_fv.settings.script import run_script
+from speechbrain_fv.settings.script import Parser, run_script
 
 
 def parse(argv):
     """Returns the options of the command line."""
-    parser = argparse.ArgumentParser("publish.py")
+    parser = Parser("publish.py", __doc__)
     add = parser.add_argument
     add("results_folder", type=Path, help="output folder of a finished training")
     add("--repo", required=True, metavar="OWNER/NAME", help="name of the model on the hub")

@@ -55,4 +55,4 @@ def run(hparams, run_opts, resolved_yaml):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__))
+    sys.exit(run_script(main, __doc__, "bipcm_fst.yaml"))

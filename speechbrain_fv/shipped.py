@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = "https://github.com/speechbrain-fv/speechbrain-fv"
 
 
 def shipped(folder):
@@ -29,3 +30,16 @@ def shipped_yaml(name):
     folder = shipped("hparams")
     candidates = [folder / name, folder.parent / name]
     return next((str(path) for path in candidates if path.is_file()), None)
+
+
+def install_command(extra):
+    """Returns the command that installs an extra of the package, in a clone and elsewhere.
+
+    Example
+    -------
+    >>> install_command("search")  # doctest: +ELLIPSIS
+    "pip install ...[search]..."
+    """
+    if (PACKAGE.parent / "setup.py").is_file():
+        return f"pip install -e '{PACKAGE.parent}[{extra}]'"
+    return f"pip install 'speechbrain-fv[{extra}] @ git+{REPOSITORY}'"

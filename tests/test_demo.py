@@ -24,6 +24,7 @@ from speechbrain_fv.demo.server import _delete_old
 from speechbrain_fv.demo.statement import error_statements, training_statement
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.inference.clips import SILENT_WINDOW
+from speechbrain_fv.shipped import install_command
 from tests.page_clips import FACES, LIMITS, VOICES, expected, files, same, write_clips
 
 ATTACK = "<script>alert('x')</script>\"><img src=http://example.org onerror=alert(1)>"
@@ -232,4 +233,4 @@ def test_what_cannot_be_served_is_refused_before_the_model_is_loaded(capsys, mon
         line = refused(capsys, f"--port={port}")
         assert message in line and line.endswith("choose another --port")
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "pip install 'speechbrain-fv[demo]'" in refused(capsys)
+    assert install_command("demo") in refused(capsys)

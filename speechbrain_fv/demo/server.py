@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
 from speechbrain_fv.demo.limits import Limits, check_limits
+from speechbrain_fv.shipped import install_command
 
 SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -67,7 +68,7 @@ def check_serving(host, port, limits):
     """Raises ValueError where `serve` would, whatever the model; takes no time."""
     check_limits(limits)
     if find_spec("gradio") is None:
-        raise ValueError("the page needs Gradio; pip install 'speechbrain-fv[demo]'")
+        raise ValueError(f"the page needs Gradio; {install_command('demo')}")
     if not 0 < port < 65536:
         raise ValueError(f"port: expected 1 to 65535, got {port}")
     try:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechbrain_fv.shipped import install_command
+
 LAYOUTS = {
     "NCHW": "images, clips x channels x height x width",
     "NHWC": "images, clips x height x width x channels",
@@ -262,9 +264,7 @@ def _runtime():
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(
-            "ONNX networks need onnxruntime; pip install 'speechbrain-fv[onnx]'"
-        ) from error
+        raise ImportError(f"ONNX networks need onnxruntime; {install_command('onnx')}") from error
     return onnxruntime
 
 

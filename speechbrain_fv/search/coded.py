@@ -14,6 +14,7 @@ import importlib
 import numpy as np
 
 from speechbrain_fv.search.exact import ExactIndex
+from speechbrain_fv.shipped import install_command
 
 TRAINED_ON = 65536  # vectors that the codes are made for; with fewer, all vectors are compared
 CANDIDATES = 1000  # vectors that a query is compared with, or 20 for each result
@@ -141,8 +142,8 @@ def import_faiss():
         return importlib.import_module("faiss")
     except ImportError:
         raise ValueError(
-            "approximate search needs faiss: pip install 'speechbrain-fv[search]'; kind='exact' "
-            "does without"
+            f"approximate search needs faiss: {install_command('search')}; kind='exact' does "
+            "without"
         ) from None
 
 

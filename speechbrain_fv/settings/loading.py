@@ -20,7 +20,7 @@ from speechbrain_fv.settings.documents import (
 from speechbrain_fv.settings.merging import merge
 from speechbrain_fv.settings.references import Findings, put_in_place
 from speechbrain_fv.settings.run_options import settle
-from speechbrain_fv.shipped import shipped_yaml
+from speechbrain_fv.shipped import shipped, shipped_yaml
 
 
 def load_hparams(argv, reads=None, options=None):
@@ -74,6 +74,10 @@ def resolve_hparams(argv, reads=None, options=None):
     file, run_opts, overrides = parse_command_line(argv)
     if not os.path.isfile(file):
         file = shipped_yaml(file) or file
+    if not os.path.exists(file):
+        names = {path.name for path in shipped("hparams").glob("*.yaml")}
+        hint = keys.did_you_mean(os.path.basename(file), names)
+        raise ValueError(f"{file}: not found{hint}; shipped are {', '.join(sorted(names))}")
     document = read_document(file)
     if not isinstance(document.tree, dict):
         raise ValueError(f"{file}: expected a mapping of keys")

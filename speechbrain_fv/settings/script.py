@@ -1,18 +1,41 @@
 """What the scripts in recipes/ share: settings, and errors a person can read."""
 
+import argparse
 import logging
+import os
 import sys
 
-from speechbrain_fv import distributed
+from speechbrain_fv import __version__, distributed
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.settings.help import settings_help, wants_help
 from speechbrain_fv.settings.loading import load_hparams, resolve_hparams
 
-__all__ = ("load_hparams", "resolve_hparams", "run_script")
+__all__ = ("Parser", "load_hparams", "resolve_hparams", "run_script")
 
 logger = logging.getLogger(__name__)
 
 
-def run_script(main, usage):
+class Parser(argparse.ArgumentParser):
+    """A parser whose help begins with the script's usage, and whose errors are `ValueError`.
+
+    Arguments
+    ---------
+    name : str
+        The script's.
+    usage : str
+        Its docstring.
+    """
+
+    def __init__(self, name, usage):
+        kind = argparse.RawDescriptionHelpFormatter
+        super().__init__(name, description=usage.strip(), formatter_class=kind, allow_abbrev=False)
+
+    def error(self, message):
+        """Raises ValueError."""
+        raise ValueError(f"{message}; {self.prog} --help tells more")
+
+
+def run_script(main, usage, default_yaml=None, options=None):
     """Runs a script's ``main(argv)`` and turns ordinary mistakes into one line.
 
     Arguments
@@ -20,7 +43,12 @@ def run_script(main, usage):
     main : callable
         Takes the arguments after the script's name.
     usage : str
-        Printed before SpeechBrain's options when there is no argument or ``--help``.
+        What the script does, and its commands.
+    default_yaml : str, optional
+        Of a script that takes a YAML: the one whose keys ``--help`` shows. Other scripts have a
+        `Parser`, which answers it.
+    options : iterable of str, optional
+        SpeechBrain's run options that the script makes use of, for ``--help``; None: all.
 
     Returns
     -------
@@ -29,13 +57,26 @@ def run_script(main, usage):
         torchrun, one reports it.
     """
     argv = sys.argv[1:]
-    if not argv or {"-h", "--help"} & set(argv):
-        print(usage)
-        if not argv:
-            return 2
+    if "--version" in argv:
+        return _tell(f"speechbrain-fv {__version__}")
+    if default_yaml and wants_help(argv):
+        return _tell(settings_help(usage, argv, default_yaml, options))
+    if not argv:
+        lines = [line.strip() for line in usage.splitlines() if line.strip()]
+        command = next((line for line in lines if line.startswith("python ")), lines[0])
+        print(f"error: expected arguments, as {command}; --help tells more", file=sys.stderr)
+        return 2
     exit_code = _exit_code(main, argv)
     distributed.leave(exit_code)
     return exit_code
+
+
+def _tell(text):
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _exit_code(main, argv):

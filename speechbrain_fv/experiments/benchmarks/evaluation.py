@@ -1,6 +1,5 @@
 """Evaluation at the size of the published test lists, beside numpy and scikit-learn."""
 
-import argparse
 import json
 import resource
 import time
@@ -19,6 +18,7 @@ from speechbrain_fv.protocols import (
     check_metadata,
     stratum_groups,
 )
+from speechbrain_fv.settings.script import Parser
 
 
 def made_up_people(num_faces, num_voices, num_identities, dim, seed=0):
@@ -118,7 +118,7 @@ def largest_difference(report, peer):
 
 def main(argv):
     """Measures both and prints a table; ``--json=FILE`` keeps the figures."""
-    parser = argparse.ArgumentParser("benchmark.py evaluation", description=__doc__)
+    parser = Parser("benchmark.py evaluation", __doc__)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--num_faces", type=int, default=20076)
     parser.add_argument("--num_voices", type=int, default=21850)

@@ -1,6 +1,5 @@
 """Pseudo-labels beside scikit-learn and faiss: time per step and inertia on the same features."""
 
-import argparse
 import functools
 import importlib
 import json
@@ -20,6 +19,8 @@ from speechbrain_fv.pseudo_labels import (
     scale_columns,
 )
 from speechbrain_fv.pseudo_labels.labeler import CLUSTERS
+from speechbrain_fv.settings.script import Parser
+from speechbrain_fv.shipped import install_command
 
 NUM_IDENTITIES = 80
 # Batch, width, set of q, batches of features.
@@ -182,7 +183,7 @@ def compare_methods(problem, kind, batch_size, dim, num_clusters, num_batches, d
                 run = functools.partial(methods[name], points, num_clusters, seed)
                 labels, batch_times = clock(run, device, repeats=3 if batch_size <= 256 else 1)
             except ImportError as error:
-                missing[name] = f"no module {error.name}: pip install 'speechbrain-fv[benchmark]'"
+                missing[name] = f"no module {error.name}: {install_command('benchmark')}"
                 continue
             times[name] += batch_times
             sums[name].append(inertias(points, labels))
@@ -278,7 +279,7 @@ def format_size(size):
 
 def main(argv):
     """Measures every size and prints its table; ``--json=FILE`` keeps the figures."""
-    parser = argparse.ArgumentParser("benchmark.py pseudo-labels", description=__doc__)
+    parser = Parser("benchmark.py pseudo-labels", __doc__)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--json", help="file for the figures")
     parser.add_argument("--max_batch", type=int, default=4096, help="leave larger sizes out")

@@ -1,6 +1,5 @@
 """Galleries beside brute force in torch and faiss: recall, latency, memory, building, saving."""
 
-import argparse
 import json
 import math
 import multiprocessing
@@ -17,6 +16,7 @@ from speechbrain_fv.search import Gallery
 from speechbrain_fv.search.coded import import_faiss
 from speechbrain_fv.search.exact import CHUNK
 from speechbrain_fv.search.index import KINDS
+from speechbrain_fv.settings.script import Parser
 
 CLIPS_PER_IDENTITY = 20
 NEAR, FAR = 0.7, 3.0  # distance of a clip, and of a far query, from its identity's centre
@@ -246,7 +246,7 @@ def format_row(name, figures):
 
 def main(argv):
     """Measures every size and prints its tables; ``--json=FILE`` keeps the figures."""
-    parser = argparse.ArgumentParser("benchmark.py search", description=__doc__)
+    parser = Parser("benchmark.py search", __doc__)
     parser.add_argument("--sizes", default="10000,1000000", help="vectors, separated by commas")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--data", default="identities,random", help="of identities, random")
