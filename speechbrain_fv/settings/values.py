@@ -122,6 +122,7 @@ RULES = {
     "standardize": switch,
     "freeze": switch,
     "draw_figures": switch,
+    "deterministic": switch,
     "gradient_compression": or_null(one_of("fp16", "bf16")),
     # corpora
     "num_identities": whole(1),

@@ -24,7 +24,7 @@ NO_PART_OF_THE_RESULT = (
     *("output_folder", "save_folder", "manifest_folder", "num_workers", "draw_figures"),
     *("train_logger", "curves", "checkpointer"),
     *("number_of_epochs", "patience", "epoch_counter", "modules", "batch_size"),
-    *("strata", "sets", "lists", "allow_leakage"),
+    *("strata", "sets", "lists", "allow_leakage", "__set_seed"),
     "channels_last",
     "media_cache",  # told by "media_cache.face" and "media_cache.voice", where there is one
     "frozen_features",  # told by "frozen.face" and "frozen.voice", where a branch is frozen
@@ -49,8 +49,8 @@ RUN_OPTIONS = (
 """Of SpeechBrain's run options, those that make the result; a record of an earlier version has
 fewer, and stands for the defaults of the others."""
 
-ADDED = {"pretrained": "false", "images": "null", "std_norm": "true"}
-"""Options of encoders that records of earlier versions lack, and what they stand for there."""
+ADDED = {"pretrained": "false", "images": "null", "std_norm": "true", "deterministic": "false"}
+"""Options that records of earlier versions lack, and what they stand for there."""
 
 SOURCES = ("checkpoint", "pretrained", "source")
 """Arguments that say where weights come from."""
@@ -215,7 +215,10 @@ def _changes(earlier, now):
     earlier = {**known, **earlier}
     # What an earlier version did not have is null where it changes nothing.
     names = [
-        name for name in {**earlier, **now} if earlier.get(name, "null") != now.get(name, "null")
+        name
+        for name in {**earlier, **now}
+        if earlier.get(name, "null") != now.get(name, "null")
+        and not name.startswith("__set_seed")  # which earlier versions recorded beside the seed
     ]
     names.sort(key=lambda name: name.count("."))
     return [
