@@ -23,7 +23,7 @@ from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
 from speechbrain_fv.evaluation.score_files import compare_score_files
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import only_process, replacing
 from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings.script import Parser, run_script
 
@@ -46,18 +46,23 @@ def main(argv):
     truth, submitted, people = (options.pop(key) for key in ("truth", "submitted", "people"))
     options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
     sources, folder = [options.pop("a"), options.pop("b")], Path(options.pop("output_folder"))
-    if truth:
-        bootstrap = {name: options[name] for name in ("num_replicates", "bootstrap_seed")}
-        comparison = compare_score_files(sources, truth, submitted, people, **bootstrap)
-    elif any(source.endswith(".txt") for source in sources):
-        raise ValueError("truth: expected a file of lines 'key label' to compare score files by")
-    else:
-        comparison = compare_reports(*(open_report(source, **options) for source in sources))
-    with replacing(folder / "compare.json") as file:
-        content = {"A": sources[0], "B": sources[1], "values": comparison}
-        file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+    with only_process(folder):
+        comparison = compared(sources, truth, submitted, people, options)
+        with replacing(folder / "compare.json") as file:
+            content = {"A": sources[0], "B": sources[1], "values": comparison}
+            file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
     print(format_comparison(comparison))
     print(f"Comparison: {folder / 'compare.json'}")
+
+
+def compared(sources, truth, submitted, people, options):
+    """Returns the comparison of two score files where there is a truth, else of two reports."""
+    if truth:
+        bootstrap = {name: options[name] for name in ("num_replicates", "bootstrap_seed")}
+        return compare_score_files(sources, truth, submitted, people, **bootstrap)
+    if any(source.endswith(".txt") for source in sources):
+        raise ValueError("truth: expected a file of lines 'key label' to compare score files by")
+    return compare_reports(*(open_report(source, **options) for source in sources))
 
 
 if __name__ == "__main__":

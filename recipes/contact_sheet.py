@@ -7,6 +7,7 @@ IMAGE is the file to write; its suffix names the format. One row per person.
 """
 
 import sys
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -15,6 +16,7 @@ from speechbrain_fv.corpora.embedded.faces import draw_face
 from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.figures.plots.spectrogram import spectrogram
+from speechbrain_fv.files import replacing
 from speechbrain_fv.settings.script import Parser, run_script
 
 
@@ -36,7 +38,8 @@ def main(argv):
     for ticks in axes[:-1, -1]:
         ticks.set_xticks([])
     axes[0, -1].set_title("kHz over s, first voice clip", fontsize=8)
-    figure.savefig(options.image, dpi=90)
+    with replacing(options.image) as file:
+        figure.savefig(file, dpi=90, format=Path(options.image).suffix[1:] or "png")
 
 
 def draw_person(row, person):

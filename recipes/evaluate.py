@@ -22,6 +22,7 @@ from speechbrain_fv.evaluation.people import add_people, format_people
 from speechbrain_fv.evaluation.sets import add_attributes, format_sets, sets_leakage
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
+from speechbrain_fv.files import only_process
 from speechbrain_fv.protocols import resolve_lists
 from speechbrain_fv.protocols.ages import with_age_groups
 from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
@@ -31,8 +32,14 @@ from speechbrain_fv.settings.script import load_hparams, run_script
 
 
 def main(argv):
-    """Loads, evaluates and reports."""
+    """Reads the settings, takes the output folder, and runs."""
     run_opts, hparams, _ = load_hparams(argv, reads.EVALUATE, reads.EVALUATE_OPTIONS)
+    with only_process(hparams["output_folder"]):
+        run(hparams, run_opts)
+
+
+def run(hparams, run_opts):
+    """Loads, evaluates and reports, in a folder that no other run writes to."""
     audit_only = hparams["embeddings"] is None
     if audit_only and not hparams["lists"]:
         raise ValueError(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from speechbrain_fv.bundles import hub
 from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, FILES, REPORT_FILE
+from speechbrain_fv.files import only_process
 from speechbrain_fv.publish.card import model_card
 from speechbrain_fv.publish.card_settings import read_settings
 from speechbrain_fv.publish.check import check_bundle
@@ -74,7 +75,8 @@ def main(argv):
     folder = options.bundle_folder or options.results_folder / "bundle"
     if folder.resolve() == options.results_folder.resolve():
         raise ValueError(f"--bundle_folder: expected another folder than the training's, {folder}")
-    differences = build(options, folder)
+    with only_process(folder):
+        differences = build(options, folder)
     print(
         "Loaded again: embeddings differ from the training's by at most {face:.1e} ({num_faces} "
         "faces) and {voice:.1e} ({num_voices} voices)".format(**differences)

@@ -6,8 +6,9 @@ import fcntl
 import logging
 import os
 import re
+import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,18 @@ PathLike = str | os.PathLike[str]
 def replacing(path):
     """Yields a binary file that takes the place of `path` once it is complete.
 
-    A reader sees the old file or the new one, never a part; after an error the old one stays.
+    A reader sees the old file or the new one, never a part; after an error the old one stays. What
+    a killed process has left unfinished, the next one to write the same file overwrites.
 
     Arguments
     ---------
     path : path
         The file; its folder is made when absent.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, as on a full disk; the text names the file.
 
     Example
     -------
@@ -37,22 +44,98 @@ def replacing(path):
     >>> path.read_text()
     'whole'
     """
+    with replacing_path(path) as partial, open(partial, "wb") as file:
+        yield file
+
+
+@contextmanager
+def replacing_path(path):
+    """Yields the path of an empty file that takes the place of `path`, as `replacing` does.
+
+    For what opens its output itself, such as another program.
+
+    Arguments
+    ---------
+    path : path
+        The file; its folder is made when absent.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial, descriptor = _open_partial(path)
+        try:
+            yield partial
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def naming(path):
+    """Adds a path to an OSError that names none, as those of writing to a full disk.
+
+    Example
+    -------
+    >>> with naming("report.json"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'report.json'
+    """
     try:
-        with open(partial, "wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is None and str(path) not in str(error):  # numpy's, of a short write
+            raise OSError(f"{path}: {error}") from error
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _open_partial(path):
+    """Returns the path of an empty file beside another, and its open descriptor, which is locked.
+
+    The name is the same for every process, so that nothing stays for ever; of two that write at
+    once, or where the disk has no locks, the second takes a name of its own.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if _is_locked(descriptor, partial):
+            os.ftruncate(descriptor, 0)
+            return partial, descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    return partial, os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+
+
+def _is_locked(descriptor, path):
+    """Whether this process has just got the lock of an open file, which is still at its path."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return _is_at(descriptor, path)
+
+
+def _is_at(descriptor, path):
+    """Whether an open file is still the one at its path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 LOCK_FILE = ".running"
 
 
 @contextmanager
-def only_process(folder):
+def only_process(folder, wait=False):
     """Keeps a folder for one process at a time, until it leaves the block or ends in any way.
 
     Files that an earlier process was writing when it was killed are removed first. The lock is that
@@ -63,7 +146,9 @@ def only_process(folder):
     Arguments
     ---------
     folder : path
-        It is made when absent.
+        It is made when absent; then it is removed again if it stays empty.
+    wait : bool
+        Whether to wait for another process that has the folder.
 
     Raises
     ------
@@ -76,26 +161,33 @@ def only_process(folder):
     >>> with only_process(folder):
     ...     print(sorted(path.name for path in folder.iterdir()))
     ['.running']
-    >>> list(folder.iterdir())
-    []
+    >>> folder.exists()
+    False
     """
     path = Path(folder, LOCK_FILE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    is_new = not path.parent.exists()
+    with _locked(path, wait):
         remove_partial(folder)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+            if is_new:
+                with suppress(OSError):  # it is not empty
+                    path.parent.rmdir()
 
 
 @contextmanager
-def _locked(path):
+def _locked(path, wait):
     """Holds the lock of a file that it makes."""
     while True:
-        file = open(path, "a+")  # noqa: SIM115 (closed below)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = open(path, "a+")  # noqa: SIM115 (closed below)
+        except FileNotFoundError:  # another process has just removed the folder
+            continue
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 logger.warning(
@@ -110,27 +202,34 @@ def _locked(path):
                 f"{path.parent}: another process{f' ({holder})' if holder else ''} is writing "
                 "there; wait for it, stop it, or choose another folder"
             ) from error
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+        if _is_at(file.fileno(), path):
             break  # else its holder has just removed it
         file.close()
     try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        with suppress(OSError):  # a full disk: it only helps whoever is refused
+            file.truncate(0)
+            file.write(f"process {os.getpid()}")
+            file.flush()
         yield
     finally:
-        file.close()
+        with suppress(OSError):
+            file.close()
 
 
-PARTIAL = re.compile(r"\..+\.\d+\.partial")
-"""Names that `replacing` gives to what is not complete."""
+PARTIAL = re.compile(r"\..+\.partial(\.flac)?")
+"""Names that `replacing` gives, or gave in earlier versions, to what is not complete."""
 
 
 def remove_partial(folder):
     """Removes the files below a folder that a killed process left unfinished."""
     for parent, _, names in os.walk(folder):
         for name in filter(PARTIAL.fullmatch, names):
-            Path(parent, name).unlink(missing_ok=True)
+            partial = Path(parent, name)
+            with suppress(FileNotFoundError):
+                descriptor = os.open(partial, os.O_RDWR)
+                if _is_locked(descriptor, partial):
+                    partial.unlink()
+                os.close(descriptor)
 
 
 def file_stamp(path):

@@ -20,8 +20,8 @@ from tests.paths import ROOT
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 SECONDS = 300
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
     [
         *("torch._dynamo", "sklearn.manifold", "matplotlib.backends.backend_agg"),
         *(f"speechbrain_fv.{name}" for name in ("training.setup", "encoders", "data.readers")),
@@ -59,7 +59,7 @@ def run_forked(command, folder=None):
 
 def fork(command, folder=None, stdout=os.devnull, stderr=os.devnull):
     """Returns the started process of a command of `recipe`, a `multiprocessing.Process`."""
-    process = _SERVER.Process(target=_become, args=(command[1:], folder, stdout, stderr))
+    process = SERVER.Process(target=_become, args=(command[1:], folder, stdout, stderr))
     process.start()
     return process
 
@@ -68,8 +68,13 @@ def _become(argv, folder, stdout, stderr):
     for path, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.update(ENVIRONMENT)
-    warnings.simplefilter("ignore")
     os.chdir(folder or os.getcwd())
+    runs_as(argv)
+
+
+def runs_as(argv):
+    """Runs a script in this process, which then ends."""
+    warnings.simplefilter("ignore")
     sys.argv = argv
     sys.path.insert(0, str(Path(argv[0]).parent))
     runpy.run_path(argv[0], run_name="__main__")

@@ -7,6 +7,7 @@ from speechbrain_fv.commands.embedding import encoded, left_out_count
 from speechbrain_fv.commands.matching import person_of
 from speechbrain_fv.commands.models import described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
+from speechbrain_fv.files import only_process
 from speechbrain_fv.inference.people import MEASURED, kind_of
 from speechbrain_fv.names import names_of
 from speechbrain_fv.search import Gallery, sources, store
@@ -23,12 +24,13 @@ def build(options):
         )
     if options.kind == "coded":
         import_faiss()  # fails before hours of encoding if faiss is missing
-    model = load_model(options)
-    gallery = Gallery(model, kind=options.kind)
-    left_out = _fill(gallery, model, options)
-    if not len(gallery):
-        raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
-    gallery.save(options.gallery)
+    with only_process(options.gallery):
+        model = load_model(options)
+        gallery = Gallery(model, kind=options.kind)
+        left_out = _fill(gallery, model, options)
+        if not len(gallery):
+            raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
+        gallery.save(options.gallery)
     return _outcome(options.gallery, gallery, left_out)
 
 

@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from speechbrain_fv.files import replacing_path
 from speechbrain_fv.media.files import first_line
 from speechbrain_fv.shipped import install_command
 
@@ -81,18 +81,15 @@ def _is_due(path, target):
 
 def _transcode(ffmpeg, path, target, sample_rate):
     """Makes one file; returns why that failed, or ""."""
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial.flac")
     command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-i", path, "-vn", "-ac", "1"]
-    command += ["-ar", str(sample_rate), str(partial)]
+    command += ["-ar", str(sample_rate), "-f", "flac"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-        if done.returncode or not partial.is_file():
-            return f"ffmpeg: {first_line(done.stderr.strip() or 'no audio')}"
-        os.replace(partial, target)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        with replacing_path(target) as partial:
+            done = subprocess.run(
+                [*command, str(partial)], capture_output=True, text=True, timeout=SECONDS
+            )
+            if done.returncode or not partial.stat().st_size:
+                raise ValueError(done.stderr.strip() or "no audio")
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"ffmpeg: {first_line(error)}"
-    finally:
-        partial.unlink(missing_ok=True)
     return ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_fv.files import replacing
+from speechbrain_fv.files import naming, replacing
 from speechbrain_fv.search import older
 from speechbrain_fv.search.index import KINDS
 
@@ -24,7 +24,7 @@ LARGEST_MANIFEST = 2**16  # bytes; ours have about 1500
 DATA_FILE = re.compile(
     r"(face|voice)-(vectors|centroids|codes|index|ids|offsets|removed)-[0-9a-f]{64}\.(npy|faiss)"
 )
-PARTIAL_FILE = re.compile(r"\.((face|voice)-[a-z]+|gallery\.json)\.\d+\.partial")
+PARTIAL_FILE = re.compile(r"\.((face|voice)-[a-z]+|gallery\.json)(\.[\d-]+)?\.partial")
 
 
 def save_parts(folder, header, parts):
@@ -173,7 +173,7 @@ def _write_part(folder, modality, part, fill):
     """Returns name and size of a data file that has been written and has reached the disk."""
     partial = folder / f".{modality}-{part}.{os.getpid()}.partial"
     try:
-        with open(partial, "wb") as file:
+        with naming(partial), open(partial, "wb") as file:
             hashed = _HashedFile(file)
             fill(hashed)
             file.flush()

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpointer
-from speechbrain.utils.distributed import ddp_barrier
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from torch.distributed.optim import ZeroRedundancyOptimizer
+
+from speechbrain_fv.messages import in_one_line
 
 
 class AtomicCheckpointer(Checkpointer):
@@ -30,14 +32,28 @@ class AtomicCheckpointer(Checkpointer):
         """Saves as SpeechBrain does, then marks the folder as a checkpoint.
 
         The parts of an optimiser that is spread over the processes are brought together first.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; the earlier checkpoints stay as they were.
         """
         for recoverable in self.recoverables.values():
             if isinstance(recoverable, ZeroRedundancyOptimizer):
                 recoverable.consolidate_state_dict()
-        checkpoint = super().save_checkpoint(*args, **kwargs)
-        if checkpoint is not None:  # the main process
-            metafile = checkpoint.path / METAFNAME
-            os.replace(_unfinished(metafile), metafile)
+        try:
+            checkpoint = super().save_checkpoint(*args, **kwargs)
+            if checkpoint is not None:  # the main process
+                metafile = checkpoint.path / METAFNAME
+                os.replace(_unfinished(metafile), metafile)
+        except (OSError, RuntimeError) as error:  # of torch's writer, or of its own
+            if if_main_process():
+                self.remove_unfinished()
+            raise OSError(
+                f"{self.checkpoints_dir}: a checkpoint cannot be written "
+                f"({in_one_line(_cause(error))}); make room and start again: the earlier "
+                "checkpoints are whole"
+            ) from error
         ddp_barrier()  # all processes list the same checkpoints
         return checkpoint
 
@@ -56,6 +72,13 @@ class AtomicCheckpointer(Checkpointer):
 
     def _save_checkpoint_metafile(self, fpath, *args, **kwargs):
         return super()._save_checkpoint_metafile(_unfinished(fpath), *args, **kwargs)
+
+
+def _cause(error):
+    """Returns the OSError that torch's writer answers with an error of its own, if there is one."""
+    if isinstance(error, OSError):
+        return error.strerror or error
+    return next((e for e in (error.__cause__, error.__context__) if isinstance(e, OSError)), error)
 
 
 def _unfinished(metafile):

@@ -6,9 +6,9 @@ paths, logging, workers, and how long to train.
 """
 
 import json
+import os
 import re
 import shutil
-import tempfile
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,14 +247,18 @@ def restoring(folder, wanted=True):
         False leaves it as it has become.
     """
     folder = Path(folder)
+    before = folder.with_name(f".{folder.name}.before")
+    shutil.rmtree(before, ignore_errors=True)  # of a run that was killed
     if not (wanted and folder.is_dir()):
         yield
         return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
-        shutil.copytree(folder, Path(aside, "before"))
+    try:
+        shutil.copytree(folder, before)
         try:
             yield
         except BaseException:
             shutil.rmtree(folder)
-            shutil.move(Path(aside, "before"), folder)
+            os.replace(before, folder)
             raise
+    finally:
+        shutil.rmtree(before, ignore_errors=True)

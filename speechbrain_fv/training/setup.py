@@ -1,7 +1,7 @@
 """From settings to a Brain that can train: checks, manifests, classes, loaders."""
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -382,7 +382,7 @@ def prepared(hparams, run_opts, resolved_yaml):
     record["settings"] |= media_cache.settings_of_cache(hparams)
     check_record(folder, record, has_checkpoints)
     manifest_folder = hparams["manifest_folder"]
-    with restoring(manifest_folder, has_checkpoints and if_main_process()):
+    with restoring(manifest_folder, has_checkpoints) if if_main_process() else nullcontext():
         run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
         manifests = training_manifests(hparams)
         record["clips"] = content_key(manifests, _files_of_vectors(hparams["corpus"]))

@@ -7,9 +7,8 @@ what connects a face with a voice, `faces` and `voices` for how they are made.
 import hashlib
 import os
 import shutil
-import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,14 +23,13 @@ from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.splits import Folds, split_identities
-from speechbrain_fv.files import only_process
+from speechbrain_fv.files import LOCK_FILE, only_process
 from speechbrain_fv.messages import progress_bar
 
 CLIPS_PER_IDENTITY = 5  # faces, and voice clips
 MIN_IDENTITIES = 10
 _VOICE_INDEX = "voices.csv"
 _SCRATCH = "partial-"
-_SECONDS_TO_BE_LOCKED = 60  # by the process that has made it
 
 
 def prepare_embedded(
@@ -151,15 +149,14 @@ def _is_whole(media_folder, people):
 
 
 def _generate(media_folder, people, num_workers):
-    """Makes all media in a temporary folder and renames it: a killed run leaves nothing behind
-    that could be taken for a corpus."""
-    media_folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(media_folder.parent)
-    with (
-        tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=media_folder.parent) as scratch,
-        only_process(scratch),
-    ):
-        folder = Path(scratch) / media_folder.name
+    """Makes all media in a folder of their own and renames it: a killed run leaves nothing behind
+    that could be taken for a corpus. Of several processes the first generates, the others wait."""
+    scratch = media_folder.with_name(f"{_SCRATCH}{media_folder.name}")
+    remove_abandoned(media_folder.parent, but=scratch.name)
+    with _alone_in(scratch, wait=True):
+        if _is_whole(media_folder, people):
+            return
+        folder = scratch / media_folder.name
         for kind in ("face", "voice"):
             (folder / kind).mkdir(parents=True)
         lengths = _map(partial(_generate_person, folder), people, num_workers)
@@ -175,15 +172,41 @@ def _generate(media_folder, people, num_workers):
         os.replace(folder, media_folder)
 
 
-def remove_abandoned(folder):
-    """Removes the temporary folders of processes that were killed."""
+def remove_abandoned(folder, but=None):
+    """Removes the folders of unfinished media that processes have left that were killed.
+
+    Arguments
+    ---------
+    folder : path
+    but : str, optional
+        The name of one that stays.
+    """
     for scratch in Path(folder).glob(f"{_SCRATCH}*"):
-        try:
-            if time.time() - scratch.stat().st_mtime > _SECONDS_TO_BE_LOCKED:
-                with only_process(scratch):
-                    shutil.rmtree(scratch)
-        except (ValueError, FileNotFoundError):  # somebody is at work there, or has tidied up
-            continue
+        if scratch.name != but:
+            with suppress(ValueError), _alone_in(scratch):
+                pass  # else somebody is at work there
+
+
+@contextmanager
+def _alone_in(scratch, wait=False):
+    """Keeps a folder as `only_process` does, empties it first, and removes it in the end."""
+    try:
+        with only_process(scratch, wait):
+            _remove_content(scratch)
+            try:
+                yield
+            finally:
+                _remove_content(scratch)
+    finally:
+        with suppress(OSError):  # another process has it
+            scratch.rmdir()
+
+
+def _remove_content(scratch):
+    """Removes all but the lock of a folder."""
+    for path in scratch.iterdir():
+        if path.name != LOCK_FILE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _map(function, people, num_workers):

@@ -27,6 +27,8 @@ CONSTRAINTS = {
 }
 LINES = tuple((colour, style) for colour, style, _ in STRATA.values())
 POSITIVE, NEGATIVE = "#0072B2", "#D55E00"
+UNDATED = {".png": {}, ".pdf": {"CreationDate": None}}
+"""Metadata of matplotlib's formats, without the time."""
 BAND_OPACITY = 0.15
 INTERVAL = {"color": "0.15", "linewidth": 1.1}
 
@@ -108,7 +110,7 @@ def finished(figure, grid="y"):
 
 
 def save(figure, stem):
-    """Writes <stem>.png and <stem>.pdf, each whole or not at all.
+    """Writes <stem>.png and <stem>.pdf, each whole or not at all; equal figures are equal files.
 
     Arguments
     ---------
@@ -125,5 +127,5 @@ def save(figure, stem):
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "pdf")]
     for path in paths:
         with replacing(path) as file:
-            figure.savefig(file, dpi=200, format=path.suffix[1:])
+            figure.savefig(file, dpi=200, format=path.suffix[1:], metadata=UNDATED[path.suffix])
     return paths
