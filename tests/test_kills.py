@@ -120,7 +120,8 @@ def test_generation_of_the_embedded_corpus(tmp_path):
 
 
 def fill(folder):
-    from speechbrain_fv.data.features import FeatureStore, FileDigests, row_name
+    from speechbrain_fv.data.digests import FileDigests
+    from speechbrain_fv.data.features import FeatureStore, row_name
 
     store = FeatureStore(f"{folder}/out/face-x", {"network": "a"})
     files = sorted(str(path) for path in (folder / "face").iterdir())
