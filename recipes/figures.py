@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from speechbrain_fv.figures.run_figures import report_run
+from speechbrain_fv.figures.run_files import RunFiles
 from speechbrain_fv.files import only_process
 from speechbrain_fv.settings.script import Parser, run_script
 
@@ -23,8 +24,9 @@ def main(argv):
     parser.add_argument("--output_folder")
     options = parser.parse_args(argv)
     output_folder = options.output_folder or options.folder
+    files = RunFiles(options.folder)  # an error where there is no such folder
     with only_process(Path(output_folder, "figures")):
-        figures, missing = report_run(options.folder, output_folder)
+        figures, missing = report_run(files.folder, output_folder)
     for figure in figures:
         print(f"{figure.title}: {figure.paths[0]}")
     for title, reason in missing.items():

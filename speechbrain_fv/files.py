@@ -146,7 +146,7 @@ def only_process(folder, wait=False):
     Arguments
     ---------
     folder : path
-        It is made when absent; then it is removed again if it stays empty.
+        It is made when absent, with those above it; then they are removed again if they stay empty.
     wait : bool
         Whether to wait for another process that has the folder.
 
@@ -165,16 +165,16 @@ def only_process(folder, wait=False):
     False
     """
     path = Path(folder, LOCK_FILE)
-    is_new = not path.parent.exists()
+    made = [parent for parent in path.parents if not parent.exists()]
     with _locked(path, wait):
         remove_partial(folder)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
-            if is_new:
-                with suppress(OSError):  # it is not empty
-                    path.parent.rmdir()
+            with suppress(OSError):  # one is not empty
+                for parent in made:
+                    parent.rmdir()
 
 
 @contextmanager
