@@ -1,6 +1,7 @@
 """Reading and writing small files: tables as text, and writes that are whole or not there."""
 
 import codecs
+import csv
 import errno
 import fcntl
 import logging
@@ -258,8 +259,8 @@ def read_table(file, separator=","):
     Raises
     ------
     ValueError
-        If the file is absent, empty, not a CSV in UTF-8, separated by something else or wider than
-        its header.
+        If the file is absent, empty, not a CSV in UTF-8, separated by something else, or a line has
+        more cells or fewer than the header.
     """
     _check_separator(file, separator)
     try:
@@ -279,7 +280,24 @@ def read_table(file, separator=","):
         raise ValueError(f"{file}: lines have more cells than the header; correct it.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
+    if len(table.columns) > 1 and (table.iloc[:, -1] == "").any():
+        _check_widths(file, separator)
     return table.rename(columns=str.strip)
+
+
+def _check_widths(file, separator):
+    """Raises ValueError for a line with fewer cells than the header, which pandas fills with ""."""
+    with open(file, encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        width = None
+        for row in rows:
+            width = width or len(row)
+            if row and len(row) < width and not (len(row) == 1 and not row[0].strip()):
+                raise ValueError(
+                    f"{file}, line {rows.line_num}: expected {width} cells, as the header has, got "
+                    f"{len(row)}; the file is cut off or the line broken: complete it, an empty "
+                    "cell keeps its separator."
+                )
 
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}

@@ -43,6 +43,30 @@ def name_of(value):
     return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
+def is_text(name):
+    """Whether a file's name is UTF-8; Python keeps other bytes as surrogates, which no CSV holds.
+
+    Example
+    -------
+    >>> is_text("Zo\u00eb.wav"), is_text(b"Zo\xeb.wav".decode("utf-8", "surrogateescape"))
+    (True, False)
+    """
+    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def readable(name):
+    r"""Returns a file's name with the bytes that are not UTF-8 as \xNN.
+
+    Example
+    -------
+    >>> print(readable(b"Zo\xeb.wav".decode("utf-8", "surrogateescape")))
+    Zo\xeb.wav
+    """
+    if is_text(name):
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def names_of(values, where):
     """Returns the names of an array or a sequence, as a list of str.
 

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,10 +16,13 @@ import pytest
 import soundfile
 from PIL import Image
 
-from speechbrain_fv.corpora import scan
+from speechbrain_fv.corpora import scan, workers
+from speechbrain_fv.corpora.faults import face_fault, voice_fault
 from speechbrain_fv.corpora.media_facts import face_facts, voice_facts
-from speechbrain_fv.corpora.scan import Scanner, face_fault, voice_fault
+from speechbrain_fv.corpora.scan import Scanner
+from speechbrain_fv.data.manifests import cache_key
 from speechbrain_fv.media.vad import find_speech
+from tests.deadly import deadly
 from tests.media import vowels, write_face, write_voice
 
 
@@ -31,6 +37,22 @@ def tables(face_files, voice_files):
     return faces.assign(spk_id="ann"), voices.assign(spk_id="ann")
 
 
+def rotten_jpeg(path):
+    """Flips bits of a JPEG until libjpeg warns of it, as about half of such flips make it."""
+    good = write_face(path).read_bytes()
+    for place in range(len(good) // 2, len(good) - 2):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        if "damage" in face_facts(str(path)):
+            return path
+    raise AssertionError("libjpeg does not warn")
+
+
+def vast_png(path):
+    """The header of an image of 100 megapixels, over few bytes."""
+    Image.new("1", (10000, 10000)).save(path)
+    return path
+
+
 def broken_faces(folder):
     truncated = write_face(folder / "truncated.jpg")
     truncated.write_bytes(truncated.read_bytes()[:300])
@@ -43,6 +65,8 @@ def broken_faces(folder):
         folder / "empty.jpg": "empty file; copy or save it again",
         folder / "constant.png": "one colour",
         folder / "absent.jpg": "not found",
+        rotten_jpeg(folder / "rotten.jpg"): "damaged: Corrupt JPEG data",
+        vast_png(folder / "vast.png"): "10000 x 10000 pixels, expected at most 50000000 in all",
         write_face(folder / "small.jpg", size=24): "24 x 24 pixels, expected at least 32 a side",
     }
 
@@ -54,6 +78,7 @@ def broken_voices(folder):
     soundfile.write(folder / "zeros.wav", np.zeros(32000), 16000)
     soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
     return {
+        **odd_levels(folder),
         folder / "empty.wav": "empty file; copy or save it again",
         folder / "text.wav": "no audio that can be read",
         folder / "header.wav": "no samples",
@@ -63,6 +88,109 @@ def broken_voices(folder):
         write_voice(folder / "quiet.wav", level=3e-4): "silent: -70.",
         write_voice(folder / "short.wav", seconds=0.5): "too short: 0.50 s",
     }
+
+
+def odd_levels(folder):
+    """Recordings whose samples or rates are far out, and such as are silent only when mixed."""
+    voice = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    loud, cut = voice.copy(), voice.copy()
+    loud[7] = 1e20
+    opposite = np.stack([voice, -0.9999 * voice], axis=1)
+    kinds = {
+        "loud": (loud, 16000, "samples reach 1000"),
+        "loud_once": (np.stack([loud, voice], axis=1), 16000, "samples reach 5000"),
+        "opposite": (opposite, 16000, "the 2 channels cancel each other out: -20."),
+        "slow": (voice, 3999, "3999 Hz, expected 4000 to 768000 Hz"),
+        "fast": (voice, 768001, "768001 Hz, expected 4000 to 768000 Hz"),
+    }
+    for name, (samples, rate, _) in kinds.items():
+        soundfile.write(folder / f"{name}.wav", samples, rate, subtype="FLOAT")
+    soundfile.write(folder / "cut.wav", cut, 16000)
+    (folder / "cut.wav").write_bytes((folder / "cut.wav").read_bytes()[:50000])
+    faults = {folder / f"{name}.wav": fault for name, (*_, fault) in kinds.items()}
+    return {**faults, folder / "cut.wav": "the file ends early: 1.6 of 2.0 s; copy it again"}
+
+
+@pytest.mark.parametrize("way", ["hard link", "symbolic link", "copy", "linked folder"])
+def test_a_file_of_two_people_is_left_out(tmp_path, way):
+    """Links and copies put one face into training and test alike, and nobody saw it."""
+    first, other = tmp_path / "a" / "ann.jpg", tmp_path / "b" / "bob.jpg"
+    for number, path in enumerate((first, tmp_path / "bob2.jpg")):
+        path.parent.mkdir(exist_ok=True)
+        write_face(path, seed=number)
+    if way == "linked folder":
+        other = tmp_path / "b" / "ann.jpg"
+        other.parent.symlink_to(first.parent)
+    else:
+        other.parent.mkdir()
+        link = {"hard link": os.link, "symbolic link": os.symlink, "copy": shutil.copy}
+        link[way](first, other)
+    paths = [first, other, tmp_path / "bob2.jpg"]
+    faces, voices = tables(paths, [write_voice(tmp_path / "ann.wav")])
+    faces = faces.assign(ID=["1", "2", "3"], spk_id=["ann", "bob", "bob"])
+    usable, _, excluded = scanner(tmp_path).select(faces, voices, tmp_path)
+    assert usable.ID.tolist() == ["3"]
+    assert excluded.reason.tolist() == [
+        f"the same file as {other} of 'bob'; keep it with the person whom it shows",
+        f"the same file as {first} of 'ann'; keep it with the person whom it shows",
+    ]
+    kept, _, _ = scanner(tmp_path, shared_files="keep").select(faces, voices, tmp_path)
+    assert kept.ID.tolist() == ["1", "2", "3"]
+    _, _, excluded = scanner(tmp_path).select(faces.assign(spk_id="ann"), voices, tmp_path)
+    assert excluded.empty
+
+
+def test_two_people_may_have_parts_of_one_recording(tmp_path):
+    talk = write_voice(tmp_path / "talk.wav", seconds=6.0)
+    faces, voices = tables([write_face(tmp_path / "a.jpg")], [talk] * 4)
+    seconds = np.array([[0, 2], [2, 4], [3, 5], [0, 1]]) * 16000
+    voices = voices.assign(
+        ID=list("wxyz"),
+        spk_id=["ann", "bob", "ann", "ann"],
+        start=seconds[:, 0],
+        stop=seconds[:, 1],
+    )
+    _, usable, excluded = scanner(tmp_path).select(faces, voices, tmp_path)
+    assert usable.ID.tolist() == ["w", "z"]
+    assert [fault[:13] for fault in excluded.reason] == ["the same file"] * 2
+
+
+def test_names_that_are_not_utf_8_are_left_out_readably(tmp_path):
+    """They used to end the preparation in an error of encoding that named no file."""
+    face, voice = write_face(tmp_path / "a.jpg"), write_voice(tmp_path / "a.wav")
+    folder = os.fsencode(tmp_path) + b"/Zo\xeb"
+    os.mkdir(folder)
+    shutil.copy(face, folder + b"/1.jpg")
+    rows = tables([face, Path(os.fsdecode(folder + b"/1.jpg"))], [voice])
+    rows[0]["spk_id"] = ["ann", os.fsdecode(b"Zo\xeb")]
+    faces, _, _ = scanner(tmp_path).select(*rows, tmp_path)
+    assert faces.ID.tolist() == ["a.jpg"]
+    (row,) = pd.read_csv(tmp_path / "excluded.csv").itertuples()
+    assert row.path == f"{tmp_path}/Zo\\xeb/1.jpg" and row.identity == "Zo\\xeb"
+    assert row.reason.startswith("the name is not UTF-8")
+    assert len(cache_key({}, [folder.decode(errors="surrogateescape")])) == 64
+
+
+def test_files_that_kill_a_process_are_named_and_the_others_read():
+    paths = [f"{number}.wav" for number in range(60)]
+    paths[20], paths[21], paths[50] = "crash.wav", "odd.wav", "kill.wav"
+    facts = dict(workers.read_all(deadly, paths, 2))
+    assert set(facts) == set(paths)
+    assert "nobody thought of" in facts.pop("odd.wav")["error"]
+    for name in ("crash.wav", "kill.wav"):
+        assert "the process that read it died" in facts.pop(name)["error"]
+    assert all(of == {"path": path} for path, of in facts.items())
+
+
+def test_a_long_scan_says_first_how_long_it_will_take(monkeypatch, caplog):
+    monkeypatch.setattr(scan, "MANY", 50)
+    caplog.set_level("INFO", "speechbrain_fv")
+    reader = Scanner(vad=False, num_workers=1)
+    paths = [f"{number}.wav" for number in range(60)]
+    first, *_, last = reader._read_all(deadly, paths, "voice")
+    assert first == ("0.wav", {"path": "0.wav"}) and last[0] == "59.wav"
+    (told,) = [text for text in caplog.messages if text.startswith("scan of 30 voice files")]
+    assert re.search(r"\d+ files/s per core, .* 1 processes .*; about 0 min, until \d{4}-", told)
 
 
 def test_broken_files_are_left_out_with_the_reason(tmp_path):
@@ -151,7 +279,7 @@ def test_grey_image_counts_as_image(tmp_path):
     grey = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     facts = face_facts(str(tmp_path / "grey.png"))
-    assert facts == {"height": 40, "width": 50, "constant": False}
+    assert facts.items() >= {"height": 40, "width": 50, "constant": False}.items()
     assert face_fault(facts, 40) == ""
 
 

@@ -12,6 +12,8 @@ import json
 from io import BytesIO
 from pathlib import Path
 
+from speechbrain_fv.corpora.media_facts import decoded_image
+from speechbrain_fv.corpora.workers import Unwritable
 from speechbrain_fv.data.manifests import cache_key
 from speechbrain_fv.files import replacing
 from speechbrain_fv.media.files import check_file, reason_of
@@ -48,12 +50,12 @@ def crop_facts(path, folder, settings):
     dict
         Either {"error": reason}, or {"crop": path of the PNG, "crop_sha256": str, "height": int,
         "width": int, "constant": bool} of the crop, "score": the detector's in (0, 1],
-        "quarter_turns": int, "num_faces": int, of which the largest was taken, and "tilt" in
-        degrees.
+        "quarter_turns": int, "num_faces": int, of which the largest was taken, "tilt" in degrees,
+        "content", digits that photos of the same bytes share, and "damage" as of `face_facts`.
 
     Raises
     ------
-    OSError
+    Unwritable
         If the crop cannot be written; nothing of it is left.
     """
     try:
@@ -71,7 +73,7 @@ def crop_facts(path, folder, settings):
                 file.write(json.dumps(facts).encode())
         except OSError as error:
             raise _unwritten(beside, error) from error
-    return facts
+    return {**facts, "content": digest[:32]}
 
 
 def is_whole(facts):
@@ -89,10 +91,11 @@ def _found(path, crop, settings):
     """The facts of a photo that is not in the cache; writes its crop."""
     from torchvision.transforms.v2.functional import to_pil_image
 
-    from speechbrain_fv.media.images import decode_image, is_constant
+    from speechbrain_fv.media.images import is_constant
 
     try:
-        found = _detector(**settings).find(decode_image(path))
+        photo, damage = decoded_image(path)
+        found = _detector(**settings).find(photo)
     except ValueError as error:
         return {"error": reason_of(error, path)}
     content = BytesIO()
@@ -112,6 +115,7 @@ def _found(path, crop, settings):
         "quarter_turns": found.quarter_turns,
         "num_faces": found.num_faces,
         "tilt": found.tilt,
+        **damage,
     }
 
 
@@ -142,7 +146,7 @@ _FACTS = {
 
 
 def _unwritten(path, error):
-    return OSError(
+    return Unwritable(
         f"{path}: cannot be written ({error.strerror or error}); make room, or set another "
         "cache_folder, and start again: what was done is kept"
     )

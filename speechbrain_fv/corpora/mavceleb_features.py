@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from speechbrain_fv.corpora.faults import report_excluded
 from speechbrain_fv.corpora.feature_packs import read_pack
 from speechbrain_fv.corpora.mavceleb import split_people
 from speechbrain_fv.corpora.mavceleb_layout import language_of, parse_name, version_of
 from speechbrain_fv.corpora.mavceleb_lists import read_pairs
 from speechbrain_fv.corpora.precomputed import vector_faults
-from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS
 from speechbrain_fv.data.selection import keep_clips

@@ -7,16 +7,22 @@ torch, torchaudio and torchvision take seconds to import, in every process that 
 is imported where it is needed.
 """
 
+import hashlib
 import math
+import os
+import tempfile
 
-from speechbrain_fv.media.audio import decode_audio, level_db
+from speechbrain_fv.media.audio import ENDS_EARLY, decode_audio, level_db
 from speechbrain_fv.media.files import reason_of
 
-FACTS_VERSION = 2  # raise it when facts change: cached ones are then gathered again
+DAMAGES = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
+"""How the warnings of libjpeg begin that are of the picture's data."""
+
+FACTS_VERSION = 3  # raise it when facts change: cached ones are then gathered again
 
 
 def face_facts(path):
-    """The facts of an image file: `height` and `width` in pixels, `constant`, or `error`.
+    """The facts of an image file: height and width, whether it shows one colour; or `error`.
 
     Arguments
     ---------
@@ -26,15 +32,72 @@ def face_facts(path):
     Returns
     -------
     dict
-        Either {"error": reason} or {"height": int, "width": int, "constant": bool}.
+        Either {"error": reason} or {"height": int, "width": int, both in pixels, "constant": bool,
+        "content": what `content_digest` returns}, and "damage": reason, of a damaged JPEG.
     """
-    from speechbrain_fv.media.images import decode_image, is_constant
+    from speechbrain_fv.media.images import is_constant
 
     try:
-        image = decode_image(path)  # (3, height, width), uint8
+        image, damage = decoded_image(path)  # (3, height, width), uint8
     except ValueError as error:
         return {"error": reason_of(error, path)}
-    return {"height": image.shape[1], "width": image.shape[2], "constant": is_constant(image)}
+    return {
+        "height": image.shape[1],
+        "width": image.shape[2],
+        "constant": is_constant(image),
+        "content": content_digest(path),
+        **damage,
+    }
+
+
+def decoded_image(path):
+    """Returns an image as `decode_image` does, and {"damage": reason} where libjpeg warns of it.
+
+    libjpeg warns on the standard error stream of the process, and goes on with whatever colours
+    come out: who uses a model may want to see them, a training does not.
+
+    Arguments
+    ---------
+    path : str
+
+    Returns
+    -------
+    image : torch.Tensor of uint8, shape (3, H, W)
+    damage : dict
+
+    Raises
+    ------
+    ValueError
+        As `decode_image`.
+    """
+    from speechbrain_fv.media.images import decode_image
+
+    with tempfile.TemporaryFile() as said:
+        terminal = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            image = decode_image(path)
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+        if not os.fstat(said.fileno()).st_size:
+            return image, {}
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines(keepends=True)
+    damages = [line.strip() for line in lines if line.startswith(DAMAGES)]
+    os.write(2, "".join(line for line in lines if not line.startswith(DAMAGES)).encode())
+    if not damages:
+        return image, {}
+    return image, {"damage": f"damaged: {damages[0]}; copy or save the file again"}
+
+
+def content_digest(path):
+    """Returns 32 hexadecimal digits, the same for files of the same bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(2**20), b""):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def voice_facts(path, vad=False):
@@ -53,7 +116,9 @@ def voice_facts(path, vad=False):
     -------
     dict
         Either {"error": reason} or {"rate": int, "num_samples": int, "channels": int,
-        "level_db": float or None, "speech": list of [start, stop] samples or None}.
+        "level_db": float or None, "loudest_db": the same of the loudest channel by itself,
+        "content": as of faces, "speech": list of [start, stop] samples or None}, and
+        "damage": reason, of a file that ends before its header says.
     """
     try:
         recording = decode_audio(path)
@@ -65,8 +130,13 @@ def voice_facts(path, vad=False):
         "num_samples": len(recording.samples),
         "channels": recording.channels,
         "level_db": level if math.isfinite(level) else None,
+        "loudest_db": recording.loudest_db if math.isfinite(recording.loudest_db) else None,
+        "content": content_digest(path),
         "speech": None,
     }
+    for notice in recording.notices:
+        if notice.startswith(ENDS_EARLY):
+            facts["damage"] = f"{notice}; copy it again"
     if vad:
         from speechbrain_fv.media.vad import find_speech
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
+from speechbrain_fv.corpora.faults import report_excluded
 from speechbrain_fv.corpora.own_data import (
     further_columns,
     identity_table,
     one_spelling,
     read_clips,
 )
-from speechbrain_fv.corpora.scan import report_excluded
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import EXCLUDED_COLUMNS, check_columns, clip_names, named
 from speechbrain_fv.data.selection import keep_clips

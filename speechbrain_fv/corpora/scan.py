@@ -7,12 +7,8 @@ stopped. Whether a file is usable follows from its facts and the thresholds, and
 
 import json
 import logging
-import math
-import multiprocessing
 import os
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -21,24 +17,32 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_fv.corpora.face_crops import crop_facts, crops_folder, is_whole
+from speechbrain_fv.corpora.faults import (
+    NAME_FAULT,
+    excluded_rows,
+    face_fault,
+    report_excluded,
+    shared_faults,
+    voice_fault,
+)
 from speechbrain_fv.corpora.media_facts import FACTS_VERSION, face_facts, voice_facts
-from speechbrain_fv.data.manifests import REPORT_FILE
+from speechbrain_fv.corpora.workers import DIED, read_all
 from speechbrain_fv.data.schema import (
-    EXCLUDED_COLUMNS,
     FACE_COLUMNS,
-    NUM_NAMED,
     VOICE_COLUMNS,
     clip_columns,
     format_speech,
     with_optional,
 )
-from speechbrain_fv.files import file_stamp, write_table
-from speechbrain_fv.media.bounds import LEAST, ONE_COLOUR, level_fault, short_fault, size_fault
+from speechbrain_fv.files import file_stamp
+from speechbrain_fv.media.bounds import LEAST
 from speechbrain_fv.messages import progress_bar
+from speechbrain_fv.names import is_text
 
 logger = logging.getLogger(__name__)
 
-CHUNK_SIZE = 16  # files per task of a worker process
+MANY = 5000  # files to read: how long it will take is then measured and told first
+NUM_TIMED = 24  # files that are read for it, one after the other
 MARGIN = 1.26  # of `media.face_detection`, which takes seconds to import
 
 
@@ -73,6 +77,9 @@ class Scanner:
         "largest" takes the largest of several faces, "refuse" leaves such photos out.
     level_faces : bool
         Whether heads that are tilted by 5 to 45 degrees are turned upright.
+    shared_files : str
+        "exclude" leaves out files that are byte for byte the same with several people, be they
+        copies or links; "keep" takes them, for corpora that are simulated with links.
 
     Raises
     ------
@@ -97,6 +104,7 @@ class Scanner:
     crop_pixels: int = 256
     several_faces: str = "largest"
     level_faces: bool = True
+    shared_files: str = "exclude"
 
     def __post_init__(self):
         for name, valid, expected in (
@@ -105,6 +113,7 @@ class Scanner:
             ("min_level_db", self.min_level_db <= 0, "at most 0 (full scale)"),
             ("max_excluded_share", 0 <= self.max_excluded_share <= 1, "in [0, 1]"),
             ("num_workers", self.num_workers >= 0, "at least 0"),
+            ("shared_files", self.shared_files in ("exclude", "keep"), "exclude or keep"),
         ):
             if not valid:
                 raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)}.")
@@ -129,6 +138,8 @@ class Scanner:
         """The options that decide which files are usable, for the cache key; a dict."""
         names = ("min_face_pixels", "min_seconds", "min_level_db", "vad", "max_excluded_share")
         criteria = {name: getattr(self, name) for name in names}
+        if self.shared_files != "exclude":
+            criteria["shared_files"] = self.shared_files
         return {**criteria, "detect": self.crop} if self.detect else criteria
 
     def select(self, faces, voices, manifest_folder):
@@ -157,22 +168,26 @@ class Scanner:
         ValueError
             If more than `max_excluded_share` of the rows of a modality are unusable.
         """
+        num_rows = {"face": len(faces), "voice": len(voices)}
+        unnamed = [
+            excluded_rows(table[column], table.spk_id, modality, _name_faults(table[column]))
+            for table, column, modality in ((faces, "image", "face"), (voices, "wav", "voice"))
+        ]
+        faces = faces.loc[[is_text(path) for path in faces.image]]
+        voices = voices.loc[[is_text(path) for path in voices.wav]]
         face_facts = self.scan(faces.image, "face")
         voice_facts = self.scan(voices.wav, "voice")
-        reasons = [face_fault(face_facts[path], self.min_face_pixels) for path in faces.image]
         faces, voices = with_optional(faces), _clip_voices(with_optional(voices), voice_facts)
-        voice_reasons = [
-            voice_fault(voice_facts[row.wav], row.seconds, self.min_seconds, self.min_level_db)
-            for row in voices.itertuples()
-        ]
+        reasons = self._face_reasons(faces, face_facts)
+        voice_reasons = self._voice_reasons(voices, voice_facts)
         excluded = pd.concat(
             [
-                _excluded_rows(faces.image, faces.spk_id, "face", reasons),
-                _excluded_rows(voices.wav, voices.spk_id, "voice", voice_reasons),
+                *unnamed,
+                excluded_rows(faces.image, faces.spk_id, "face", reasons),
+                excluded_rows(voices.wav, voices.spk_id, "voice", voice_reasons),
             ],
             ignore_index=True,
         )
-        num_rows = {"face": len(faces), "voice": len(voices)}
         report_excluded(excluded, num_rows, self.max_excluded_share, manifest_folder)
         usable_faces = faces.loc[[not reason for reason in reasons]]
         if self.detect:
@@ -185,6 +200,30 @@ class Scanner:
             for rows, columns in ((usable_faces, FACE_COLUMNS), (usable_voices, VOICE_COLUMNS))
         ]
         return *usable, excluded
+
+    def _face_reasons(self, faces, facts):
+        facts = [facts[path] for path in faces.image]
+        reasons = [face_fault(of, self.min_face_pixels) for of in facts]
+        return self._with_shared(reasons, facts, faces.spk_id, faces.image)
+
+    def _voice_reasons(self, voices, facts):
+        facts = [facts[path] for path in voices.wav]
+        rows = zip(facts, voices.seconds, strict=True)
+        reasons = [
+            voice_fault(of, seconds, self.min_seconds, self.min_level_db) for of, seconds in rows
+        ]
+        parts = voices.start, voices.stop
+        return self._with_shared(reasons, facts, voices.spk_id, voices.wav, *parts)
+
+    def _with_shared(self, reasons, facts, identities, paths, *parts):
+        """Reasons, and those of usable files that several people have."""
+        if self.shared_files == "keep":
+            return reasons
+        contents = [
+            None if reason else of.get("content") for reason, of in zip(reasons, facts, strict=True)
+        ]
+        shared = shared_faults(contents, *map(list, (identities, paths, *parts)))
+        return [reason or fault for reason, fault in zip(reasons, shared, strict=True)]
 
     def scan(self, paths, modality):
         """The facts of every file, read from the cache or gathered now.
@@ -221,138 +260,50 @@ class Scanner:
                 if output.tell():
                     output.write(b"\n")  # ends a line that a killed run left torn
                 for path, facts in self._read_all(read[modality], todo, modality):
+                    known[path] = facts
+                    if facts.get("error") == DIED:
+                        continue  # which may be the machine's fault: it is read again next time
                     entry = {"path": path, "stamp": stamps[path], "facts": facts}
                     output.write(json.dumps(entry).encode() + b"\n")
                     output.flush()
-                    known[path] = facts
         return known
 
     def _read_all(self, read, paths, modality):
-        bar = {"total": len(paths), "desc": f"scanning {modality} files", "unit": "file"}
-        if self.num_workers == 0:
-            yield from zip(paths, progress_bar(map(read, paths), **bar), strict=True)
-            return
-        # A forked copy of a process whose torch has threads can deadlock: start afresh.
-        pool = ProcessPoolExecutor(
-            min(self.num_workers, -(-len(paths) // CHUNK_SIZE)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_end_with_parent,
+        """Yields (path, facts); says first how long it will take where that is long."""
+        bar = progress_bar(total=len(paths), desc=f"scanning {modality} files", unit="file")
+        with bar:
+            timed = []
+            if len(paths) >= MANY and self.num_workers:
+                timed = paths[:: len(paths) // NUM_TIMED]
+                moments = []
+                for entry in read_all(read, timed, 1, chunk_size=1):
+                    moments.append(time.monotonic())
+                    bar.update()
+                    yield entry
+                rest = len(paths) - len(timed)
+                speed = (len(timed) - 1) / max(moments[-1] - moments[0], 1e-9)
+                self._tell_time(speed, rest, modality)
+            seen = set(timed)
+            others = [path for path in paths if path not in seen]
+            for entry in read_all(read, others, self.num_workers):
+                bar.update()
+                yield entry
+
+    def _tell_time(self, speed, num_files, modality):
+        """Logs the speed of a process, that of all, and when they will be through."""
+        num_cores = min(self.num_workers, len(os.sched_getaffinity(0)))
+        seconds = num_files / (speed * num_cores)
+        logger.info(
+            "scan of %d %s files: %.0f files/s per core, %.0f with %d processes on %d cores; about "
+            "%s, until %s",
+            *(num_files, modality, speed, speed * num_cores, self.num_workers, num_cores),
+            f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + seconds)),
         )
-        try:
-            with _one_thread_each():
-                facts = pool.map(read, paths, chunksize=CHUNK_SIZE)
-            yield from zip(paths, progress_bar(facts, **bar), strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _one_thread_each():
-    """Lets the processes that are started inside use one thread of OpenMP.
-
-    There is a process per core: more threads wait for each other, which took the face detector
-    fifty times as long.
-    """
-    earlier = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if earlier is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = earlier
-
-
-def face_fault(facts, min_pixels):
-    """Why an image is unusable, or "" when it is usable.
-
-    Arguments
-    ---------
-    facts : dict
-        What `face_facts` returned.
-    min_pixels : int
-        Least height and width in pixels.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> face_fault({"height": 20, "width": 90, "constant": False}, 32)
-    '90 x 20 pixels, expected at least 32 a side; take a larger picture'
-    """
-    if "error" in facts:
-        return facts["error"]
-    fault = size_fault(facts["width"], facts["height"], min_pixels)
-    return fault or (ONE_COLOUR if facts["constant"] else "")
-
-
-def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
-    """Why a voice clip is unusable, or "" when it is usable.
-
-    Arguments
-    ---------
-    facts : dict
-        What `voice_facts` returned for its file.
-    speech_seconds : float
-        Speech inside the clip, in seconds; its length where the file was not searched for speech.
-    min_seconds : float
-        Least speech in seconds.
-    min_level_db : float
-        Least level of the file in dB.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> facts = {"rate": 16000, "num_samples": 8000, "channels": 1, "level_db": -20.0}
-    >>> voice_fault({**facts, "speech": None}, 0.5, min_seconds=1.0, min_level_db=-60.0)
-    'too short: 0.50 s, expected at least 1 s; record more'
-    """
-    if "error" in facts:
-        return facts["error"]
-    level = -math.inf if facts["level_db"] is None else facts["level_db"]
-    searched = facts["speech"] is not None
-    whole_seconds = facts["num_samples"] / facts["rate"] if searched else None
-    return level_fault(level, min_level_db, facts["channels"]) or short_fault(
-        speech_seconds, min_seconds, whole_seconds
-    )
-
-
-def report_excluded(excluded, num_rows, max_share, manifest_folder):
-    """Write `excluded.csv` and stop when too much was left out.
-
-    Arguments
-    ---------
-    excluded : pandas.DataFrame
-        What was left out, columns `EXCLUDED_COLUMNS`.
-    num_rows : dict of str to int
-        Modality to the number of rows there were.
-    max_share : float
-        Largest share in [0, 1] that may be left out, per modality.
-    manifest_folder : path
-        Where the report goes.
-
-    Raises
-    ------
-    ValueError
-        If the share of a modality is larger.
-    """
-    report = Path(manifest_folder) / REPORT_FILE
-    write_table(excluded[EXCLUDED_COLUMNS], report)
-    for modality, total in num_rows.items():
-        rows = excluded[excluded.modality == modality]
-        if len(rows) > max_share * total:
-            first = "; ".join(f"{row.path}: {row.reason}" for row in rows[:NUM_NAMED].itertuples())
-            raise ValueError(
-                f"{len(rows)} of {total} {modality} files ({len(rows) / total:.1%}) are unusable, "
-                f"more than max_excluded_share = {max_share:g}. First: {first}. All are listed in "
-                f"{report}; repair them, or raise max_excluded_share."
-            )
+def _name_faults(paths):
+    return ["" if is_text(path) else NAME_FAULT for path in paths]
 
 
 def _log_crops(facts):
@@ -385,14 +336,7 @@ def _clip_voices(voices, facts):
         row["seconds"] = sum(last - first for first, last in inside) / rate
         rows.append(row)
     further = clip_columns(voices, VOICE_COLUMNS)
-    return pd.DataFrame(rows, columns=[*VOICE_COLUMNS, "seconds", *further])
-
-
-def _excluded_rows(paths, identities, modality, reasons):
-    table = pd.DataFrame(
-        {"path": list(paths), "modality": modality, "identity": list(identities), "reason": reasons}
-    )
-    return table[table.reason != ""]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*VOICE_COLUMNS, "seconds", *further])))
 
 
 def _load_facts(store, stamps):
@@ -408,13 +352,3 @@ def _load_facts(store, stamps):
             if stamp and stamps.get(path) == stamp:
                 known[path] = facts
     return known
-
-
-def _end_with_parent():
-    """Without it a worker outlives a parent that was killed, waiting for work for ever."""
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

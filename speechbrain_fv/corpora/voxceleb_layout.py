@@ -14,7 +14,7 @@ import pandas as pd
 from speechbrain_fv.corpora.voxceleb_splits import VOXCELEB_ID
 from speechbrain_fv.data.schema import named
 from speechbrain_fv.media.kinds import SUFFIXES, kind_by_name
-from speechbrain_fv.names import look_alike
+from speechbrain_fv.names import look_alike, readable
 
 MAX_DEPTH = 4  # of an identity's folder below the given one, as vox1/dev/wav/id10001
 FRAMES = "1.6"  # VGGFace's folder of frames by video
@@ -42,7 +42,7 @@ def identity_folders(folder, identity_in, depth=MAX_DEPTH):
             continue
         within, below = identity_folders(path, identity_in, depth - 1) if depth > 1 else ([], [])
         found += within
-        others += below if within else [path.name]
+        others += below if within else [readable(path.name)]
     return found, others
 
 

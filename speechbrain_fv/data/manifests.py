@@ -98,7 +98,7 @@ def cache_key(options, files=()):
     header = {"schema": SCHEMA_VERSION, "options": options}
     digest.update(json.dumps(header, sort_keys=True, default=str).encode())
     for path in sorted(str(file) for file in files):
-        digest.update(f"\n{path}|{file_stamp(path)}".encode())
+        digest.update(f"\n{path}|{file_stamp(path)}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -31,6 +31,7 @@ from speechbrain_fv.media.streams import mended
 _BLOCK_VALUES = 2**20  # that many values, over all channels, are decoded at a time
 _UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell its length
 _EARLY_END_SECONDS = 0.1  # MP3 headers count a little more than is decoded
+ENDS_EARLY = "the file ends early"
 _SEEKABLE = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Codings of which libsndfile, after a seek, decodes the same samples: each stands alone."""
 
@@ -49,12 +50,15 @@ class Recording:
         What the file had to go through, for its user to see; empty when nothing.
     channels : int
         Of the file.
+    loudest_db : float
+        Level of the loudest channel by itself, in dB below full scale.
     """
 
     samples: object
     rate: int
     notices: list
     channels: int = 1
+    loudest_db: float = -math.inf
 
 
 class AudioFile:
@@ -102,6 +106,7 @@ class AudioFile:
             self._check_header(max_seconds)
             self._close = opened.pop_all().close
         self._position, self._current = 0, 0
+        self.energies = None  # of the channels, to be counted in an array of 0s
         self._seeks = (
             len(self._streams) == 1
             and first.format != "OGG"
@@ -160,7 +165,7 @@ class AudioFile:
             announced = round(num_read * int(cut[1]) / int(cut[2]))
         if announced - num_read <= _EARLY_END_SECONDS * self.rate:
             return []
-        return [f"the file ends early: {num_read / self.rate:.1f} of {announced / self.rate:.1f} s"]
+        return [f"{ENDS_EARLY}: {num_read / self.rate:.1f} of {announced / self.rate:.1f} s"]
 
     def _block(self, num_samples):
         """The next samples, at most so many; none at the end. Of all channels a block is kept."""
@@ -169,6 +174,8 @@ class AudioFile:
             block = self._streams[self._current].read(size, dtype="float32", always_2d=True)
             if len(block):
                 self._position += len(block)
+                if self.energies is not None:
+                    self.energies += np.square(block, dtype=np.float64).sum(axis=0)
                 return block[:, 0] if self.channels == 1 else block.mean(axis=1)
             self._current += 1
         return np.empty(0, np.float32)
@@ -230,9 +237,9 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, least=LEAST):
 
     recording = decode_audio(path, max_seconds)
     samples, rate, notices = recording.samples, recording.rate, recording.notices
-    fault = level_fault(level_db(samples), least.level_db, recording.channels) or short_fault(
-        len(samples) / rate, least.seconds
-    )
+    fault = level_fault(
+        level_db(samples), least.level_db, recording.channels, recording.loudest_db
+    ) or short_fault(len(samples) / rate, least.seconds)
     if fault:
         raise ValueError(f"{path}: {fault}")
     samples = torch.from_numpy(samples)
@@ -241,7 +248,7 @@ def read_audio(path, sample_rate=16000, max_seconds=MAX_SECONDS, least=LEAST):
 
         notices = [*notices, resampled_notice(rate, sample_rate)]
         samples, rate = resample(samples, rate, sample_rate), sample_rate
-    return Recording(samples, rate, notices, recording.channels)
+    return Recording(samples, rate, notices, recording.channels, recording.loudest_db)
 
 
 def decode_audio(path, max_seconds=MAX_SECONDS):
@@ -264,6 +271,8 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
         than 8 times full scale.
     """
     with AudioFile(path, max_seconds) as file:
+        if file.channels > 1:
+            file.energies = np.zeros(file.channels)
         samples = file.read()
         notices = file.early_end(len(samples))
     if not len(samples):
@@ -275,7 +284,10 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
         raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
     if file.channels > 1:
         notices.append(f"{file.channels} channels mixed down")
-    return Recording(samples, file.rate, notices, file.channels)
+        loudest = _decibel(float(file.energies.max()), len(samples))
+    else:
+        loudest = level_db(samples)
+    return Recording(samples, file.rate, notices, file.channels, loudest)
 
 
 def level_db(samples):
@@ -291,7 +303,11 @@ def level_db(samples):
         float(np.square(samples[first : first + _BLOCK_VALUES], dtype=np.float64).sum())
         for first in range(0, len(samples), _BLOCK_VALUES)
     )
-    return round(10 * math.log10(energy / len(samples)), 2) if energy else -math.inf
+    return _decibel(energy, len(samples))
+
+
+def _decibel(energy, num_samples):
+    return round(10 * math.log10(energy / num_samples), 2) if energy else -math.inf
 
 
 def resampled_notice(rate, new_rate):

@@ -53,17 +53,36 @@ def size_fault(width, height, min_pixels):
     )
 
 
-def level_fault(level, min_level, channels=1):
+def level_fault(level, min_level, channels=1, loudest=-math.inf):
     """Returns why a recording of a level in dB is too quiet, or "".
+
+    Arguments
+    ---------
+    level : float
+        Of the mean of all channels.
+    min_level : float
+        Least level.
+    channels : int
+    loudest : float
+        Level of the loudest channel by itself.
 
     Example
     -------
     >>> level_fault(-70.0, -60.0)
     'silent: -70.0 dB, expected at least -60 dB; record it louder'
+    >>> level_fault(-math.inf, -60.0, 2, -20.0)
+    'the 2 channels cancel each other out: -20.0 dB alone, 0 mixed down; keep one of them'
     """
     if level >= min_level:
         return ""
     heard = f"{level:.1f} dB" if math.isfinite(level) else "all samples are 0"
+    # The mean of a voice in one of n channels is 20 log10 n dB below it, without cancelling.
+    if channels > 1 and loudest >= min_level and level < loudest - 20 * math.log10(channels) - 6:
+        mixed = f"{level:.1f} dB" if math.isfinite(level) else "0"
+        return (
+            f"the {channels} channels cancel each other out: {loudest:.1f} dB alone, {mixed} mixed "
+            "down; keep one of them"
+        )
     mixed = f" after mixing down {channels} channels" if channels > 1 else ""
     return f"silent: {heard}{mixed}, expected at least {min_level:g} dB; record it louder"
 

@@ -81,6 +81,7 @@ class FaceVoiceBrain(sb.Brain):
         if stage != sb.Stage.TRAIN:
             self._keep(predictions[0], batch)
             return torch.zeros(())
+        self.batch = batch
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
         self.finite_rows = torch.stack(predictions).isfinite().all(dim=2).all(dim=0)
         try:
@@ -114,12 +115,31 @@ class FaceVoiceBrain(sb.Brain):
         )
 
     def _check_embeddings(self, finite):
-        """Raises NonFiniteError naming the pairs whose embeddings are NaN or infinite."""
+        """Raises NonFiniteError naming the clips that cause NaN or infinite embeddings.
+
+        BatchNorm spreads what is wrong with one clip over all: where inputs or features are not
+        finite, only their clips are named; else the pairs whose embeddings are not.
+        """
         if not all(finite):
             pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
-            raise NonFiniteError(
-                f"NaN or infinite embeddings {self._where()}; clips {', '.join(pairs)}"
-            )
+            gathered = distributed.gather_objects(self._causes(self.batch))
+            causes = [clip for own in gathered for clip in own]
+            clips = ", ".join(causes) or f"{', '.join(pairs)}, of finite inputs and features"
+            raise NonFiniteError(f"NaN or infinite embeddings {self._where()}; clips {clips}")
+
+    def _causes(self, batch):
+        """The clips of this process's batch whose own inputs or features are not finite."""
+        causes = []
+        for modality, inputs in (("face", batch.face), ("voice", batch.voice.data)):
+            encoder = self.hparams.modules[f"{modality}_encoder"]
+            features = None if encoder.takes_features else getattr(encoder, "features", None)
+            with torch.no_grad():
+                values = [inputs] if features is None else [inputs, features(inputs)]
+            finite = torch.stack([torch.isfinite(of).flatten(1).all(dim=1) for of in values])
+            for row in finite.all(dim=0).logical_not().nonzero().flatten().tolist():
+                what = "features" if finite[0, row] else "input"
+                causes.append(f"{getattr(batch, f'{modality}_id')[row]} ({modality} {what})")
+        return causes
 
     def _all_ids(self):
         """The pairs of the global batch; all processes must ask, as they do for one error."""
