@@ -44,7 +44,7 @@ def name_of(value):
 
 
 def is_text(name):
-    """Whether a file's name is UTF-8; Python keeps other bytes as surrogates, which no CSV holds.
+    r"""Whether a file's name is UTF-8; Python keeps other bytes as surrogates, which no CSV holds.
 
     Example
     -------

@@ -18,7 +18,7 @@ from speechbrain_fv.data.manifests import (
 )
 from speechbrain_fv.data.schema import parse_speech
 from speechbrain_fv.data.splits import split_identities
-from speechbrain_fv.files import write_table
+from speechbrain_fv.files import read_table, write_table
 
 SPLIT_OF = {"ann": "train", "bob": "train", "cat": "valid", "dan": "test"}
 
@@ -304,3 +304,14 @@ def test_training_identities_are_left_out_nested_and_by_seed(tmp_path):
     for number in (-1, 9):
         with pytest.raises(ValueError, match=rf"expected 0 to 8, .* got {number}"):
             without_training_identities(whole, number)
+
+
+@pytest.mark.parametrize("line, got", [("bob,b.jpg", 2), ("bob", 1), ('bob,"b,c.jpg"', 2)])
+def test_rows_that_are_cut_off_are_refused(tmp_path, line, got):
+    """They were filled with empty cells, as if the clip had no voice."""
+    table = tmp_path / "clips.csv"
+    table.write_text(f"identity,face,wav\nann,a.jpg,a.wav\n\n{line}\n")
+    with pytest.raises(ValueError, match=rf"clips.csv, line 4: expected 3 cells, .* got {got}"):
+        read_table(table)
+    table.write_text(f"identity,face,wav\nann,a.jpg,\n\n{line},{',' * (2 - got)}\n")
+    assert read_table(table).wav.tolist() == ["", ""]

@@ -253,6 +253,28 @@ def test_more_such_batches_than_the_patience_stop_the_training(corpus, tmp_path,
     assert brain.step == (3 if patience.endswith("1") else 2)
 
 
+@pytest.mark.parametrize("modality", ["face", "voice"])
+def test_only_clips_that_are_not_finite_themselves_are_named(corpus, tmp_path, modality):
+    """BatchNorm spreads one NaN over all embeddings: the whole batch used to be named."""
+    brain, hparams, fit = build(corpus, tmp_path, "--standardize=True")
+    forward, named = brain.compute_forward, []
+
+    def spoiled(batch, stage):
+        if brain.step == 2:
+            inputs = batch.face if modality == "face" else batch.voice.data
+            inputs[3] = math.nan if modality == "face" else 1e20
+            named.append(getattr(batch, f"{modality}_id")[3])
+        return forward(batch, stage)
+
+    brain.compute_forward = spoiled
+    if modality == "voice":  # finite samples, whose energy is not
+        hparams["voice_encoder"].features = torch.square
+    with pytest.raises(ValueError) as caught:
+        fit()
+    what = {"face": "(face input)", "voice": "(voice features)"}[modality]
+    assert str(caught.value).endswith(f"; clips {named[0]} {what}")
+
+
 def test_a_skipped_batch_leaves_the_rest_of_its_group(corpus, tmp_path):
     options = ("--nonfinite_patience=1", "--grad_accumulation_factor=2")
     brain, _, fit = build(corpus, tmp_path, *options)
