@@ -94,8 +94,26 @@ class Trial:
             for difference in differences(self.expected, snapshot(self.folder))
         ]
 
-    def _start(self, point=None, delay=None):
-        arguments = (self.job, str(self.folder), str(self.scratch), point, delay)
+    def attempt(self, under):
+        """Starts the job under something that stands in its way.
+
+        Arguments
+        ---------
+        under : picklable callable without arguments
+            Called first in the process of the job, such as to limit the sizes of files.
+
+        Returns
+        -------
+        code : int
+            How the process ended.
+        printed : str
+        """
+        process = self._start(under=under)
+        process.join(SECONDS)
+        return process.exitcode, self._printed()
+
+    def _start(self, point=None, delay=None, under=None):
+        arguments = (self.job, str(self.folder), str(self.scratch), point, delay, under)
         process = SERVER.Process(target=_run, args=arguments)
         process.start()
         return process
@@ -108,10 +126,10 @@ class Trial:
         return (self.scratch / "changes").read_text()
 
     def _printed(self):
-        return (self.scratch / "printed").read_text()[-2000:]
+        return (self.scratch / "printed").read_text()[-4000:]
 
 
-def _run(job, folder, scratch, point, delay):
+def _run(job, folder, scratch, point, delay, under):
     """Runs a job in this process, which is killed at a change of the folder, or tells how many."""
     descriptor = os.open(f"{scratch}/printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
@@ -140,6 +158,8 @@ def _run(job, folder, scratch, point, delay):
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     sys.addaudithook(hook)
     try:
+        if under:
+            under()
         job()
     except SystemExit as left:
         code = left.code or 0
@@ -148,8 +168,9 @@ def _run(job, folder, scratch, point, delay):
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    done = changes
-    Path(scratch, "changes").write_text(str(done))
+    if not under:
+        done = changes  # before the next line makes one
+        Path(scratch, "changes").write_text(str(done))
     os._exit(code)
 
 
