@@ -5,6 +5,7 @@
     python recipes/benchmark.py evaluation [--device=cuda] [--json=FILE] [--peer_clips=2000]
     python recipes/benchmark.py search [--sizes=10000,1000000] [--dim=256] [--json=FILE]
     python recipes/benchmark.py training [--device=cuda] [--data_only] [--json=FILE]
+    python recipes/benchmark.py size [--sizes=20000,200000] [--json=FILE]
 
 Peers that are not installed are named with what to install.
 """
@@ -20,6 +21,7 @@ BENCHMARKS = {
     "evaluation": "evaluation",
     "search": "search",
     "training": "training",
+    "size": "size",
 }
 
 

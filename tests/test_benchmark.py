@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from speechbrain_fv.experiments.benchmarks import pseudo_labels
+from speechbrain_fv.experiments.benchmarks import pseudo_labels, size
 
 
 def test_inertias_equal_the_definition():
@@ -42,3 +42,11 @@ def test_command_writes_every_method_and_part(monkeypatch, tmp_path, capsys):
     for clusters in ("paired", "shared"):
         assert size["parts"][f"label step, {clusters}"]["least_ms"] > 0
     assert "24 x 6, two modalities" in capsys.readouterr().out
+
+
+def test_rows_of_a_corpus_lie_in_no_process_of_their_own(tmp_path, capsys):
+    """A dict per row cost every reading process 370 bytes a row."""
+    size.main(["--sizes=100,20000", f"--json={tmp_path / 'size.json'}"])
+    small, large = json.loads((tmp_path / "size.json").read_text())
+    assert (large["worker_mib"] - small["worker_mib"]) * 2**20 < 60 * 2 * 20000
+    assert "bytes per row in every reading process" in capsys.readouterr().out

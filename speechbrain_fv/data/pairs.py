@@ -11,6 +11,8 @@ from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_utils import batch_pad_right
 
+from speechbrain_fv.data.rows import Rows
+
 
 def clip_dataset(table, modality, reader, classes):
     """Returns the SpeechBrain dataset of one modality of one split.
@@ -36,11 +38,11 @@ def clip_dataset(table, modality, reader, classes):
     numbers = {f"{modality}_{name}_class": each.of(table) for name, each in classes.items()}
     numbers[f"{modality}_clip"] = range(len(table))
     needed = [*dict.fromkeys(("ID", "spk_id", *reader.takes))]
-    rows = table[needed].assign(**numbers, draw=None).to_dict("records")
-    dataset = DynamicItemDataset({row["ID"]: row for row in rows})
+    dataset = DynamicItemDataset(Rows(table[needed].assign(**numbers), draw=None))
+    dataset.data_ids = range(len(table))  # not a list, of which every process would have a copy
     raw = getattr(reader, "raw", reader)
     dataset.add_dynamic_item(raw, takes=[*reader.takes, "draw"], provides=modality)
-    outputs = {modality: modality, f"{modality}_id": "id", f"{modality}_identity": "spk_id"}
+    outputs = {modality: modality, f"{modality}_id": "ID", f"{modality}_identity": "spk_id"}
     dataset.set_output_keys({**outputs, **{name: name for name in numbers}})
     return dataset
 
@@ -67,8 +69,7 @@ class PairDataset(torch.utils.data.Dataset):
 
     @staticmethod
     def _item(dataset, index, draw):
-        clip = dataset.data_ids[index]
-        return dataset.pipeline.compute_outputs({**dataset.data[clip], "id": clip, "draw": draw})
+        return dataset.pipeline.compute_outputs({**dataset.data[index], "id": index, "draw": draw})
 
 
 class ClipDataset(torch.utils.data.Dataset):
@@ -144,14 +145,7 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
     loader : torch.utils.data.DataLoader
         Batches with the names of `training_loader`, of one modality each, in order of the rows.
     """
-    batches = [
-        [(modality, index) for index in range(start, min(start + batch_size, len(dataset)))]
-        for start in range(
-            rank * batch_size, max(len(faces), len(voices)), num_processes * batch_size
-        )
-        for modality, dataset in (("face", faces), ("voice", voices))
-        if start < len(dataset)
-    ]
+    batches = _Turns((len(faces), len(voices)), batch_size, rank, num_processes)
     return torch.utils.data.DataLoader(
         ClipDataset(faces, voices),
         batch_sampler=batches,
@@ -159,6 +153,26 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+class _Turns(torch.utils.data.Sampler):
+    """The batches of `evaluation_loader`, made one at a time."""
+
+    def __init__(self, counts, batch_size, rank, num_processes):
+        first, step = rank * batch_size, num_processes * batch_size
+        self.counts, self.batch_size = counts, batch_size
+        self.starts = range(first, max(counts), step)
+        self.num_batches = sum(len(range(first, count, step)) for count in counts)
+
+    def __len__(self):
+        return self.num_batches
+
+    def __iter__(self):
+        for start in self.starts:
+            for modality, count in zip(("face", "voice"), self.counts, strict=True):
+                if start < count:
+                    stop = min(start + self.batch_size, count)
+                    yield [(modality, index) for index in range(start, stop)]
 
 
 def finished(batch, readers):
