@@ -10,6 +10,7 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_fv.data.selection import spread_clips
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.run_options import settle
@@ -273,6 +274,26 @@ def test_only_clips_that_are_not_finite_themselves_are_named(corpus, tmp_path, m
         fit()
     what = {"face": "(face input)", "voice": "(voice features)"}[modality]
     assert str(caught.value).endswith(f"; clips {named[0]} {what}")
+
+
+def test_validation_takes_as_many_clips_as_it_is_told(corpus, tmp_path, caplog):
+    caplog.set_level("INFO", "speechbrain_fv")
+    brain, _, fit = build(corpus, tmp_path, "--valid_clips=9")
+    fit()
+    found = brain.embeddings
+    assert len(found.face_id) == len(found.voice_id) == 9
+    assert len(set(found.face_identity)) == len(set(found.voice_identity)) == 6  # all of them
+    assert "validation: 9 of 24 faces, of 6 of 6 people, the same in every epoch" in caplog.text
+    assert "validation of 9 faces and 9 voices: embedded in " in caplog.text
+
+
+def test_a_choice_of_clips_has_the_same_people_in_both_modalities():
+    table = pd.DataFrame({"spk_id": list("abcdefgh") * 5, "number": range(40)})
+    faces, voices = (spread_clips(rows, 3, seed=1) for rows in (table, table.iloc[::-1]))
+    assert len(set(faces.spk_id)) == 3 and set(faces.spk_id) == set(voices.spk_id)
+    assert faces.number.is_monotonic_increasing
+    assert spread_clips(table, 17, 1).spk_id.value_counts().isin([2, 3]).all()
+    assert spread_clips(table, 40) is table
 
 
 def test_a_skipped_batch_leaves_the_rest_of_its_group(corpus, tmp_path):

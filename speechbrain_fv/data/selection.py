@@ -3,9 +3,45 @@
 So a corpus in two languages trains on one of them and is tested on both.
 """
 
+import numpy as np
 import pandas as pd
 
 from speechbrain_fv.data.schema import SPLITS, named
+
+
+def spread_clips(table, most, seed=0):
+    """At most so many rows of a table, spread evenly over its people.
+
+    The first row of everybody comes before the second of anybody, in an order drawn from the seed;
+    faces and voices of the same people leave the same people out, where there are too many.
+
+    Arguments
+    ---------
+    table : pandas.DataFrame
+        Rows with `spk_id`.
+    most : int or None
+        Rows that are kept, at least 1; None keeps all.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows that are kept, in their order.
+
+    Example
+    -------
+    >>> table = pd.DataFrame({"spk_id": list("aaaab")})
+    >>> sorted(spread_clips(table, 3).spk_id), len(spread_clips(table, None))
+    (['a', 'a', 'b'], 5)
+    """
+    if most is None or len(table) <= most:
+        return table
+    rng = np.random.default_rng(seed)
+    people = np.unique(table.spk_id.to_numpy(str))
+    turn = pd.Series(rng.permutation(len(people)), people)[table.spk_id].to_numpy()
+    drawn = rng.permutation(len(table))
+    round_of = pd.Series(drawn).groupby(turn).rank(method="first").to_numpy()
+    return table.iloc[np.sort(np.lexsort((turn, round_of))[:most])]
 
 
 def keep_clips(faces, voices, identities, keep, source):

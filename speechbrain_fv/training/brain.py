@@ -337,6 +337,7 @@ class FaceVoiceBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Empties the collection of embeddings; tells the losses that an epoch begins."""
         self.collected = {modality: [] for modality in MODALITIES}
+        self.stage_start = time.monotonic()
         if stage == sb.Stage.TRAIN and self.step == 0:  # else it is resumed
             torch.manual_seed(self._step_seed())
             with torch.no_grad():
@@ -370,7 +371,13 @@ class FaceVoiceBrain(sb.Brain):
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
             return
+        embedded = time.monotonic()
         valid, train, monitored = run_on_main(self._validate, [epoch])
+        logger.info(
+            "validation of %d faces and %d voices: embedded in %.1f s, scored in %.1f s",
+            *(len(self.embeddings.face), len(self.embeddings.voice)),
+            *(embedded - self.stage_start, time.monotonic() - embedded),
+        )
         self.hparams.epoch_counter.update_metric(monitored)
         self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
         self.checkpointer.save_and_keep_only(

@@ -49,7 +49,13 @@ RUN_OPTIONS = (
 """Of SpeechBrain's run options, those that make the result; a record of an earlier version has
 fewer, and stands for the defaults of the others."""
 
-ADDED = {"pretrained": "false", "images": "null", "std_norm": "true", "deterministic": "false"}
+ADDED = {
+    "valid_clips": "20000",
+    "pretrained": "false",
+    "images": "null",
+    "std_norm": "true",
+    "deterministic": "false",
+}
 """Options that records of earlier versions lack, and what they stand for there."""
 
 SOURCES = ("checkpoint", "pretrained", "source")

@@ -18,6 +18,7 @@ from speechbrain_fv.data.manifests import (
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
 from speechbrain_fv.data.samplers import BatchSampler
 from speechbrain_fv.data.schema import SPLITS
+from speechbrain_fv.data.selection import spread_clips
 from speechbrain_fv.evaluation.attributes import attributes_table
 from speechbrain_fv.evaluation.report import check_value
 from speechbrain_fv.files import only_process, replacing
@@ -198,6 +199,28 @@ def build_objective(hparams, manifests):
     return classes
 
 
+def validated(tables, kind, hparams):
+    """Returns the tables of a modality, the one for validation cut to `valid_clips` rows.
+
+    Arguments
+    ---------
+    tables : dict of str to pandas.DataFrame
+        By split.
+    kind : str
+        "faces" or "voices", for the log.
+    hparams : dict
+        The loaded YAML; the choice is drawn from its seed, the same in every epoch.
+    """
+    rows = tables["valid"]
+    kept = spread_clips(rows, hparams.get("valid_clips"), hparams["seed"])
+    if len(kept) < len(rows):
+        logger.info(
+            "validation: %d of %d %s, of %d of %d people, the same in every epoch (valid_clips)",
+            *(len(kept), len(rows), kind, kept.spk_id.nunique(), rows.spk_id.nunique()),
+        )
+    return {**tables, "valid": kept}
+
+
 def make_brain(hparams, run_opts, manifests, classes):
     """Returns the Brain and the loaders of the three splits.
 
@@ -214,7 +237,10 @@ def make_brain(hparams, run_opts, manifests, classes):
     brain : FaceVoiceBrain
     train, valid, test : torch.utils.data.DataLoader
     """
-    tables = {"face": manifests.faces, "voice": manifests.voices}
+    tables = {
+        "face": validated(manifests.faces, "faces", hparams),
+        "voice": validated(manifests.voices, "voices", hparams),
+    }
     datasets = {
         split: [
             clip_dataset(
