@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from speechbrain_fv.bundles import sketch
 from speechbrain_fv.bundles.bundle import load_bundle
+from speechbrain_fv.bundles.config import CAUTIONS, read_config
 from speechbrain_fv.inference import FaceVoiceAssociation
 from speechbrain_fv.publish.check import check_bundle
 from speechbrain_fv.publish.export import NEEDED, export_bundle
@@ -35,6 +36,7 @@ def test_an_export_holds_the_model_and_nothing_of_labels_or_training(bundle_fold
     assert {key.split(".")[0] for key in state} == {"face_encoder", "voice_encoder", "cmwr"}
     config = json.loads((bundle_folder / "config.json").read_text())
     assert config["training_data"]["corpus"] == "embedded"
+    assert config["caution"] == CAUTIONS["embedded"]
     assert config["image_size"] == 32 and config["sample_rate"] == 16000
     assert config["error_rates"]["U"]["num_positives"] == 100
     people = "p0000", "Dorland"
@@ -167,6 +169,7 @@ def test_python_files_beside_the_yaml_are_not_imported(copied, tmp_path):
         ("calibration", {"slope": 1, "intercept": True, "threshold": 0}),
         ("name", "owner/\x1b[2Jname"),
         ("name", "n" * 201),
+        ("caution", "two\nlines"),
         ("error_rates", []),
         ("error_rates", {"U": []}),
         ("error_rates", {"U": {"false_accept": "0.1"}}),
@@ -180,6 +183,21 @@ def test_a_configuration_of_another_kind_is_refused(key, value, copied):
     (copied / "config.json").write_text(json.dumps(config | {key: value}))
     with pytest.raises(ValueError, match=rf"config\.json: {key}: expected"):
         load_bundle(copied)
+
+
+def test_the_caution_of_invented_people_does_not_depend_on_the_age_of_a_bundle(copied):
+    """Older bundles do not state it; a model of other people has none."""
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    assert read_config(path) == config
+    del config["caution"]
+    path.write_text(json.dumps(config))
+    found = read_config(path)
+    assert list(found)[:3] == ["format", "name", "caution"]
+    assert found == config | {"caution": CAUTIONS["embedded"]}
+    config["training_data"]["corpus"] = "own_data"
+    path.write_text(json.dumps(config))
+    assert "caution" not in read_config(path)
 
 
 @pytest.mark.parametrize(

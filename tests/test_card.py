@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 from markdown_it import MarkdownIt
 
+from speechbrain_fv.bundles.config import CAUTIONS
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.groups import evaluate_groups
@@ -166,6 +167,9 @@ def test_every_table_shows_the_values_of_the_report(evaluated, settings):
 
 def test_it_says_what_the_model_is_for(evaluated, settings):
     card = model_card(*evaluated, settings)
+    paragraphs = card.split("\n\n")
+    title = next(place for place, text in enumerate(paragraphs) if text.startswith("# "))
+    assert paragraphs[title + 1] == f"**{CAUTIONS['embedded']}**"
     for words in (
         'from_hparams(source="owner/bipcm_fst")',
         'source="owner/bipcm_fst", pymodule_file="custom.py", classname="FaceVoiceAssociation"',
@@ -310,6 +314,7 @@ def test_own_data_are_described_by_their_owner(evaluated, tmp_path):
     settings = read_settings(folder, license="MIT", data="Forty colleagues, who agreed in writing.")
     card = model_card(*evaluated, settings)
     assert "Forty colleagues, who agreed in writing." in card and "invented" not in card
+    assert "real people" not in card
     assert "The weights: mit." in card and "The terms of the data hold beside it." in card
 
 

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from speechbrain_fv.commands import main, matching
+from speechbrain_fv.bundles.config import CAUTIONS
+from speechbrain_fv.commands import embedding, main, matching, searching
 from speechbrain_fv.commands.arguments import RECIPES, make_parser
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -82,7 +83,9 @@ def test_verify_is_the_models(fv, model, people):
     code, out, _ = fv("verify", *pair)
     assert code == 0
     answer = "one person" if data["decision"] else "two people"
-    assert out.startswith(f"taken for {answer}: the score {data['score']:.3f} ")
+    caution, line, *_ = out.splitlines()
+    assert caution == CAUTIONS["embedded"]
+    assert line.startswith(f"taken for {answer}: the score {data['score']:.3f} ")
     assert "Of 100 pairs of one person, it misses" in out
 
 
@@ -106,11 +109,38 @@ def test_match_is_the_models(fv, model, people, kind, monkeypatch):
     ]
     _, out, _ = fv("match", people / probe, *candidates)
     lines = out.splitlines()
-    assert lines[1].startswith(f"1. {data['ranking'][0]['file']}  ") and len(lines) == 3
+    assert lines[2].startswith(f"1. {data['ranking'][0]['file']}  ") and len(lines) == 4
     monkeypatch.setattr(matching, "load_model", lambda options: model)
     monkeypatch.setattr(model, "threshold", wanted.scores[0].item())  # who reaches it passes
     data = json.loads(fv("match", people / probe, *candidates, "--json")[1])
     assert [row["decision"] for row in data["ranking"]] == [True, False]
+
+
+def test_a_model_of_invented_people_says_so_first(fv, model, people, tmp_path, monkeypatch):
+    """Before any score and any error rate, in text and JSON; another says nothing of the kind."""
+    caution = CAUTIONS["embedded"]
+    assert [*model.config][:3] == ["format", "name", "caution"] and "real people" in caution
+    pair, gallery = (people / "ann/1.jpg", people / "bob/1.wav"), tmp_path / "gallery"
+    for module in (embedding, matching, searching):
+        monkeypatch.setattr(module, "load_model", lambda options: model)
+    for arguments in (
+        ("verify", *pair),
+        ("match", *pair),
+        ("embed", people, "--output", tmp_path / "a.npz"),
+        ("search", "build", gallery, people),
+        ("search", "add", gallery, tmp_path / "b.npz"),
+        ("search", "query", gallery, pair[0]),
+    ):
+        if arguments[1] == "add":
+            np.savez(tmp_path / "b.npz", face=model.encode_face_files(pair[0]).numpy())
+        assert fv(*arguments)[1].splitlines()[0] == caution, arguments
+        more = ["--replace"] if "build" in arguments else []
+        if arguments[1] != "add":
+            out = fv(*arguments, *more, "--json")[1]
+            assert next(iter(json.loads(out).items())) == ("caution", caution)
+    monkeypatch.delitem(model.config, "caution")
+    assert fv("verify", *pair)[1].startswith("taken for ")
+    assert "caution" not in json.loads(fv("verify", *pair, "--json")[1])
 
 
 def test_files_that_are_left_out_make_exit_code_1(fv, people, broken):
@@ -164,7 +194,7 @@ def test_names_with_line_ends_stay_in_their_line(fv, people, tmp_path):
     """A name could add lines to a ranking, and send commands to the terminal."""
     odd = write_face(tmp_path / "a\nb\x1b[2J.png")
     code, out, _ = fv("match", people / "ann/1.wav", odd)
-    assert code == 0 and r"a\nb\x1b[2J.png" in out and len(out.splitlines()) == 2
+    assert code == 0 and r"a\nb\x1b[2J.png" in out and len(out.splitlines()) == 3
     code, out, _ = fv("match", people / "ann/1.wav", odd, "--json")
     assert json.loads(out)["ranking"][0]["file"] == str(odd)
 

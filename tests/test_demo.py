@@ -19,7 +19,7 @@ from speechbrain_fv.commands import main
 from speechbrain_fv.demo.answers import Candidate, Clip, Comparer, Result
 from speechbrain_fv.demo.limits import Limits, check_limits
 from speechbrain_fv.demo.pictures import voice_picture
-from speechbrain_fv.demo.rendering import about_html, problem_html, result_html
+from speechbrain_fv.demo.rendering import about_html, caution_html, problem_html, result_html
 from speechbrain_fv.demo.server import _delete_old
 from speechbrain_fv.demo.statement import error_statements, training_statement
 from speechbrain_fv.inference import FaceVoiceAssociation
@@ -179,6 +179,7 @@ def test_training_data_in_words():
     assert unknown == "What it was trained on is not known."
     trained, text = training_statement({"training_data": {"corpus": "embedded", "splits": []}})
     assert "invented" in text and trained.startswith("Trained on")
+    assert caution_html({}) == "" and caution_html({"caution": "<b>"}).count("&lt;b&gt;") == 1
 
 
 def test_text_of_others_stays_text():

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from speechbrain_fv.bundles.config import CAUTIONS
 from speechbrain_fv.demo.statement import error_statements
 from speechbrain_fv.inference import FaceVoiceAssociation
 from tests.browser import Server, Visitor, chromium, find_chromium
@@ -231,4 +232,8 @@ def test_error_rates_and_limits_are_told(visitor, model):
     for sentence in error_statements(model.config):
         assert sentence in text
     assert "A rank is no identification" in text and "invented" in text
+    caution = visitor.page.locator(".fv-caution")
+    assert caution.inner_text() == CAUTIONS["embedded"]
+    tabs = visitor.page.locator("button[role=tab]").first
+    assert caution.bounding_box()["y"] < tabs.bounding_box()["y"]
     assert "At most 1 MB a file, 4 candidates, 5 s of sound" in text

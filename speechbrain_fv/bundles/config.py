@@ -14,6 +14,14 @@ MAX_SCORE = 10**9
 
 FORMAT = 1
 
+CAUTIONS = {
+    "embedded": (
+        "This model was trained on invented people alone: it knows nothing of real people, and "
+        "what it says about a real face or voice means nothing."
+    )
+}
+"""What whoever uses a model is told before anything else, by the corpus of its training."""
+
 
 def read_config(path):
     """Returns the content of a config.json, checked.
@@ -21,7 +29,9 @@ def read_config(path):
     Returns
     -------
     config : dict
-        ``format``, ``name`` (str), ``embedding_dim`` (K), ``face_input`` ("image" or "vector"),
+        ``format``, ``name`` (str), ``caution`` (what its user is told before anything else; absent
+        where there is nothing of the kind), ``embedding_dim`` (K), ``face_input`` ("image" or
+        "vector"),
         ``voice_input`` ("speech" or "vector"), ``sample_rate`` in Hz, ``remove_silence`` (bool),
         what the training's files had at least (``min_face_pixels``, ``min_seconds``,
         ``min_level_db``; absent in older bundles), ``face_crop`` (how the training cropped the
@@ -58,7 +68,17 @@ def read_config(path):
             )
     if "score" not in config and None in (calibration, config["error_rates"]):
         raise ValueError(f"{path}: calibration: expected that of the cosine, got None")
-    return config
+    return _cautious(config)
+
+
+def _cautious(config):
+    """Returns a configuration with the caution of its corpus, which older bundles do not state."""
+    data = config.get("training_data")
+    corpus = data.get("corpus") if isinstance(data, dict) else None
+    caution = CAUTIONS.get(corpus) if isinstance(corpus, str) else None
+    if caution is None or "caution" in config:
+        return config
+    return {"format": config["format"], "name": config["name"], "caution": caution} | config
 
 
 def _refuse_constant(name):
@@ -118,6 +138,10 @@ def _is_crop(value):
     )
 
 
+def _is_line(value):
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 300
+
+
 def _is_name(value):
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200
 
@@ -125,6 +149,10 @@ def _is_name(value):
 _EXPECTED = {
     "format": (lambda value: value == FORMAT, f"{FORMAT}; update speechbrain_fv to read others"),
     "name": (_is_name, "a text of one line, at most 200 characters"),
+    "caution": (
+        lambda value: value is None or _is_line(value),
+        "a text of one line, at most 300 characters, or none",
+    ),
     "embedding_dim": (_is_count, "a number of dimensions"),
     "face_input": (lambda value: value in ("image", "vector"), "'image' or 'vector'"),
     "voice_input": (lambda value: value in ("speech", "vector"), "'speech' or 'vector'"),

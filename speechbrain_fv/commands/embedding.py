@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechbrain_fv.commands.models import described, load_model
+from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome
 from speechbrain_fv.files import replacing
 from speechbrain_fv.inference.encoders import FileEncoder
@@ -49,11 +49,11 @@ def embed(options):
     if options.model is not None:
         (model,) = dict.fromkeys(models.values())
         data |= {"embedding_dim": model.embedding_dim, "model": described(model)}
-    else:
-        data |= {f"{name}_dim": model.embedding_dim for name, model in models.items()}
-        if identities and len(models) == 2:
-            data["train"] = _training(options.output, models)
-            lines += ["train on them, with people as in the CSV:", f"  {data['train']}"]
+        return cautioned(model, Outcome(data, lines, left_out))
+    data |= {f"{name}_dim": model.embedding_dim for name, model in models.items()}
+    if identities and len(models) == 2:
+        data["train"] = _training(options.output, models)
+        lines += ["train on them, with people as in the CSV:", f"  {data['train']}"]
     return Outcome(data, lines, left_out)
 
 

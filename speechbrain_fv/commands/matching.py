@@ -1,6 +1,6 @@
 """`verify` and `match`."""
 
-from speechbrain_fv.commands.models import described, load_model
+from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.demo.statement import error_statements
 from speechbrain_fv.inference.people import MEASURED, files_of, kind_of
@@ -42,7 +42,7 @@ def verify(options):
         lines.append(
             f"average of {counts['faces']} images and {counts['voices']} recordings; {OF_SINGLE}"
         )
-    return Outcome(data, lines)
+    return cautioned(model, Outcome(data, lines))
 
 
 def person_of(first, also):
@@ -99,4 +99,4 @@ def match(options):
     lines = ranking_lines(rows, "file")
     if max(*asked.num_clips, *found.num_clips) > 1:
         lines.append(f"people are averages of their files; {OF_SINGLE}")
-    return Outcome(data, lines, left_out)
+    return cautioned(model, Outcome(data, lines, left_out))

@@ -16,3 +16,19 @@ def load_model(options):
 def described(model):
     """Returns name and version of a model, for --json."""
     return {"name": model.config["name"], "version": model.version}
+
+
+def cautioned(model, outcome):
+    """Returns an outcome that begins with what the model says of itself, as text and as data.
+
+    Arguments
+    ---------
+    model : FaceVoiceAssociation
+        Its ``config["caution"]`` is there if its training met no real people.
+    outcome : Outcome
+    """
+    caution = model.config.get("caution")
+    if caution is None:
+        return outcome
+    data = {"caution": caution, **outcome.data}
+    return outcome._replace(data=data, lines=[caution, *outcome.lines])

@@ -5,7 +5,7 @@ from pathlib import Path
 from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.commands.embedding import encoded, left_out_count
 from speechbrain_fv.commands.matching import person_of
-from speechbrain_fv.commands.models import described, load_model
+from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import only_process
 from speechbrain_fv.inference.people import MEASURED, kind_of
@@ -31,7 +31,7 @@ def build(options):
         if not len(gallery):
             raise ValueError(f"no file can be used; the first: {left_out[0][1]}")
         gallery.save(options.gallery)
-    return _outcome(options.gallery, gallery, left_out)
+    return cautioned(model, _outcome(options.gallery, gallery, left_out))
 
 
 def add(options):
@@ -41,7 +41,7 @@ def add(options):
         gallery = Gallery.load(options.gallery, model)
         left_out = _fill(gallery, model, options)
         gallery.save(options.gallery)
-    return _outcome(options.gallery, gallery, left_out)
+    return cautioned(model, _outcome(options.gallery, gallery, left_out))
 
 
 def remove(options):
@@ -80,7 +80,7 @@ def query(options):
         "threshold": model.threshold,
         "model": described(model),
     }
-    return Outcome(data, ranking_lines(hits, "id"))
+    return cautioned(model, Outcome(data, ranking_lines(hits, "id")))
 
 
 def info(options):

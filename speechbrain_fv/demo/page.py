@@ -2,7 +2,7 @@
 
 import gradio
 
-from speechbrain_fv.demo.rendering import about_html, problem_html, result_html
+from speechbrain_fv.demo.rendering import about_html, caution_html, problem_html, result_html
 
 MAX_WAITING = 16
 HEAD = (
@@ -21,7 +21,7 @@ def build_page(comparer):
     comparer : Comparer
     """
     with gradio.Blocks(title="Faces and voices", analytics_enabled=False) as page:
-        gradio.HTML(HEAD)
+        gradio.HTML(HEAD + caution_html(comparer.model.config))
         with gradio.Tab("Who is speaking?"):
             _tab(comparer, "face", "Rank the faces")
         with gradio.Tab("Which voice is it?"):

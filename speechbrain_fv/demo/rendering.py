@@ -24,6 +24,11 @@ def problem_html(error):
     return _render("problem.html", text=text[:1].upper() + text[1:])
 
 
+def caution_html(config):
+    """Returns what a model says of itself before anything else as HTML; "" where nothing."""
+    return _render("caution.html", text=config.get("caution"))
+
+
 def about_html(config, version, limits):
     """Returns error rates, intended use, data and handling of files as HTML."""
     return _render(

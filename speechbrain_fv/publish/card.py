@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
+from speechbrain_fv.bundles.config import CAUTIONS
 from speechbrain_fv.publish.card_settings import CORPORA, HUB_LICENSES
 from speechbrain_fv.publish.card_tables import (
     cell,
@@ -60,6 +61,7 @@ def model_card(report, config, settings):
     return template.render(
         front_matter=_Verbatim(_front_matter(report, config, settings)),
         settings=settings,
+        caution=CAUTIONS.get(settings.corpus),
         strata=strata(report),
         unable=unable(report),
         tables=[_marked(table) for table in tables],

@@ -11,7 +11,7 @@ from speechbrain_fv.publish.card_tables import take
 
 CORPORA = {
     "embedded": (
-        "Embedded corpus of SpeechBrain-FV",
+        "Embedded corpus of SpeechBrain-FV (invented people)",
         "Embedded corpus of SpeechBrain-FV. Its people are invented: a program drew their faces "
         "and synthesised their voices from a seed. No photograph and no recording of a person was "
         "used, so this model knows nothing of real people, and what it says about a real face or "

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from speechbrain_fv.bundles.bundle import MODULES, READERS, model_version
-from speechbrain_fv.bundles.config import FORMAT
+from speechbrain_fv.bundles.config import CAUTIONS, FORMAT
 from speechbrain_fv.bundles.layout import (
     CODE_FILE,
     CONFIG_FILE,
@@ -100,14 +100,17 @@ def export_bundle(run_folder, bundle_folder, name, encoders=None):
     report = load_report(run_folder)
     with replacing(bundle_folder / REPORT_FILE) as file:
         file.write(json.dumps(report, allow_nan=False, indent=1).encode())
+    data = _training_data(run_folder)
+    caution = CAUTIONS.get(data["corpus"])
     config = {
         "format": FORMAT,
         "name": name,
+        **({"caution": caution} if caution else {}),
         "speechbrain_interface": "FaceVoiceAssociation",  # by which the hub tells models apart
         "package": f"speechbrain_fv {version('speechbrain-fv')}",
         **_inputs(hparams, run_folder),
         **_calibrated(run_folder, score),
-        "training_data": _training_data(run_folder),
+        "training_data": data,
         **(encoders.facts if encoders else {}),
         "version": model_version(bundle_folder),
     }
