@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Compares two reports on the same test identities, or two score files, by paired bootstrap.
 
-    python recipes/compare.py A B [--metadata=M.csv] [--output_folder=results/comparison]
+    python recipes/compare.py A B [--metadata=M.csv] [--output_folder=results/comparison/A_vs_B]
         [--num_replicates=1000] [--bootstrap_seed=0] [--device=cuda]
         [--score='!new:speechbrain_fv.scores.NegativeL2']
 
 A and B are output folders of train.py or evaluate.py, or embeddings as evaluate.py takes them
 (.npz; the other options are for these). Prints B - A with its 95 % interval and the share of
-replicates in which B is greater, and leaves compare.json in the output folder.
+replicates in which B is greater, and leaves compare.json, table.md and table.tex in the output
+folder, which is named after both. A folder with the comparison of others is refused.
 
     python recipes/compare.py A.txt B.txt --truth=T.txt [--submitted=similarity] [--people=P.csv]
 
@@ -22,7 +23,9 @@ from pathlib import Path
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
+from speechbrain_fv.evaluation.report_sheets import comparison_sheet
 from speechbrain_fv.evaluation.score_files import compare_score_files
+from speechbrain_fv.evaluation.sheets import write_sheets
 from speechbrain_fv.files import only_process, replacing
 from speechbrain_fv.scores import with_weights
 from speechbrain_fv.settings.script import Parser, run_script
@@ -34,7 +37,7 @@ def main(argv):
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
     parser.add_argument("--metadata")
-    parser.add_argument("--output_folder", default="results/comparison")
+    parser.add_argument("--output_folder")
     parser.add_argument("--num_replicates", type=int, default=1000)
     parser.add_argument("--bootstrap_seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -45,14 +48,40 @@ def main(argv):
     options = vars(parser.parse_args(argv))
     truth, submitted, people = (options.pop(key) for key in ("truth", "submitted", "people"))
     options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
-    sources, folder = [options.pop("a"), options.pop("b")], Path(options.pop("output_folder"))
+    sources = [options.pop("a"), options.pop("b")]
+    folder = Path(options.pop("output_folder") or default_folder(sources))
     with only_process(folder):
+        check_folder(folder, sources)
         comparison = compared(sources, truth, submitted, people, options)
         with replacing(folder / "compare.json") as file:
             content = {"A": sources[0], "B": sources[1], "values": comparison}
             file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+        write_sheets(folder, [comparison_sheet(comparison, sources)])
+    print(f"A: {sources[0]}\nB: {sources[1]}")
     print(format_comparison(comparison))
     print(f"Comparison: {folder / 'compare.json'}")
+
+
+def default_folder(sources):
+    """Returns results/comparison/<A>_vs_<B>, of the last two names of each path."""
+    names = ["-".join(Path(source).absolute().parts[1:][-2:]) for source in sources]
+    return Path("results/comparison") / "_vs_".join(names)
+
+
+def check_folder(folder, sources):
+    """Raises ValueError if a folder holds the comparison of others."""
+    path = folder / "compare.json"
+    if not path.is_file():
+        return
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        held = [content["A"], content["B"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no comparison ({error}); give another --output_folder") from None
+    if held != sources:
+        raise ValueError(
+            f"output_folder: {folder} holds the comparison of {held[0]} and {held[1]}; give another"
+        )
 
 
 def compared(sources, truth, submitted, people, options):

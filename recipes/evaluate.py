@@ -4,7 +4,7 @@
     python recipes/evaluate.py hparams/evaluate.yaml --embeddings=E.npz [--metadata=M.csv]
         [--output_folder=OUT] [--device=cuda] [--key=value ...]
 
-Leaves report.json, replicates.npz and figures in the output folder.
+Leaves report.json, replicates.npz, table.md, table.tex and figures in the output folder.
 hparams/evaluate.yaml explains the keys. With --embeddings=null and --lists of VoxCeleb and VGGFace
 paths, the lists are audited and nothing is scored.
 """
@@ -19,6 +19,7 @@ from speechbrain_fv.evaluation.challenge import evaluate_challenges, format_chal
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists, save_list_files
 from speechbrain_fv.evaluation.people import add_people, format_people
+from speechbrain_fv.evaluation.report_sheets import write_report_tables
 from speechbrain_fv.evaluation.sets import add_attributes, format_sets, sets_leakage
 from speechbrain_fv.evaluation.unscored import Unscored, embeddings_of_names
 from speechbrain_fv.figures.run_figures import report_run
@@ -115,6 +116,7 @@ def run(hparams, run_opts):
             )
             report |= {"challenge": challenge} if challenge else {}
         save_list_files(folder / "lists", lists)
+    write_report_tables(folder, report)
     evaluation.save_report(folder / "report.json", report)
     _tell(report, hparams, folder, score, audit_only)
 

@@ -4,8 +4,9 @@
     python recipes/train.py hparams/bipcm_fst.yaml [--output_folder=DIR --key=value ...]
 
 Prepares the corpus that the YAML includes, trains, validates every epoch, keeps the best and the
-last checkpoint, evaluates the best one, and leaves report.json, the test embeddings, figures and
-logs in the output folder. Run again, it resumes where it was stopped. On several GPUs:
+last checkpoint, evaluates the best one, and leaves report.json, table.md, table.tex, the test
+embeddings, figures and logs in the output folder. Run again, it resumes where it was stopped. On
+several GPUs:
 
     torchrun --nproc_per_node=2 recipes/train.py hparams/bipcm_fst.yaml --batch_size=64
 """

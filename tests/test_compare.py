@@ -93,7 +93,11 @@ def test_recipe_compares_a_run_with_an_embeddings_file(tmp_path, reports):
     assert result.returncode == 0, result.stderr
     content = json.loads((tmp_path / "out/compare.json").read_text())
     assert content["values"] == compare_reports(*reports)
+    text = (tmp_path / "out/table.md").read_text()
+    assert "## run (A) and B.npz (B)" in text and "| AUC, same gender (G) | " in text
+    assert r"\toprule" in (tmp_path / "out/table.tex").read_text()
     lines = result.stdout.splitlines()
+    assert [lines.pop(0), lines.pop(0)] == ["A: run", "B: B.npz"]
     assert " ".join(lines[0].split()) == "value in % A B B - A [95 %] B > A"
     assert max(map(len, lines)) <= 100
     by_distance = [*command, "--num_replicates=100", "--output_folder=out"]
@@ -102,6 +106,9 @@ def test_recipe_compares_a_run_with_an_embeddings_file(tmp_path, reports):
     other = evaluate(noisier(embeddings, 0.3), metadata, num_replicates=100, score=NegativeL2())
     content = json.loads((tmp_path / "out/compare.json").read_text())
     assert content["values"] == compare_reports(reports[0], other)
+    swapped = recipe("compare", "B.npz", "run", "--output_folder=out")
+    refused = run_forked(swapped, tmp_path)
+    assert refused.returncode == 2 and "holds the comparison of run and B.npz" in refused.stderr
     refused = run_forked(command, tmp_path)
     assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
     assert "not paired" in refused.stderr

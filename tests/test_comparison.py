@@ -10,11 +10,11 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from speechbrain_fv.evaluation import sheets
 from speechbrain_fv.experiments.ablations import grids
 from speechbrain_fv.experiments.comparison import (
     figures,
     methods,
-    rendering,
     tables,
     tuning,
     values,
@@ -182,8 +182,7 @@ def test_what_a_method_cannot_do_is_a_dash_with_its_reason(comparison):
 def test_published_figures_have_columns_and_notes_of_their_own(comparison):
     hparams, rows, _ = comparison
     table, *_ = written(comparison)
-    sheets = tables.build(table, rows, "bipcm_fst", {}, {})
-    first = sheets[0]
+    first = tables.build(table, rows, "bipcm_fst", {}, {})[0]
     assert [column for column in first.head if column.startswith("published")] == [
         *(f"published {stratum}" for stratum in ("U", "G", "N", "A", "GNA")),
         "published on",
@@ -206,7 +205,7 @@ def test_latex_has_every_cell_and_no_open_character(comparison):
     written(comparison)
     text = (Path(hparams["output_folder"]) / "comparison.tex").read_text()
     first, text = text.split("\n", 1)
-    assert first == rendering.PREAMBLE
+    assert first == sheets.PREAMBLE
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") > 7
     assert r"IG \& more\_50\%" in text and "±" not in text
     for block in text.split(r"\begin{tabular}{")[1:]:

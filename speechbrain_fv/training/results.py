@@ -11,6 +11,7 @@ from speechbrain_fv.evaluation.exact import evaluate, format_report, save_report
 from speechbrain_fv.evaluation.groups import evaluate_groups
 from speechbrain_fv.evaluation.lists import evaluate_lists, format_lists
 from speechbrain_fv.evaluation.people import add_people, format_people
+from speechbrain_fv.evaluation.report_sheets import write_report_tables
 from speechbrain_fv.evaluation.sets import add_attributes, format_sets
 from speechbrain_fv.files import write_table
 from speechbrain_fv.protocols import resolve_lists
@@ -91,5 +92,6 @@ def write_results(brain, train, valid, challenge, hparams):
         if section:
             report["challenge"] = section
             tables += [format_challenge(section), f"Submission: {section['submission']}"]
+    write_report_tables(folder, report)
     save_report(folder / "report.json", report)
     return "\n\n".join(filter(None, tables))

@@ -1,10 +1,8 @@
 """The measured and the published values, laid out as the paper's tables."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import pandas as pd
 
+from speechbrain_fv.evaluation.sheets import Measured, Printed, Sheet
 from speechbrain_fv.experiments.comparison.published import (
     FOOTNOTES,
     MATCHING_STRATA,
@@ -15,47 +13,6 @@ from speechbrain_fv.experiments.comparison.published import (
 from speechbrain_fv.experiments.comparison.values import POOLED
 
 FOLD_METRICS = {"AUC U": "verification/U/auc", "AUC G": "verification/G/auc"}
-
-
-class Measured(NamedTuple):
-    """A value in percent; None where undefined. `marked`: its interval does not hold 0."""
-
-    value: float
-    std: float | None = None
-    low: float | None = None
-    high: float | None = None
-    signed: bool = False
-    marked: bool = False
-
-
-class Printed(NamedTuple):
-    """A published value in percent, as printed, with the number of its footnote or None."""
-
-    text: str
-    note: int | None = None
-
-
-@dataclass
-class Sheet:
-    """One table.
-
-    Arguments
-    ---------
-    name : str
-        Of its file, and its label in LaTeX.
-    title : str
-    head : list of str
-    rows : list of list
-        Cells: text, `Measured`, `Printed`, or None for a dash.
-    notes : list of str
-        Below the table.
-    """
-
-    name: str
-    title: str
-    head: list
-    rows: list
-    notes: list = field(default_factory=list)
 
 
 LAYOUT = {  # name -> title, columns measured, columns published

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from speechbrain_fv.evaluation.sheets import write_sheets
 from speechbrain_fv.experiments.ablations.schedule import CONSOLE_FILE, last_line
-from speechbrain_fv.experiments.comparison import figures, rendering, tables, values
+from speechbrain_fv.experiments.comparison import figures, tables, values
 from speechbrain_fv.experiments.comparison.published import PUBLISHED
 from speechbrain_fv.figures.plots.style import save
-from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.files import write_table
 
 INTRODUCTION = """# Comparison of methods
 
@@ -64,12 +65,8 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
     people = OWN_SPLIT if num_folds is None else FOLDS.format(number=num_folds)
     missing = [run.name for run in runs.values() if not run.is_done]
     parts = [INTRODUCTION.format(reference=labels[reference]), people + "\n"]
-    parts += map(rendering.markdown, sheets)
     parts += ["Not done: " + ", ".join(missing) + "\n"] if missing else []
-    with replacing(folder / "comparison.md") as file:
-        file.write("\n".join(parts).encode())
-    with replacing(folder / "comparison.tex") as file:
-        file.write("\n".join([rendering.PREAMBLE, *map(rendering.latex, sheets)]).encode())
+    write_sheets(folder, sheets, "comparison", "\n".join(parts))
     shown = {name: label for name, label in labels.items() if name in set(table.variant)}
     save(figures.matching_figure(table, shown, reference), folder / "figures" / "fig3_matching")
     print(f"Tables and figure: {folder}")

@@ -1,8 +1,11 @@
-"""Sheets -> Markdown and LaTeX."""
+"""Tables for papers: what their cells are, and their text in Markdown and LaTeX."""
 
 import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-from speechbrain_fv.experiments.comparison.tables import Measured, Printed
+from speechbrain_fv.files import replacing
 
 PREAMBLE = r"% \usepackage{booktabs, graphicx}"  # the first line of a file of tables
 
@@ -14,6 +17,51 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
+
+
+class Measured(NamedTuple):
+    """A value in percent; None where undefined.
+
+    `marked`: its interval does not hold 0. `best`: none of the values beside it is better.
+    """
+
+    value: float
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    signed: bool = False
+    marked: bool = False
+    best: bool = False
+
+
+class Printed(NamedTuple):
+    """A published value in percent, as printed, with the number of its footnote or None."""
+
+    text: str
+    note: int | None = None
+
+
+@dataclass
+class Sheet:
+    """One table.
+
+    Arguments
+    ---------
+    name : str
+        Of its file, and its label in LaTeX.
+    title : str
+    head : list of str
+    rows : list of list
+        Cells: text, `Measured`, `Printed`, or None for a dash.
+    notes : list of str
+        Below the table.
+    """
+
+    name: str
+    title: str
+    head: list
+    rows: list
+    notes: list = field(default_factory=list)
 
 
 def cell_text(cell):
@@ -41,11 +89,25 @@ def cell_text(cell):
 
 def markdown(sheet):
     """Returns a sheet as a Markdown section."""
-    lines = [f"## {sheet.title}", "", _row(sheet.head), _row(["---"] * len(sheet.head))]
-    lines += [_row(cell_text(cell) for cell in row) for row in sheet.rows]
+    lines = [f"## {sheet.title}", "", _row(sheet.head)]
+    lines.append(_row("---:" if numeric else "---" for numeric in _numeric(sheet)))
+    lines += [_row(map(_markdown_cell, row)) for row in sheet.rows]
     for note in sheet.notes:
         lines += ["", note]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(cell):
+    return f"**{cell_text(cell)}**" if getattr(cell, "best", False) else cell_text(cell)
+
+
+def _numeric(sheet):
+    """Returns, of each column, whether all its cells are numbers; these stand on the right."""
+    columns = zip(*sheet.rows, strict=True)
+    return [
+        any(column) and all(cell is None or isinstance(cell, Measured | Printed) for cell in column)
+        for column in columns
+    ]
 
 
 def _row(cells):
@@ -57,30 +119,30 @@ def latex(sheet):
 
     Example
     -------
-    >>> from speechbrain_fv.experiments.comparison.tables import Sheet
-    >>> print(latex(Sheet("t", "50 %", ["a_b", "U"], [["x", Measured(1.0, 0.5)]])))
+    >>> print(latex(Sheet("t", "50 %", ["a_b", "U"], [["x", Measured(1.0, 0.5, best=True)]])))
     \\begin{table}
     \\centering
     \\caption{50 \\%}
     \\label{tab:t}
     \\resizebox{\\linewidth}{!}{%
-    \\begin{tabular}{ll}
+    \\begin{tabular}{lr}
     \\toprule
     a\\_b & U \\\\
     \\midrule
-    x & $1.0 \\pm 0.5$ \\\\
+    x & $\\mathbf{1.0 \\pm 0.5}$ \\\\
     \\bottomrule
     \\end{tabular}}
     \\end{table}
     <BLANKLINE>
     """
+    columns = "".join("r" if numeric else "l" for numeric in _numeric(sheet))
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(sheet.title)}}}",
         rf"\label{{tab:{sheet.name}}}",
         r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * len(sheet.head)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape, sheet.head)) + r" \\",
         r"\midrule",
@@ -100,6 +162,7 @@ def _latex_cell(cell):
     if not isinstance(cell, Measured):
         return escape(cell)
     text = cell_text(cell).replace("±", r"\pm").removesuffix("*")
+    text = rf"\mathbf{{{text}}}" if cell.best else text
     return f"${text}{'^*' if cell.marked else ''}$"
 
 
@@ -112,3 +175,23 @@ def escape(text):
     'L\\\\_id 5 \\\\% \\\\textless{}x\\\\textgreater{}'
     """
     return re.sub(r"[&%$#_{}\\~^<>]", lambda match: _SPECIAL[match.group()], str(text))
+
+
+def write_sheets(folder, sheets, name="table", introduction=""):
+    """Writes <name>.md and <name>.tex in a folder, each whole or not at all; nothing of no sheet.
+
+    Arguments
+    ---------
+    folder : str or Path
+    sheets : sequence of Sheet
+    name : str
+    introduction : str
+        Markdown above the first table.
+    """
+    if not sheets:
+        return
+    parts = [introduction] if introduction else []
+    with replacing(Path(folder) / f"{name}.md") as file:
+        file.write("\n".join([*parts, *map(markdown, sheets)]).encode())
+    with replacing(Path(folder) / f"{name}.tex") as file:
+        file.write("\n".join([PREAMBLE, *map(latex, sheets)]).encode())
