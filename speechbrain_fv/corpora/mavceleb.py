@@ -18,6 +18,7 @@ from speechbrain_fv.corpora.mavceleb_layout import (
     version_of,
 )
 from speechbrain_fv.corpora.mavceleb_lists import read_pairs
+from speechbrain_fv.corpora.repeats import at_once_if_unchanged
 from speechbrain_fv.corpora.voxceleb_layout import roots
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import (
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 CHALLENGE_ROWS = 2  # form of the rows of a challenge: folders of an older form are prepared again
 
 
+@at_once_if_unchanged
 def prepare_mavceleb(
     manifest_folder,
     folder,

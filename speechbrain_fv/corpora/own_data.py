@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_fv.corpora.repeats import at_once_if_unchanged
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import LABEL_COLUMNS, SPLITS, check_columns, clip_columns, named
 from speechbrain_fv.data.selection import keep_clips
@@ -15,6 +16,7 @@ from speechbrain_fv.names import check_look_alikes, name_of
 GENDERS = {"male": "m", "female": "f", "m": "m", "f": "f"}  # what the column may say, case-folded
 
 
+@at_once_if_unchanged
 def prepare_own_data(
     manifest_folder,
     clips_csv,

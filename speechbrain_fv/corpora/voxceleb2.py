@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from speechbrain_fv.corpora.repeats import at_once_if_unchanged
 from speechbrain_fv.corpora.voxceleb_layout import identity_folders, roots
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import check_columns, named
@@ -26,6 +27,7 @@ COMPRESSED = (".m4a", ".aac", ".mp4")
 SETS = ("dev", "test")
 
 
+@at_once_if_unchanged
 def prepare_voxceleb2(
     manifest_folder,
     voices_folder,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from speechbrain.utils.superpowers import import_from_path
 
+from speechbrain_fv.corpora.repeats import at_once_if_unchanged
 from speechbrain_fv.corpora.voxceleb_layout import check_complete, list_faces, list_voices, roots
 from speechbrain_fv.corpora.voxceleb_splits import coverage, named_split, read_meta
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 SPEECHBRAIN_SCRIPT = "recipes/VoxCeleb/voxceleb_prepare.py"
 
 
+@at_once_if_unchanged
 def prepare_voxceleb_vggface(
     manifest_folder,
     voxceleb_folder,

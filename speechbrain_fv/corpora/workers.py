@@ -77,6 +77,13 @@ def _until_one_dies(read, chunks, num_workers):
 def _one_by_one(read, paths):
     """Yields the facts of paths until one kills its process, which is told; returns the others."""
     with _pool(1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "processes that read files end before they begin; look at what they print above, "
+                "or read in the main process: num_workers (scan_workers in a YAML) 0"
+            ) from error
         for position, path in enumerate(paths):
             try:
                 facts = pool.submit(_read_one, read, path).result()
