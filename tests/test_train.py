@@ -218,6 +218,10 @@ def test_curves_rewind_to_a_step_and_survive_a_torn_line(tmp_path):
     table = pd.read_csv(log.path)
     assert table.step.tolist() == [1, 2, 3] and table.value[2] == 1.0
     assert log.epoch_means(1) == {"loss": pytest.approx(2 / 3)}
+    log.path.write_text("")  # killed, or the disk full, before the first row
+    log.rewind(0)
+    log.append(1, 1, {"loss": 2.0})
+    assert log.epoch_means(1) == {"loss": 2.0}
 
 
 def test_the_means_of_an_epoch_are_read_from_the_end_of_the_curves(tmp_path):

@@ -55,7 +55,7 @@ class CurveLog:
 
     def rewind(self, step):
         """Drops the rows after a step, which a resumed run is about to write again."""
-        if not self.path.exists():
+        if not self.path.exists() or not self.path.stat().st_size:  # of a full disk, or a kill
             return
         table = pd.read_csv(self.path, on_bad_lines="skip")
         kept = table[pd.to_numeric(table.step, errors="coerce") <= step].dropna()
