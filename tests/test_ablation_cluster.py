@@ -109,6 +109,34 @@ def test_slurm_is_asked_for_what_is_told_and_a_job_in_its_queue_is_not_repeated(
         assert f"#SBATCH {line}\n" in asked
 
 
+class EndedJob:
+    """A job that was taken off the queue before it began, so that nothing was printed."""
+
+    device = "cpu"
+
+    def __init__(self, run):
+        self.run = run
+
+    def is_over(self):
+        return True
+
+    def ending(self):
+        return "job 1 CANCELLED"
+
+
+def test_a_job_that_ends_before_it_begins_fails_alone_and_one_that_is_refused_is_told(
+    script, tmp_path, slurm
+):
+    run = make_run(tmp_path, "run")
+    failures = schedule.run_all([run], script, ["cpu"], start=lambda run, *_: EndedJob(run))
+    assert failures == {"run": "job 1 CANCELLED: "}
+    (slurm.parent / "bin" / "sbatch").write_text(
+        "#!/bin/sh\necho 'invalid partition specified: gpu' >&2; exit 1\n"
+    )
+    with pytest.raises(ValueError, match="slurm takes no job .*invalid partition.*--cluster"):
+        schedule.run_all([run], script, ["cpu"], start=Cluster("slurm").start)
+
+
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [

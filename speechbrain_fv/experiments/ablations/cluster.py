@@ -68,6 +68,11 @@ class Cluster:
             Not used: a job takes the cores that it is given.
         lock : file
             That of the run's folder; held until the job is over.
+
+        Raises
+        ------
+        ValueError
+            If the cluster refuses the job.
         """
         folder = run.folder / FOLDER
         executor = self._executor(folder)
@@ -76,7 +81,13 @@ class Cluster:
             console = str((run.folder / CONSOLE_FILE).absolute())
             training = Training(training_command(run, script, device), os.getcwd(), console)
             executor.update_parameters(name=run.name)
-            job = executor.submit(training)
+            try:
+                job = executor.submit(training)
+            except RuntimeError as error:  # of submitit, with what sbatch printed
+                raise ValueError(
+                    f"cluster: {self.cluster} takes no job ({in_one_line(error)}); mend the "
+                    "options of --cluster and start again"
+                ) from error
             with replacing(folder / ID_FILE) as file:
                 file.write(job.job_id.encode())
         return ClusterJob(run, device, job, os.dup(lock.fileno()))

@@ -242,7 +242,7 @@ def start_process(run, script, device, threads, lock):
 
 
 def last_line(path):
-    """Returns the last line of a log that is not blank, "" without one.
+    """Returns the last line of a log that is not blank, "" without one or without the file.
 
     Arguments
     ---------
@@ -256,5 +256,8 @@ def last_line(path):
     >>> last_line(path)
     'last'
     """
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    path = Path(path)
+    if not path.exists():  # of a job that a cluster has ended before it began
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
