@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torchvision.transforms import v2
 
 from speechbrain_fv.data.features import row_name
 from speechbrain_fv.data.media_cache import CachedReader, MediaStore
-from speechbrain_fv.data.readers import ImageReader, SpeechReader
-from speechbrain_fv.training.media_cache import fill
+from speechbrain_fv.data.readers import EmbeddingReader, ImageReader, SpeechReader
+from speechbrain_fv.training.media_cache import fill, use_cache
 from tests.media import write_face, write_voice
 
 SPEECH = "1000:9000;12000:30000"
@@ -81,3 +82,41 @@ def test_a_killed_filling_goes_on_and_damage_is_mended(clips, tmp_path, caplog):
     caplog.clear()
     cached(tmp_path, reader, dtype, taken)
     assert "damaged" not in caplog.text  # known, and its clip has another row
+
+
+def test_rows_that_come_while_others_are_compared_are_compared_later(tmp_path):
+    about, names = {"dtype": "uint8"}, [row_name("first"), row_name("second")]
+    writer, reader = (MediaStore(tmp_path / "s", about) for _ in range(2))
+    with writer.filling():
+        writer.add(names[:1], [np.arange(6)])
+    reader._open()
+    entries = np.fromfile(reader.index_path, reader.entry)
+    with writer.filling():
+        writer.add(names[1:], [np.arange(6)])
+    content = bytearray(writer.vectors_path.read_bytes())
+    content[-1] ^= 1
+    writer.vectors_path.write_bytes(content)
+    assert reader._damaged(entries, [0]) == set()
+    assert MediaStore(tmp_path / "s", about).rows(names) == {names[0]: 0}
+
+
+def test_a_folder_that_cannot_be_used_and_one_without_use_are_told(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    store = MediaStore(tmp_path / "file" / "s", {"dtype": "uint8"})
+    told = pytest.raises(ValueError, match="media cannot be kept .*choose another media_cache")
+    with told, store.filling():
+        pass
+    vectors = {"face_reader": EmbeddingReader("v.npz", "id", "face")}
+    vectors["voice_reader"] = vectors["face_reader"]
+    use_cache({"media_cache": str(tmp_path), "corpus": vectors}, "", None)
+    assert "media_cache: not used" in caplog.text
+
+
+def test_images_are_normalised_as_by_torchvision_without_new_constants():
+    reader, pixels = ImageReader(2, 2), torch.randint(256, (3, 3, 2, 2), dtype=torch.uint8)
+    scaled = v2.functional.to_dtype(pixels, torch.float32, scale=True)
+    expected = v2.functional.normalize(scaled, reader.mean, reader.std)
+    assert torch.equal(reader.finish(pixels), expected)
+    with torch.profiler.profile() as profile:  # a GPU would be waited for at each
+        reader.finish(pixels)
+    assert not {"aten::lift_fresh", "aten::item"} & {event.key for event in profile.key_averages()}

@@ -63,6 +63,7 @@ class FeatureStore:
     """
 
     entry, what, data_file = ENTRY, "features", VECTORS_FILE
+    option = "cache_folder"  # which names the folder
 
     def __init__(self, folder, about):
         self.folder, self.about = Path(folder), json.loads(json.dumps(about))
@@ -226,7 +227,7 @@ class FeatureStore:
         except OSError as error:
             raise ValueError(
                 f"{self.folder}: {self.what} cannot be kept ({error.strerror or error}); free "
-                "space there, or choose another cache_folder; the same command then goes on "
+                f"space there, or choose another {self.option}; the same command then goes on "
                 f"with the {self.num_rows} rows that are there"
             ) from error
 

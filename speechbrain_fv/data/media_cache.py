@@ -49,6 +49,7 @@ class MediaStore(FeatureStore):
 
     entry = np.dtype([("name", "V32"), ("checksum", "<u4"), ("end", "<u8"), ("shape", "<u4", 3)])
     what, data_file = "media", "media.bin"
+    option = "media_cache"
 
     def add(self, names, arrays):
         """Adds arrays of at most three axes, all or none; only inside of `filling`."""
@@ -67,7 +68,7 @@ class MediaStore(FeatureStore):
     def checked(self):
         """Notes that all rows were found sound, or were written just now; only in `filling`."""
         with self._told():
-            self._note(self._known_damaged())
+            self._note(self._known_damaged(), self._stamp())
 
     def arrays(self):
         """Returns the `Arrays` of the rows."""
@@ -76,8 +77,13 @@ class MediaStore(FeatureStore):
         entries = np.fromfile(self.index_path, self.entry, self.num_rows)
         return Arrays(self.vectors_path, self.about["dtype"], entries["end"], entries["shape"])
 
+    def _open(self):
+        self._opened = self._stamp()  # another process may add rows while these are compared
+        super()._open()
+
     def _damaged(self, entries, rows):
-        damaged = self._known_damaged() if self._is_checked() else None
+        is_checked = self._notes().get("stamp") == self._opened
+        damaged = self._known_damaged() if is_checked else None
         if damaged is None:
             arrays = Arrays(
                 self.vectors_path, self.about["dtype"], entries["end"], entries["shape"]
@@ -89,7 +95,7 @@ class MediaStore(FeatureStore):
                 if self._checksum(name, arrays[row]) != entries["checksum"][row]
             }
             try:
-                self._note(damaged)
+                self._note(damaged, self._opened)
             except OSError:  # it only saves time
                 logger.debug("%s: cannot be written", self.folder)
         return damaged.intersection(rows)
@@ -97,15 +103,12 @@ class MediaStore(FeatureStore):
     def _stamp(self):
         return f"{file_stamp(self.index_path)} {file_stamp(self.vectors_path)}"
 
-    def _is_checked(self):
-        return self._notes().get("stamp") == self._stamp()
-
     def _known_damaged(self):
         return set(self._notes().get("damaged", ()))
 
-    def _note(self, damaged):
+    def _note(self, damaged, stamp):
         with replacing(self.folder / CHECKED_FILE) as file:
-            file.write(json.dumps({"stamp": self._stamp(), "damaged": sorted(damaged)}).encode())
+            file.write(json.dumps({"stamp": stamp, "damaged": sorted(damaged)}).encode())
 
     def _notes(self):
         try:

@@ -135,8 +135,8 @@ class ImageReader:
 
     def finish(self, pixels):
         """Returns pixels (..., 3, H, W) of uint8 as float32, normalised."""
-        pixels = v2.functional.to_dtype(pixels, torch.float32, scale=True)
-        return v2.functional.normalize(pixels, self.mean, self.std)
+        mean, std = _channels(tuple(self.mean), tuple(self.std), pixels.device)
+        return v2.functional.to_dtype(pixels, torch.float32, scale=True).sub(mean).div_(std)
 
     def centred(self, pixels):
         """Returns images (..., 3, H, W) of uint8 as evaluation reads them."""
@@ -292,6 +292,18 @@ class EmbeddingReader:
     def __call__(self, clip, draw):
         """Returns the vector of a clip, shape (D,); nothing is drawn."""
         return self._vectors[clip]
+
+
+@functools.lru_cache(maxsize=8)
+def _channels(mean, std, device):
+    """Returns mean and std on a device, each of shape (3, 1, 1).
+
+    torchvision's normalize copies them there every time, which waits for all the GPU has to do.
+    """
+    return [
+        torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for values in (mean, std)
+    ]
 
 
 def _are_channels(values):

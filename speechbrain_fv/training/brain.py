@@ -314,7 +314,7 @@ class FaceVoiceBrain(sb.Brain):
     def check_loss_isfinite(self, loss):
         """Raises NonFiniteError with the clips if embeddings or the loss are NaN or infinite.
 
-        It is the only place where a step waits for the device.
+        Beside what its losses do, such as K-means, a step waits for the device only here.
         """
         loss_is_finite, *finite = torch.cat([loss.isfinite().view(1), self.finite_rows]).tolist()
         self._check_embeddings(finite)

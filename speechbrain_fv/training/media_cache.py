@@ -71,7 +71,13 @@ def use_cache(hparams, resolved_yaml, manifests):
     ValueError
         If a file cannot be read, or the folder cannot be written.
     """
-    for modality in cached_modalities(hparams):
+    modalities = cached_modalities(hparams)
+    if hparams.get("media_cache") is not None and not modalities:
+        logger.warning(
+            "media_cache: not used: vectors, features of frozen encoders and joined corpora have "
+            "no media to keep there"
+        )
+    for modality in modalities:
         reader = hparams["corpus"][f"{modality}_reader"]
         store, wanted = _place(hparams["media_cache"], modality, reader, resolved_yaml, manifests)
         run_on_main(fill, [store, wanted, reader], {"num_workers": hparams["num_workers"]})
