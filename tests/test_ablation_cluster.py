@@ -45,9 +45,14 @@ def test_an_interrupt_ends_the_jobs(script, tmp_path):
         begun.set()
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A background job of a shell ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        schedule.run_all([run], script, ["cpu"], start=Cluster("local", timeout_min=5).start)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            schedule.run_all([run], script, ["cpu"], start=Cluster("local", timeout_min=5).start)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert begun.is_set() and not run.is_done
     wait_for(lambda: str(run.folder) not in printed(["ps", "-eo", "args"]))
 

@@ -210,7 +210,7 @@ def test_a_command_ranks_two_candidates_without_a_probability(published, tmp_pat
     assert [row["probability"] for row in outcome.data["ranking"]] == [None, None]
     assert [row["decision"] for row in outcome.data["ranking"]] == [None, None]
     json.dumps(outcome.data, allow_nan=False)
-    assert "  -" in outcome.lines[1]
+    assert "  -" in outcome.lines[2]
     row = {"rank": 1, "file": "a", "score": 1.0, "probability": None}
     assert ranking_lines([row], "file")[1].endswith("-")
 

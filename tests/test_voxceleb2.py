@@ -126,7 +126,7 @@ def test_voices_of_another_folder_are_decoded_anew(tmp_path, monkeypatch):
 def test_without_ffmpeg_one_line_says_what_to_do(tmp_path, monkeypatch):
     write_corpus(tmp_path, ".m4a", lambda wav, target: wav.rename(target))
     monkeypatch.setattr(transcoding, "find_ffmpeg", lambda: None)
-    message = r"dev/aac: its voices are .m4a, which ffmpeg .* 'speechbrain-fv\[m4a\]'"
+    message = r"dev/aac: its voices are .m4a, which ffmpeg .* pip install .*\[m4a\]"
     with pytest.raises(ValueError, match=message) as told:
         prepare(tmp_path)
     assert "\n" not in str(told.value)

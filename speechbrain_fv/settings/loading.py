@@ -1,5 +1,6 @@
 """From a command line to settings: the YAML read, overridden, checked, flattened, and made."""
 
+import difflib
 import os
 
 import ruamel.yaml
@@ -76,7 +77,10 @@ def resolve_hparams(argv, reads=None, options=None):
         file = shipped_yaml(file) or file
     if not os.path.exists(file):
         names = {path.name for path in shipped("hparams").glob("*.yaml")}
-        hint = keys.did_you_mean(os.path.basename(file), names)
+        # Without the ending, which all have and which would make all alike.
+        stem = os.path.basename(file).removesuffix(".yaml")
+        nearest = difflib.get_close_matches(stem, [name.removesuffix(".yaml") for name in names], 1)
+        hint = f"; did you mean '{nearest[0]}.yaml'?" if nearest else ""
         raise ValueError(f"{file}: not found{hint}; shipped are {', '.join(sorted(names))}")
     document = read_document(file)
     if not isinstance(document.tree, dict):
