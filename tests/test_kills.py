@@ -18,6 +18,8 @@ from tests.media import write_face, write_voice
 from tests.paths import HPARAMS
 from tests.processes import recipe
 from tests.small_runs import command, write_corpus
+from tests.test_ablations import write_ablation
+from tests.test_compare_methods import write_comparison
 
 SEEDS = range(int(os.environ.get("KILL_SEEDS", "1")))
 SMALL = (
@@ -87,13 +89,20 @@ def media(tmp_path_factory):
     return folder
 
 
-def test_preparation(media, tmp_path):
-    check(Trial(functools.partial(prepare_own_data, media), media / "out", tmp_path), 5)
+@pytest.fixture
+def out(media):
+    """A folder beside the media, which is gone after the test."""
+    yield media / "out"
+    shutil.rmtree(media / "out")
+
+
+def test_preparation(media, out, tmp_path):
+    check(Trial(functools.partial(prepare_own_data, media), out, tmp_path), 5)
 
 
 @pytest.mark.slow
-def test_preparation_by_several_processes(media, tmp_path):
-    check(Trial(functools.partial(prepare_own_data, media, 2), media / "out", tmp_path))
+def test_preparation_by_several_processes(media, out, tmp_path):
+    check(Trial(functools.partial(prepare_own_data, media, 2), out, tmp_path))
 
 
 def prepare_voxceleb(folder):
@@ -136,8 +145,8 @@ def fill(folder):
                 store.add([name], np.full((1, 3), view + name[0], np.float32))
 
 
-def test_features_of_frozen_encoders(media, tmp_path):
-    check(Trial(functools.partial(fill, media), media / "out", tmp_path), 6)
+def test_features_of_frozen_encoders(media, out, tmp_path):
+    check(Trial(functools.partial(fill, media), out, tmp_path), 6)
 
 
 def train_frozen(folder):
@@ -155,8 +164,8 @@ def train_frozen(folder):
 
 
 @pytest.mark.slow
-def test_training_on_frozen_features(media, tmp_path):
-    check(Trial(functools.partial(train_frozen, media), media / "out", tmp_path))
+def test_training_on_frozen_features(media, out, tmp_path):
+    check(Trial(functools.partial(train_frozen, media), out, tmp_path))
 
 
 def test_evaluation_and_its_figures(trained, tmp_path):
@@ -198,3 +207,40 @@ def test_a_full_disk_is_one_line_and_the_next_start_goes_on(trained):
     assert os.listdir(trained.folder / "save") == ["record.json"]
     assert trained.attempt(bool)[0] == 0
     assert not differences(trained.expected, snapshot(trained.folder))
+
+
+@pytest.mark.slow
+def test_publishing(media_run, tmp_path):
+    folder = tmp_path / "out"
+    options = ["--repo=owner/small", f"--bundle_folder={folder}"]
+    job = script(recipe("publish", media_run, *options)[1:])
+    check(Trial(job, folder, tmp_path))
+
+
+def run_command(argv):
+    from speechbrain_fv.commands import main
+
+    assert main(argv) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["embed", "search build"])
+def test_embeddings_and_galleries(command, bundle_folder, media, tmp_path):
+    out = tmp_path / "out"
+    goal = {
+        "embed": ["embed", str(media), f"--output={out / 'vectors.npz'}"],
+        "search build": ["search", "build", str(out / "gallery"), str(media), "--replace"],
+    }[command]
+    job = functools.partial(run_command, [*goal, f"--model={bundle_folder}"])
+    check(Trial(job, out, tmp_path), 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ablate", "compare_methods"])
+def test_grids(name, tmp_path):
+    """Trainings that outlive the command that started them are waited for."""
+    if name == "ablate":
+        job = script(recipe(name, write_ablation(tmp_path), "--grids=parts")[1:])
+    else:
+        job = script(recipe(name, write_comparison(tmp_path))[1:])
+    check(Trial(job, tmp_path / "out", tmp_path))

@@ -6,7 +6,6 @@ chance. What a score cannot do is None, with the reason.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +106,21 @@ def evaluate_lists(
             section[resolved.trials.name] = {**_facts(resolved), **_UNLABELLED}
             continue
         audit = audit_list(resolved, attributes, parts.get(resolved.trials.name))
+        values = _values(resolved, comparison, chunk_size)
+        scores = values.pop("scores", None)
         if resolved.trials.kind == "verification":
-            by_position = replace(resolved, labels=positional_labels(resolved))
-            audit["positional"]["auc"] = _values(by_position, comparison, chunk_size)["auc"]
+            unscored = scores is None
+            by_position = None if unscored else _rates(scores, positional_labels(resolved))[0]
+            audit["positional"]["auc"] = by_position
         section[resolved.trials.name] = {
             **_facts(resolved),
             "negatives_agree": negatives_agree(resolved, attributes),
             "audit": audit,
-            **_values(resolved, comparison, chunk_size),
+            **values,
         }
-        if num_replicates and resolved.trials.kind == "verification":
+        if num_replicates and scores is not None:
             replicates = list_replicates(
-                resolved, comparison, num_replicates, bootstrap_seed, chunk_size
+                resolved, comparison, num_replicates, bootstrap_seed, chunk_size, scores
             )
             for key, values in (replicates or {}).items():
                 section[resolved.trials.name][f"{key}_interval"] = metrics.interval(values)
@@ -147,7 +149,7 @@ def list_replicates(
     resolved : ResolvedList
     comparison : Comparison
     num_replicates, seed, chunk_size : int
-    scores : array of shape (num_rows,), optional
+    scores : array or torch.Tensor of shape (num_rows,), optional
         Higher for one person; by default those of the comparison.
 
     Returns
@@ -271,21 +273,26 @@ def _values(resolved, comparison, chunk_size):
 
 
 def _verification(resolved, comparison, chunk_size, reason):
-    """Returns AUC, EER and the numbers of trials."""
-    labels, auc, eer = torch.as_tensor(resolved.labels), None, None
-    if not reason:
-        scores = _scores(resolved, comparison, chunk_size)[:, 0]
-        labels = labels.to(scores.device)
-        counts = listed_counts(scores[labels], scores[~labels])
-        auc, eer = metrics.area_under_curve(counts), metrics.equal_error_rate(counts)
-        auc, eer = number_or_none(auc), number_or_none(eer)
+    """Returns AUC, EER and the numbers of trials; beside them the scores, unless there are none."""
+    scores = None if reason else _scores(resolved, comparison, chunk_size)[:, 0]
+    auc, eer = (None, None) if reason else _rates(scores, resolved.labels)
+    num_positives = int(np.sum(resolved.labels))
     return {
         "auc": auc,
         "eer": eer,
         "chance_auc": 0.5,
-        "num_positives": int(labels.sum()),
-        "num_negatives": int((~labels).sum()),
+        "num_positives": num_positives,
+        "num_negatives": len(resolved.labels) - num_positives,
+        "scores": scores,
     }
+
+
+def _rates(scores, labels):
+    """Returns AUC and EER of scored trials, None where they are not defined."""
+    labels = torch.as_tensor(labels, device=scores.device)
+    counts = listed_counts(scores[labels], scores[~labels])
+    rates = metrics.area_under_curve(counts), metrics.equal_error_rate(counts)
+    return tuple(map(number_or_none, rates))
 
 
 def _matching(resolved, comparison, chunk_size, reason):

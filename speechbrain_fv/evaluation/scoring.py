@@ -48,7 +48,7 @@ class Comparison:
             )
             for modality in MODALITIES.values()
         }
-        self._fitted = None
+        self._fitted, self._prepared = None, {}
         if isinstance(self.score, VectorScore):
             with torch.no_grad():
                 self._fitted = self.score.fitted(*self.given.values())
@@ -70,8 +70,13 @@ class Comparison:
 
     @torch.no_grad()
     def prepared(self, modality):
-        """Returns all embeddings of "face" or "voice" as `values` and `listed` take them."""
-        return self.prepare(modality)(self.given[modality])
+        """Returns all embeddings of "face" or "voice" as `values` and `listed` take them.
+
+        They are made once, and kept.
+        """
+        if modality not in self._prepared:
+            self._prepared[modality] = self.prepare(modality)(self.given[modality])
+        return self._prepared[modality]
 
     def prepare(self, modality):
         """Returns a function of embeddings (num_clips, dim) that makes rows to compare."""

@@ -7,6 +7,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from speechbrain_fv.metrics import SCORE_STEP, PooledCounts
+from speechbrain_fv.metrics.scores import row_blocks
 from speechbrain_fv.metrics.verification import crossing
 
 
@@ -44,9 +45,8 @@ def pair_scores(probes, targets, rows, columns, chunk_size, compare=inner_produc
     tensor([[1., 0., -inf]], dtype=torch.float64)
     """
     scores = probes.new_empty(columns.shape)
-    step = max(1, chunk_size // (probes.shape[1] * (columns.shape[1] + 1)))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
+    row_size = probes.shape[1] * (columns.shape[1] + 1)
+    for part in row_blocks(len(rows), row_size, chunk_size, probes.device):
         candidates = targets[columns[part].clamp(min=0)]
         scores[part] = compare(probes[rows[part]], candidates)
     scores = scores.div_(SCORE_STEP).round_().mul_(SCORE_STEP)
