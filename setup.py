@@ -108,7 +108,10 @@ setup(
         exclude=["speechbrain_fv.experiments.benchmarks"],  # recipes/benchmark.py, from a clone
     ),
     package_data={
-        "speechbrain_fv": ["py.typed", "figures/*.html", "publish/*.md", "demo/templates/*"],
+        "speechbrain_fv": [
+            *("py.typed", "settings/*.yaml", "figures/*.html", "publish/*.md"),
+            "demo/templates/*",
+        ],
     },
     install_requires=[
         "speechbrain>=1.1.2,<1.2",

@@ -14,13 +14,13 @@ several GPUs:
 import sys
 
 import speechbrain as sb
-from speechbrain.core import DEFAULT_LOG_CONFIG
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_fv.figures.loggers import log_figures
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
+from speechbrain_fv.settings.logs import LOG_CONFIG
 from speechbrain_fv.settings.script import run_script
 from speechbrain_fv.training import costs, results, setup
 
@@ -36,7 +36,7 @@ def main(argv):
 def run(hparams, run_opts, resolved_yaml):
     """Prepares, trains, evaluates and reports, in a folder that no other run writes to."""
     folder = hparams["output_folder"]
-    sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or DEFAULT_LOG_CONFIG)
+    sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or LOG_CONFIG)
     manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)
     brain, train, valid, test = setup.make_brain(hparams, run_opts, manifests, classes)
     if not hparams["checkpointer"].list_checkpoints():
