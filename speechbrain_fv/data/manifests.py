@@ -21,6 +21,7 @@ A name that a corpus gives to videos of several identities is written "identity/
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -354,6 +355,42 @@ def load_manifests(manifest_folder):
     return Manifests(
         tables["faces"], tables["voices"], identities, preparation, _load_challenge(folder)
     )
+
+
+def with_lost(earlier, now, most):
+    """The earlier manifests of a corpus that has lost a few files since, at their present places.
+
+    Arguments
+    ---------
+    earlier, now : Manifests
+    most : int
+        Clips that may be lost.
+
+    Returns
+    -------
+    Manifests or None
+        None if more are lost, clips were added or changed, or the file of a clip is still there.
+    """
+    tables, lost = {}, []
+    for kind, column in (("faces", "image"), ("voices", "wav")):
+        for split, before in getattr(earlier, kind).items():
+            after = getattr(now, kind)[split]
+            is_there = before.ID.isin(after.ID)
+            same = before[is_there].drop(columns=column).reset_index(drop=True)
+            if not same.equals(after.drop(columns=column).reset_index(drop=True)):
+                return None
+            lost += before.loc[~is_there, column].tolist()
+            place = before.ID.map(after.set_index("ID")[column])
+            tables.setdefault(kind, {})[split] = before.assign(
+                **{column: place.fillna(before[column])}
+            )
+    if not 0 < len(lost) <= most or any(map(os.path.exists, lost)):
+        return None  # what is there still was taken out on purpose
+    logger.warning(
+        "%d files are lost since the training began, of at most %d (lost_files): %s",
+        *(len(lost), most, named(lost)),
+    )
+    return replace(earlier, **tables)
 
 
 def without_training_identities(manifests, num_removed_identities, seed=0):

@@ -5,12 +5,15 @@ own `draw`, a number from which the readers take crops, flips and windows. So an
 however many workers read it and wherever a run was interrupted.
 """
 
+from types import SimpleNamespace
+
 import torch
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_utils import batch_pad_right
 
+from speechbrain_fv.data.readers import LostFile
 from speechbrain_fv.data.rows import Rows
 
 
@@ -64,12 +67,26 @@ class PairDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, pair):
         face_index, voice_index, draw = pair
-        face = self._item(self.faces, face_index, draw)
-        return {**face, **self._item(self.voices, voice_index, draw)}
+        face = _readable_item(self.faces, face_index, draw)
+        voice = _readable_item(self.voices, voice_index, draw)
+        return {**face, **voice, "lost": face["lost"] + voice["lost"]}
 
-    @staticmethod
-    def _item(dataset, index, draw):
-        return dataset.pipeline.compute_outputs({**dataset.data[index], "id": index, "draw": draw})
+
+def _item(dataset, index, draw=None):
+    return dataset.pipeline.compute_outputs({**dataset.data[index], "id": index, "draw": draw})
+
+
+def _readable_item(dataset, index, draw=None):
+    """An item, of a lost file the person's next one; `lost` says which could not be read."""
+    lost = []
+    owners = dataset.data.columns["spk_id"]
+    for row in (*range(index, len(owners)), *range(index)):
+        if row == index or owners[row] == owners[index]:
+            try:
+                return {**_item(dataset, row, draw), "lost": lost}
+            except LostFile as error:
+                lost.append(str(error))
+    raise LostFile(f"{lost[0]}; none of the person's {len(lost)} files can be read")
 
 
 class ClipDataset(torch.utils.data.Dataset):
@@ -79,17 +96,27 @@ class ClipDataset(torch.utils.data.Dataset):
     ---------
     faces, voices : DynamicItemDataset
         Results of `clip_dataset`.
+    keep_rows : bool
+        Whether a lost file is replaced by the person's next one, so that no row is missing.
     """
 
-    def __init__(self, faces, voices):
+    def __init__(self, faces, voices, keep_rows=False):
         self.datasets = {"face": faces, "voice": voices}
+        self.keep_rows = keep_rows
 
     def __len__(self):
         return sum(len(dataset) for dataset in self.datasets.values())
 
     def __getitem__(self, clip):
         modality, index = clip
-        return self.datasets[modality][index]
+        dataset = self.datasets[modality]
+        if self.keep_rows:  # under its own name, as labels go by rows
+            own = {f"{modality}_id": dataset.data[index]["ID"], f"{modality}_clip": index}
+            return _readable_item(dataset, index) | own
+        try:
+            return {**_item(dataset, index), "lost": []}
+        except LostFile as error:
+            return {"lost": [str(error)]}
 
 
 def training_loader(faces, voices, sampler, num_workers=0):
@@ -121,7 +148,9 @@ def training_loader(faces, voices, sampler, num_workers=0):
     )
 
 
-def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_processes=1):
+def evaluation_loader(
+    faces, voices, batch_size, num_workers=0, rank=0, num_processes=1, keep_rows=False
+):
     """Returns the loader of all faces and all voices, in batches of one modality, by turns.
 
     Several processes deal the batches of either modality among themselves, in turn.
@@ -139,15 +168,19 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
         Processes that read; 0 reads in this one.
     rank, num_processes : int
         Which process this one is, in [0, num_processes), and of how many.
+    keep_rows : bool
+        As of `ClipDataset`.
 
     Returns
     -------
     loader : torch.utils.data.DataLoader
-        Batches with the names of `training_loader`, of one modality each, in order of the rows.
+        Batches with the names of `training_loader`, of one modality each, in order of the rows;
+        ``lost`` says which files could not be read, and with all of them lost there is nothing
+        else in a batch.
     """
     batches = _Turns((len(faces), len(voices)), batch_size, rank, num_processes)
     return torch.utils.data.DataLoader(
-        ClipDataset(faces, voices),
+        ClipDataset(faces, voices, keep_rows),
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_collate,
@@ -203,8 +236,11 @@ def finished(batch, readers):
 
 def _collate(items):
     """Returns the batch of some items, whose attribute `modalities` says what it holds."""
-    batch = PaddedBatch(items, padded_keys=["voice"], padding_func=_stacked)
-    batch.modalities = tuple(name for name in ("face", "voice") if name in items[0])
+    lost = [text for item in items for text in item.pop("lost")]
+    items = [item for item in items if item]
+    batch = PaddedBatch(items, ["voice"], padding_func=_stacked) if items else SimpleNamespace()
+    batch.modalities = tuple(name for name in ("face", "voice") if items and name in items[0])
+    batch.lost = lost
     return batch
 
 

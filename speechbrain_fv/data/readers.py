@@ -338,9 +338,12 @@ def _cut(segments, offset, length):
     return parts
 
 
+class LostFile(ValueError):
+    """A file that the preparation could read and the training cannot; the text names it."""
+
+
 def _changed(path, error):
-    return ValueError(
+    return LostFile(
         f"{path}: cannot be read although the preparation could ({reason_of(error, path)}); "
-        "restore the file, and the same command goes on; without it, train in another "
-        "--output_folder"
+        "restore the file, and the same command goes on; a higher --lost_files goes on without it"
     )

@@ -57,6 +57,7 @@ class FaceVoiceBrain(sb.Brain):
         self.logged = []  # (step, epoch, lr, group) that are on the device still
         self.losses = []  # (step of the epoch, loss), likewise
         self.last_log = 0.0
+        self.lost = []  # files that could not be read, each with the reason
         self.exchange = None  # of several processes, see `distributed.share`
         # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
         self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
@@ -66,6 +67,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
+        self._note(getattr(batch, "lost", ()))
         batch = finished(batch.to(self.device, non_blocking=True), self.hparams.readers)
         encode = {
             "face": lambda: self.modules.face_encoder(batch.face),
@@ -75,6 +77,28 @@ class FaceVoiceBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
             encoded = distributed.gather(encoded, dim=1)
         return self.modules.cmwr(encoded).float().unbind()
+
+    def evaluate_batch(self, batch, stage):
+        """Evaluates a batch; one of which all files are lost counts as 0."""
+        if batch.modalities:
+            return super().evaluate_batch(batch, stage)
+        self._note(batch.lost)
+        return torch.zeros(())
+
+    def _note(self, lost):
+        """Names each lost file once; ValueError if there are more than the YAML allows."""
+        most = getattr(self.hparams, "lost_files", 0)
+        for text in lost:
+            if text in self.lost:
+                continue
+            self.lost.append(text)
+            if len(self.lost) > most:
+                raise ValueError(
+                    f"lost file {len(self.lost)}, more than lost_files = {most}: {text}"
+                )
+            logger.warning(
+                "lost file %d, of at most %d (lost_files): %s", len(self.lost), most, text
+            )
 
     def compute_objectives(self, predictions, batch, stage):
         """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
@@ -466,4 +490,6 @@ class FaceVoiceBrain(sb.Brain):
         if monitor != DEFAULT_MONITOR:
             value = best["monitor"] if higher_is_better(monitor) else -best["monitor"]
             summary |= {"monitor": monitor, "best_valid": value}
+        if self.lost:
+            summary["lost_files"] = sorted(self.lost)
         return summary
