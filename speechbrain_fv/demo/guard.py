@@ -124,7 +124,7 @@ def _names_address(body):
     -------
     >>> _names_address(b'{"data": [{"path": "http://example.org/a.wav"}]}')
     True
-    >>> _names_address(b'{"data": [{"path": "/tmp/a.wav", "url": "http://localhost/file=a"}]}')
+    >>> _names_address(b'{"data": [{"path": "upload/a.wav", "url": "http://localhost/file=a"}]}')
     False
     """
     try:
