@@ -37,7 +37,7 @@ def test_runs_are_jobs_that_fail_and_are_repeated_as_processes_are(script, tmp_p
 
 
 def test_an_interrupt_ends_the_jobs(script, tmp_path):
-    run = make_run(tmp_path, "long", "--train=60")
+    run = make_run(tmp_path, "long", "--train=600")
     begun = threading.Event()
 
     def interrupt():

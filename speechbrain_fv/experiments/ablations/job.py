@@ -1,6 +1,7 @@
 """What a job of a cluster does; little is imported, for submitit reads it back on every node."""
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 
@@ -14,17 +15,28 @@ class Training:
     console: str
 
     def __call__(self):
-        """Returns the exit code."""
+        """Returns the exit code.
+
+        An interrupt kills the training at once: submitit's local executor kills this process a
+        second after it, and the training would go on alone.
+        """
         threads = str(len(os.sched_getaffinity(0)))
         with open(self.console, "wb") as console:
-            return subprocess.run(
+            process = subprocess.Popen(
                 self.command,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 env={"OMP_NUM_THREADS": threads, **os.environ},
-            ).returncode
+            )
+
+        def end(*_):
+            process.kill()
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, end)
+        return process.wait()
 
     def checkpoint(self):
         """Returns what submitit puts back into the queue when the time of a job is over.
