@@ -6,8 +6,10 @@ at least once.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,17 +59,50 @@ def run_forked(command, folder=None):
     return subprocess.CompletedProcess(command, process.exitcode, *texts)
 
 
-def fork(command, folder=None, stdout=os.devnull, stderr=os.devnull):
+def run_ranks(command, num_processes, folder=None):
+    """Returns what torchrun's processes of a command give, as `run` does for one.
+
+    They find what torchrun tells its processes. When one fails the others are ended.
+    """
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    with tempfile.TemporaryDirectory() as texts:
+        names = [[f"stdout.{rank}", f"stderr.{rank}"] for rank in range(num_processes)]
+        paths = [[str(Path(texts, name)) for name in own] for own in names]
+        processes = []
+        for rank, own in enumerate(paths):
+            told = {"RANK": rank, "LOCAL_RANK": rank}
+            told |= {"WORLD_SIZE": num_processes, "LOCAL_WORLD_SIZE": num_processes}
+            told = address | {name: str(value) for name, value in told.items()}
+            processes.append(fork(command, folder, *own, told))
+        end = time.monotonic() + SECONDS
+        while any(process.is_alive() for process in processes):
+            if time.monotonic() > end or any(process.exitcode for process in processes):
+                for process in processes:
+                    process.kill()
+            multiprocessing.connection.wait([p.sentinel for p in processes if p.is_alive()], 1)
+        texts = ["".join(Path(own[n]).read_text() for own in paths) for n in range(2)]
+    code = next((process.exitcode for process in processes if process.exitcode), 0)
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def fork(command, folder=None, stdout=os.devnull, stderr=os.devnull, variables=()):
     """Returns the started process of a command of `recipe`, a `multiprocessing.Process`."""
-    process = SERVER.Process(target=_become, args=(command[1:], folder, stdout, stderr))
+    arguments = (command[1:], folder, stdout, stderr, dict(variables))
+    process = SERVER.Process(target=_become, args=arguments)
     process.start()
     return process
 
 
-def _become(argv, folder, stdout, stderr):
+def _become(argv, folder, stdout, stderr, variables):
+    import torch  # it was imported before the environment was set
+
+    torch.set_num_threads(int(ENVIRONMENT["OMP_NUM_THREADS"]))
     for path, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | variables)
     os.chdir(folder or os.getcwd())
     runs_as(argv)
 

@@ -1,4 +1,7 @@
-"""Two processes of torchrun against one with the same global batch, on the CPU with gloo."""
+"""Two processes against one with the same global batch, on the CPU with gloo.
+
+torchrun starts some; the others are forked with what it tells its processes.
+"""
 
 import json
 import os
@@ -15,7 +18,7 @@ import torch
 from speechbrain_fv.data.pairs import evaluation_loader
 from tests import small_runs
 from tests.paths import ROOT
-from tests.processes import ENVIRONMENT, run, run_forked
+from tests.processes import ENVIRONMENT, run, run_forked, run_ranks
 from tests.small_runs import curves, equal, parameters, train, wait_for_step, write_corpus
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -39,7 +42,7 @@ def corpus(tmp_path_factory):
 
 
 def command(corpus, output_folder, num_processes, *options):
-    """The training as a command that also saves its labels."""
+    """The training, as a command for `run_ranks`, that also saves its labels."""
     replaced = {option.split("=")[0] for option in options}
     short = [option for option in SHORT if option.split("=")[0] not in replaced]
     options = (*short, f"--batch_size={GLOBAL_BATCH // num_processes}", *options)
@@ -47,15 +50,22 @@ def command(corpus, output_folder, num_processes, *options):
         options = ("--distributed_backend=gloo", "--device=cpu", *options)
     python, *script = small_runs.command(corpus, output_folder, *options)
     record = [str(ROOT / "tests" / "record_labels.py"), str(output_folder / "labels")]
-    if num_processes == 1:
-        return [python, *record, *script]
-    return [*TORCHRUN, *record, *script]
+    return [python, *record, *script]
+
+
+def by_torchrun(command):
+    return [*TORCHRUN, *command[1:]]
 
 
 def finish(corpus, output_folder, num_processes, *options):
     output_folder.mkdir(exist_ok=True)
-    execute = run_forked if num_processes == 1 else run
-    result = execute(command(corpus, output_folder, num_processes, *options), ROOT)
+    training = command(corpus, output_folder, num_processes, *options)
+    if num_processes == 1:
+        result = run_forked(training, ROOT)
+    elif options:
+        result = run_ranks(training, num_processes, ROOT)
+    else:
+        result = run(by_torchrun(training), ROOT)
     assert result.returncode == 0, result.stderr
     return output_folder
 
@@ -126,7 +136,7 @@ def test_a_process_that_dies_ends_the_run_and_any_number_resumes(corpus, pair, t
     killed = tmp_path / "killed"
     killed.mkdir()
     process = subprocess.Popen(
-        command(corpus, killed, 2, *options),
+        by_torchrun(command(corpus, killed, 2, *options)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=ENVIRONMENT,
@@ -162,7 +172,7 @@ def error_lines(result):
 
 
 def test_a_mistake_of_all_processes_gives_one_line(corpus, tmp_path):
-    result = run(command(corpus, tmp_path, 2, "--num_clusters=[65]"), ROOT)
+    result = run(by_torchrun(command(corpus, tmp_path, 2, "--num_clusters=[65]")), ROOT)
     assert result.returncode != 0
     (line,) = error_lines(result)
     assert "q = 65 is larger than the batch of 64 pairs" in line
@@ -177,7 +187,7 @@ def test_a_mistake_of_one_process_gives_one_line():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpus_are_one_line(corpus, tmp_path):
-    result = run(command(corpus, tmp_path, 2, "--distributed_backend=nccl"), ROOT)
+    result = run_ranks(command(corpus, tmp_path, 2, "--distributed_backend=nccl"), 2, ROOT)
     assert result.returncode != 0
     assert "expected a GPU for each of the 2 processes" in error_lines(result)[0]
 
@@ -185,8 +195,8 @@ def test_missing_gpus_are_one_line(corpus, tmp_path):
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_what_the_processes_exchange(num_processes):
     """Gathering and its gradients, BatchNorm, dropout: see distributed_checks.py."""
-    torchrun = [*TORCHRUN[:-1], f"--nproc_per_node={num_processes}"]
-    result = run([*torchrun, "-m", "tests.distributed_checks", "all"], ROOT)
+    checks = [sys.executable, str(ROOT / "tests" / "distributed_checks.py"), "all"]
+    result = run_ranks(checks, num_processes, ROOT)
     assert result.returncode == 0, result.stderr
 
 

@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 
 from tests.paths import HPARAMS, ROOT
-from tests.processes import fork, recipe, run, run_forked
+from tests.processes import fork, recipe, run_forked, run_ranks
 from tests.small_runs import DIM, curves, equal, parameters, wait_for_step, write_corpus
-from tests.test_distributed import TORCHRUN
 
 OPTIONS = (
     f"--face=!include:face/embedding.yaml {{input_dim: {DIM}}}",
@@ -104,8 +103,8 @@ def test_two_processes_of_a_method_equal_one(corpus, method, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     result = run_forked(command(corpus, method, one))
     assert result.returncode == 0, result.stderr
-    _, *script = command(corpus, method, two, "--distributed_backend=gloo", batch_size=16)
-    result = run([*TORCHRUN, *script], ROOT)
+    training = command(corpus, method, two, "--distributed_backend=gloo", batch_size=16)
+    result = run_ranks(training, 2, ROOT)
     assert result.returncode == 0, result.stderr
     pd.testing.assert_frame_equal(curves(one), curves(two), rtol=1e-4)
     assert auc_of(two) == pytest.approx(auc_of(one), abs=1e-3)
