@@ -74,9 +74,9 @@ def test_verify_is_the_models(fv, model, people):
     data = json.loads(out)
     verdict = model.verify_files(*pair)
     assert (code, err) == (0, "")
-    assert data["score"] == pytest.approx(verdict.score.item(), abs=1e-6)
-    assert data["probability"] == pytest.approx(verdict.probability.item(), abs=1e-6)
-    assert data["decision"] == verdict.decision.item()
+    assert data["score"] == pytest.approx(verdict.score, abs=1e-6)
+    assert data["probability"] == pytest.approx(verdict.probability, abs=1e-6)
+    assert data["decision"] == verdict.decision
     assert data["threshold"] == model.threshold
     assert data["error_rates"] == model.config["error_rates"]
     assert data["model"] == {"name": "owner/small", "version": model.version}

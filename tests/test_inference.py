@@ -1,9 +1,11 @@
 """The pretrained interface on a real small model: tensors, files, verdicts and rankings."""
 
+import io
 import logging
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -135,7 +137,87 @@ def test_files_verify_and_match_as_their_content_does(model, files):
     by_face = model.match_files(faces[0], voices)
     assert by_face.indices.tolist() == model.match(pixels[0], encoded).indices.tolist()
     one = model.verify_files(faces[0], voices[0])
-    torch.testing.assert_close(one.score, score[:1], rtol=0, atol=1e-5)
+    assert list(map(type, one)) == [float, float, bool]
+    assert one.score == pytest.approx(score[0].item(), abs=1e-5)
+    assert by_face.files == [str(voices[index]) for index in by_face.indices]
+
+
+def test_bytes_and_open_files_are_files(model, files, tmp_path):
+    face, other, voice = map(Path, (*files[0][:2], files[1][0]))
+    expected = model.match_files(voice, [face, other])
+    with open(face, "rb") as opened, open(voice, "rb") as sound:
+        found = model.match_files(sound, [opened, other.read_bytes()])
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-5)
+    names = [str(face), "bytes 1"]
+    assert found.files == [names[index] for index in expected.indices]
+    pair = io.BytesIO(face.read_bytes()), io.BytesIO(voice.read_bytes())
+    assert model.verify_files(*pair).score == pytest.approx(
+        model.verify_files(face, voice).score, abs=1e-5
+    )
+    with pytest.raises(ValueError, match="^bytes 1: empty file"):
+        model.verify_files(*pair)  # read to their ends
+    with open(face) as text, pytest.raises(ValueError, match="opened as text; open it with .*rb"):
+        model.encode_face_files(text)
+    with pytest.raises(ValueError, match="cannot be read .*closed"):
+        model.encode_face_files(opened)
+    people = model.encode_people_files("face", [[face.read_bytes(), other.read_bytes()]])
+    assert people.num_clips == [2]
+
+
+def test_one_broken_file_costs_itself_alone(model, files, caplog):
+    """Alike in every call that takes files; the result or a warning names it."""
+    face, other, voice = map(Path, (*files[0][:2], files[1][0]))
+    broken = b"no media"
+    alone = model.verify_files([face, other], [voice, voice])
+    found = model.verify_files([face, broken, other], [voice] * 3, on_error="skip")
+    assert (
+        found.score.isnan().tolist() == found.probability.isnan().tolist() == [False, True, False]
+    )
+    torch.testing.assert_close(found.score[[0, 2]], alone.score, rtol=0, atol=1e-5)
+    assert found.decision.tolist() == [alone.decision[0], False, alone.decision[1]]
+    assert [name for name, _ in found.skipped] == ["bytes 1"]
+    ranking = model.match_files(voice, [broken, face, other], on_error="skip")
+    assert sorted(ranking.indices.tolist()) == [1, 2] and "bytes 1" not in ranking.files
+    assert [name for name, _ in ranking.skipped] == ["bytes 1"]
+    found = model.encode_people_files("face", [broken, [face, broken]], on_error="skip")
+    assert (found.kept, found.num_clips) == ([1], [1])
+    caplog.clear()
+    assert len(model.encode_face_files([broken, face], on_error="skip")) == 1
+    assert len(model.encode_voice_files([broken, voice], on_error="skip")) == 1
+    assert caplog.text.count("left out: bytes 1: no") == 2
+    assert not model.match_files(voice, [face]).skipped
+    for call in (
+        lambda on_error: model.encode_face_files(broken, on_error=on_error),
+        lambda on_error: model.encode_people_files("face", [face], on_error=on_error),
+        lambda on_error: model.match_files(voice, [face], on_error=on_error),
+    ):
+        with pytest.raises(ValueError, match="on_error: expected raise or skip, got 'ignore'"):
+            call("ignore")
+    for call in (model.verify_files, model.match_files):
+        with pytest.raises(ValueError, match="bytes 1: no"):
+            call([broken] if call == model.verify_files else voice, [broken])
+    with pytest.raises(ValueError, match="no file can be used; the first: bytes 1"):
+        model.match_files(voice, [broken], on_error="skip")
+    with pytest.raises(ValueError, match="no pair can be used; the first file: bytes 1"):
+        model.verify_files([face, broken], [broken, voice], on_error="skip")
+
+
+def test_face_and_voice_in_each_others_place_are_told(model, files):
+    """By content: names tell nothing of bytes."""
+    face, voice = Path(files[0][0]), Path(files[1][0])
+    for on_error in ("raise", "skip"):
+        with pytest.raises(ValueError, match="a recording, expected an image .* swapped"):
+            model.verify_files(voice.read_bytes(), face.read_bytes(), on_error=on_error)
+    with pytest.raises(ValueError, match="an image, expected a recording .* swapped"):
+        model.match_files(face, [face])
+    with pytest.raises(ValueError, match="give the face first"):
+        model.verify(waveforms(), images())
+
+
+def test_a_model_prints_in_five_lines(model):
+    first, *more = str(model).splitlines()
+    assert first == f"FaceVoiceAssociation owner/small. {model.config['caution']}"
+    assert len(more) == 4 and f"{model.threshold:.3f}" in more[2] and "%" in more[2]
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "mp3"])
@@ -323,7 +405,7 @@ def test_scores_stand_any_length_and_autocasting(model):
 
 
 def test_paths_that_are_none_are_refused(model, files):
-    for paths in (None, 5, [None], b"face.jpg", images()):
+    for paths in (None, 5, [None], images()):
         with pytest.raises(ValueError, match="expected the path of a file, got"):
             model.encode_face_files(paths)
     with pytest.raises(ValueError, match="expected the path of a file, got int"):
@@ -368,7 +450,8 @@ def test_silence_is_removed_where_it_was_in_training_or_is_asked_for(
             model.match_files(path, files[0], remove_silence=asked).scores[:1],
             model.match_files(best, [path], remove_silence=asked).scores,
         ):
-            torch.testing.assert_close(score, ranking.scores[:1], rtol=0, atol=1e-5)
+            found = torch.as_tensor(score).reshape(1)
+            torch.testing.assert_close(found, ranking.scores[:1], rtol=0, atol=1e-5)
 
 
 def test_the_callers_defaults_of_torch_are_theirs(bundle_folder, model, tmp_path):
@@ -380,7 +463,7 @@ def test_the_callers_defaults_of_torch_are_theirs(bundle_folder, model, tmp_path
     score, gallery = model.verify_files(photo, phone).score, Gallery.from_embeddings(model, face)
     hits = gallery.query_voice(voice)
     with torch.device("meta"):  # where no value can be read
-        assert torch.equal(model.verify_files(photo, phone).score, score)
+        assert model.verify_files(photo, phone).score == score
         assert gallery.query_voice(voice).ids == hits.ids
         other = FaceVoiceAssociation.from_hparams(bundle_folder)
         assert torch.equal(other.encode_face(pixels), face)

@@ -167,7 +167,7 @@ def test_commands_take_people(model, bundle_folder, people, tmp_path, capsys):
         return json.loads(capsys.readouterr().out)
 
     ann = files(people, "ann/v/*.wav")
-    score = model.verify_files(people / "ann", people / "ann").score.item()
+    score = model.verify_files(people / "ann", people / "ann").score
     data = run("verify", people / "ann", people / "ann")
     assert (data["num_faces"], data["num_voices"]) == (2, 3)
     assert data["score"] == pytest.approx(score, abs=1e-6)

@@ -1,23 +1,24 @@
 """The pretrained interface: someone's own faces and voices, matched in three lines."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
 from speechbrain_fv.inference import clips, inputs
+from speechbrain_fv.inference.compared_files import ComparesFiles
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
-from speechbrain_fv.inference.inputs import Faces, Paths, Skipped, Voices
+from speechbrain_fv.inference.inputs import Faces, OnError, Paths, Skipped, Voices
 from speechbrain_fv.inference.loading import PublishedModel
-from speechbrain_fv.inference.people import EncodesPeople, Person, kind_of
+from speechbrain_fv.inference.people import EncodesPeople
 from speechbrain_fv.inference.results import Ranking, Verification
+from speechbrain_fv.inference.sources import on_disk
 
 BATCH_SIZE = 64
 Direction = Literal["F-V", "V-F"]
 
 
-class FaceVoiceAssociation(EncodesPeople, PublishedModel):
+class FaceVoiceAssociation(ComparesFiles, EncodesPeople, PublishedModel):
     """Matches faces and voices with a published model.
 
     >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
@@ -125,6 +126,7 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
         """
         self._able("verify", "verification")
         face, voice = (inputs.gathered(given, self.embedding_dim) for given in (face, voice))
+        inputs.check_order(face, voice, self.embedding_dim)
         faces, voices = self._embeddings(face, "face"), self._embeddings(voice, "voice")
         if len(faces) != len(voices):
             raise ValueError(
@@ -194,24 +196,29 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
         batch_size: int = BATCH_SIZE,
         skipped: Skipped | None = None,
         measured: list[float] | None = None,
+        on_error: OnError = "raise",
     ) -> torch.Tensor:
         """Returns face embeddings of image files.
 
         Arguments
         ---------
         paths : path or list of paths
-            Images of any size and format; upright after their EXIF.
+            Images of any size and format; upright after their EXIF. In place of a path, the bytes
+            of a file or a file opened for reading bytes.
         detect_faces : bool, optional
             Whether to find the face and crop to it (extra ``detect``); by default as in training.
             Without it the image is taken for a crop of a face.
         batch_size : int
             Images that go through the network at once.
         skipped : list, optional
-            Where (path, reason) of each file that cannot be used is added; its row is left out.
-            Without it the first such file is an error.
+            Where (path, reason) of each file that cannot be used is added, with or without
+            `on_error`.
         measured : list, optional
             Where how much each usable file can tell is added: the detector's certainty of a face,
             in (0, 1], 1 where it does not look; of a recording the seconds that the model hears.
+        on_error : str
+            "raise": the first file that cannot be used is an error. "skip": its row is left out,
+            the others keep their order, and a warning names it. A list `skipped` means skip.
 
         Returns
         -------
@@ -226,7 +233,8 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
         least = clips.least_of(self.config)
         detector = clips.face_detector(self.config, detect_faces)
         load = clips.face_loader(self.readers["face_reader"], detector, least)
-        return self._embed("face", clips.load_all(paths, load, skipped, measured), batch_size)
+        with clips.skipping(on_error, skipped) as unusable, on_disk(paths) as (paths,):
+            return self._embed("face", clips.load_all(paths, load, unusable, measured), batch_size)
 
     def encode_voice_files(
         self,
@@ -235,6 +243,7 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
         batch_size: int = BATCH_SIZE,
         skipped: Skipped | None = None,
         measured: list[float] | None = None,
+        on_error: OnError = "raise",
     ) -> torch.Tensor:
         """Returns voice embeddings of audio files.
 
@@ -245,7 +254,7 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
             resampled and mixed down with a notice in the log. The middle `clip_seconds` count.
         remove_silence : bool, optional
             Whether to keep only the speech that silero-vad finds; by default as in training.
-        batch_size, skipped, measured
+        batch_size, skipped, measured, on_error
             As for `encode_face_files`.
 
         Returns
@@ -263,75 +272,8 @@ class FaceVoiceAssociation(EncodesPeople, PublishedModel):
         inputs.check_default_dtype()
         least = clips.least_of(self.config)
         load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
-        return self._embed("voice", clips.load_all(paths, load, skipped, measured), batch_size)
-
-    def verify_files(
-        self,
-        face: Person | Sequence[Person],
-        voice: Person | Sequence[Person],
-        detect_faces: bool | None = None,
-        remove_silence: bool | None = None,
-        weights: str | None = None,
-    ) -> Verification:
-        """Returns whether image and audio files belong together, pair by pair, as `verify`.
-
-        Arguments
-        ---------
-        face : path or list of paths
-            In place of a path, several files of one person are averaged: a folder, or a list
-            within the list. Threshold and probability are those of single files.
-        voice : path or list of paths, as many
-        detect_faces, remove_silence
-            As for `encode_face_files` and `encode_voice_files`.
-        weights : str, optional
-            "measured" weighs a person's files as `encode_face_files` measures them.
-        """
-        return self.verify(
-            self._files("face", face, weights, detect_faces=detect_faces),
-            self._files("voice", voice, weights, remove_silence=remove_silence),
-        )
-
-    def match_files(
-        self,
-        probe: Person,
-        candidates: Sequence[Person],
-        detect_faces: bool | None = None,
-        remove_silence: bool | None = None,
-        weights: str | None = None,
-    ) -> Ranking:
-        """Returns the candidate files, best match first.
-
-        Arguments
-        ---------
-        probe : path, or list of paths
-            An image or a recording; which, its content tells. A folder, or a list, is one person,
-            whose files are averaged.
-        candidates : list of paths
-            Recordings for an image, images for a recording. A folder, or a list within the list, is
-            one candidate. Probabilities are those of single files.
-        detect_faces, remove_silence
-            As for `encode_face_files` and `encode_voice_files`.
-        weights : str, optional
-            "measured" weighs a person's files as `encode_face_files` measures them.
-
-        Returns
-        -------
-        Ranking
-            Of shape (N,).
-        """
-        options = {
-            "face": {"detect_faces": detect_faces},
-            "voice": {"remove_silence": remove_silence},
-        }
-        kind = kind_of(probe)
-        asking, found, direction = (
-            ("face", "voice", "F-V") if kind == "face" else ("voice", "face", "V-F")
-        )
-        return self.match(
-            self._files(asking, [probe], weights, **options[asking])[0],
-            self._files(found, candidates, weights, **options[found]),
-            direction,
-        )
+        with clips.skipping(on_error, skipped) as unusable, on_disk(paths) as (paths,):
+            return self._embed("voice", clips.load_all(paths, load, unusable, measured), batch_size)
 
     def forward(self, face: Faces, voice: Voices) -> Verification:
         """Returns `verify`."""

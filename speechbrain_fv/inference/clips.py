@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import contextmanager
 from os import PathLike
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from speechbrain_fv.media.audio import level_db, read_audio, resampled_notice
 from speechbrain_fv.media.bounds import LEAST, Least
 from speechbrain_fv.media.face_detection import FaceDetector
 from speechbrain_fv.media.images import read_image
+from speechbrain_fv.media.kinds import media_kind
 from speechbrain_fv.media.vad import remove_silence as speech_of
 
 logger = logging.getLogger(__name__)
@@ -99,7 +101,8 @@ def face_loader(reader, detector=None, least=LEAST):
     """
 
     def load(path):
-        image, notices, certainty = read_image(path, min_pixels=least.face_pixels), [], 1.0
+        with _swapped_told(path, "face"):
+            image, notices, certainty = read_image(path, min_pixels=least.face_pixels), [], 1.0
         if detector is not None:
             try:
                 found = detector.find(image)
@@ -124,7 +127,8 @@ def voice_loader(reader, remove_silence, least=LEAST):
     """
 
     def load(path):
-        recording = read_audio(path, sample_rate=None, least=least)
+        with _swapped_told(path, "voice"):
+            recording = read_audio(path, sample_rate=None, least=least)
         samples, notices = recording.samples, recording.notices
         if recording.rate != reader.sample_rate:
             notices = [*notices, resampled_notice(recording.rate, reader.sample_rate)]
@@ -139,6 +143,44 @@ def voice_loader(reader, remove_silence, least=LEAST):
         return Loaded(window, [*notices, *silence_notices(window)], seconds)
 
     return load
+
+
+@contextmanager
+def _swapped_told(path, expected):
+    """Says of a file that cannot be read as one kind if its content is of the other."""
+    try:
+        yield
+    except ValueError as error:
+        try:
+            found = media_kind(path)
+        except ValueError:  # neither: the first error says why
+            found = expected
+        if found == expected:
+            raise
+        what = {"face": "an image", "voice": "a recording"}
+        raise ValueError(
+            f"{path}: {what[found]}, expected {what[expected]} of a {expected}; give each in its "
+            "place: are face and voice swapped?"
+        ) from error
+
+
+@contextmanager
+def skipping(on_error, skipped):
+    """Yields the list for files that cannot be used; None where the first is an error.
+
+    What no list of the caller names, a warning does.
+    """
+    unusable = skipped_list(on_error) if skipped is None else skipped
+    yield unusable
+    for _, reason in unusable if skipped is None and unusable else ():
+        logger.warning("left out: %s", reason)
+
+
+def skipped_list(on_error):
+    """Returns an empty list if files that cannot be used are skipped, None if they are errors."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
+    return [] if on_error == "skip" else None
 
 
 def silence_notices(window):

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from typing import IO, Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,11 @@ Array = torch.Tensor | np.ndarray
 Pixels = Array | Image.Image
 Faces = Pixels | Sequence[Pixels]
 Voices = Array | Sequence[Array]
-Paths = PathLike | Sequence[PathLike]
+Source = PathLike | bytes | IO[bytes]
+"""A file: its path, its bytes, or opened for reading bytes."""
+
+Paths = Source | Sequence[Source]
+OnError = Literal["raise", "skip"]
 Skipped = list[tuple[str, str]]
 
 SHORTEST_SECONDS = 0.05  # a shorter axis means another matrix, such as (samples, channels)
@@ -217,6 +222,19 @@ def kind(given, embedding_dim):
     if first.ndim > 2:
         return "face"
     return None if are_embeddings(given, embedding_dim) else "voice"
+
+
+def check_order(face, voice, embedding_dim):
+    """Raises ValueError where images were given for the voice and waveforms for the face."""
+    found = []
+    for given in (face, voice):
+        with contextlib.suppress(ValueError):  # neither; the encoders say what they take
+            found.append(kind(given, embedding_dim))
+    if found == ["voice", "face"]:
+        raise ValueError(
+            "verify: expected a face and a voice, got waveforms first and images second; give the "
+            "face first"
+        )
 
 
 def are_embeddings(given, embedding_dim):

@@ -17,6 +17,7 @@ from speechbrain_fv.bundles.savedir import collect
 from speechbrain_fv.evaluation.exact import check_device
 from speechbrain_fv.files import PathLike
 from speechbrain_fv.inference import inputs
+from speechbrain_fv.inference.describing import description
 from speechbrain_fv.scores import Score
 from speechbrain_fv.settings.keys import did_you_mean
 from speechbrain_fv.settings.run_options import DEFAULTS, GIVEN, check_modules, settle
@@ -72,6 +73,10 @@ class PublishedModel(Pretrained):
         self.threshold = bundle.calibration and bundle.calibration.threshold
         self._score = (bundle.score,)  # in a tuple, so that no device or type moves it
         self.embedding_dim = bundle.config["embedding_dim"]
+
+    def __repr__(self) -> str:
+        """Returns five lines: what the model is, takes, returns, decides and was trained on."""
+        return description(self)
 
     @property
     def score(self) -> Score:

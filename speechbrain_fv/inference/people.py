@@ -7,13 +7,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from speechbrain_fv.files import PathLike
-from speechbrain_fv.inference.inputs import Faces, Skipped, Voices
+from speechbrain_fv.inference import clips
+from speechbrain_fv.inference.inputs import Faces, OnError, Skipped, Source, Voices
+from speechbrain_fv.inference.sources import on_disk
 from speechbrain_fv.media.kinds import media_in, media_kind
 from speechbrain_fv.scores.averaging import averaged
 
 Modality = Literal["face", "voice"]
-Person = PathLike | Sequence[PathLike]
+Person = Source | Sequence[Source]
 """A file, a folder of files, or a list of files and folders."""
 
 MEASURED = "measured"
@@ -86,7 +87,7 @@ def kind_of(person: Person) -> Modality:
     if len(kinds) != 1:
         found = "images and recordings" if kinds else "neither an image nor a recording"
         raise ValueError(
-            f"{_told(person)}: {found}, expected one kind, of which the other is looked for; name "
+            f"{told(person)}: {found}, expected one kind, of which the other is looked for; name "
             "the files, or a folder of one kind"
         )
     return kinds.pop()
@@ -134,6 +135,7 @@ class EncodesPeople:
         people_files: Sequence[Person],
         weights: str | Sequence[Sequence[float]] | None = None,
         skipped: Skipped | None = None,
+        on_error: OnError = "raise",
         **options: Any,
     ) -> People:
         """Returns one embedding per person, the average of those of the person's files.
@@ -147,7 +149,7 @@ class EncodesPeople:
         weights : "measured", or list of P lists of numbers, optional
             How much each file counts: as `encode_face_files` measures it, or as given; all of a
             person alike by default.
-        skipped : list, optional
+        skipped, on_error
             As for `encode_face_files`; who has no usable file is left out.
         **options
             `detect_faces` or `remove_silence`, and `batch_size`, as for `encode_face_files` and
@@ -164,15 +166,17 @@ class EncodesPeople:
             If a folder holds no such file, a file cannot be used, the weights are not as many as
             the files, negative or all 0, or the embeddings of a person cancel each other.
         """
-        return _encoded(self, modality, people_files, weights, skipped, **options)
+        with (
+            clips.skipping(on_error, skipped) as unusable,
+            on_disk(*people_files) as people_files,
+        ):
+            return _encoded(self, modality, people_files, weights, unusable, **options)
 
-    def _files(self, modality, given, weights, **options):
-        """Returns the embeddings of files, or of the people among them."""
-        given = [given] if _is_folder(given) else given
-        if isinstance(given, list | tuple) and any(map(is_person, given)):
-            return self.encode_people_files(modality, given, weights, **options).embeddings
-        encode = self.encode_face_files if modality == "face" else self.encode_voice_files
-        return encode(given, **options)
+    def _people(self, modality, given, weights, skipped, **options):
+        """Returns the `People` of files, or of the people among them."""
+        if any(map(is_person, given)):
+            return self.encode_people_files(modality, given, weights, skipped, **options)
+        return _encoded(self, modality, given, None, skipped, **options)
 
     def _average(self, embeddings, weights):
         if len(embeddings) == 1 and weights is None:
@@ -195,7 +199,7 @@ def _encoded(
     """Returns the embeddings of people; see `FaceVoiceAssociation.encode_people_files`."""
     listed = [files_of(person, modality) for person in people]
     flat = [file for files in listed for file in files]
-    owners = np.repeat(np.arange(len(listed)), [len(files) for files in listed])
+    owners = np.repeat(np.arange(len(listed)), np.array([len(files) for files in listed], int))
     given = _given_weights(weights, listed)
     unusable, measured = None if skipped is None else [], []
     encode = model.encode_face_files if modality == "face" else model.encode_voice_files
@@ -207,7 +211,7 @@ def _encoded(
         usable = np.array([str(file) not in broken for file in flat])
     owners = owners[usable]
     given = measured if given is None else given[usable]
-    names = [_told(person) for person in people]
+    names = [told(person) for person in people]
     kept, places, counts = np.unique(owners, return_inverse=True, return_counts=True)
     if len(kept) < len(places):  # of single clips there is nothing to average
         means = averaged(
@@ -236,7 +240,7 @@ def _given_weights(weights, listed):
     for files, of_person in zip(listed, weights, strict=True):
         if np.shape(of_person) != (len(files),):
             raise ValueError(
-                f"weights: expected {len(files)} for {_told(files)}, one per file, got the shape "
+                f"weights: expected {len(files)} for {told(files)}, one per file, got the shape "
                 f"{np.shape(of_person)}"
             )
     return np.concatenate([np.asarray(of_person, np.float64) for of_person in weights])
@@ -246,8 +250,9 @@ def _is_folder(given):
     return isinstance(given, str | os.PathLike) and os.path.isdir(given)
 
 
-def _told(person):
+def told(person):
+    """Returns the name of a person's file, or of the first and how many more there are."""
     if not isinstance(person, list | tuple):
         return str(person)
     more = f" and {len(person) - 1} more" if len(person) > 1 else ""
-    return f"{_told(person[0])}{more}"
+    return f"{told(person[0])}{more}"

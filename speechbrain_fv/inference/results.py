@@ -4,9 +4,13 @@ from typing import NamedTuple
 
 import torch
 
+from speechbrain_fv.inference.inputs import Skipped
+
 
 class Verification(NamedTuple):
     """Whether a face and a voice belong to one person; unpacks into its three fields.
+
+    Of one face file and one voice file the fields are a float, a float and a bool.
 
     score : torch.Tensor of shape (B,)
         By the model's `score`: unless it has another one, the cosine of f* and v*, in [-1, 1].
@@ -36,3 +40,33 @@ class Ranking(NamedTuple):
     indices: torch.Tensor
     scores: torch.Tensor
     probabilities: torch.Tensor | None
+
+
+class FileVerification(Verification):
+    """A `Verification` of files.
+
+    Where a file of a pair could not be used, score and probability are NaN and the decision is
+    False.
+
+    Attributes
+    ----------
+    skipped : list of (str, str)
+        Which files could not be used, and why; empty unless ``on_error="skip"`` was given.
+    """
+
+    skipped: Skipped = ()
+
+
+class FileRanking(Ranking):
+    """A `Ranking` of files: its places are those of the list that was given, without the skipped.
+
+    Attributes
+    ----------
+    files : list of str
+        The names of the candidates, best first, as `indices`.
+    skipped : list of (str, str)
+        As for `FileVerification`.
+    """
+
+    files: list[str] = ()
+    skipped: Skipped = ()
