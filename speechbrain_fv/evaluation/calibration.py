@@ -2,7 +2,8 @@
 
 A score compares f* and v*, by their cosine unless another is given. The probability is that of one
 person when as many pairs show one person as two: with another share of true pairs it must be
-weighed anew.
+weighed anew. A pair is taken for one person from a probability of 50 % on, so that probability and
+decision cannot contradict each other.
 """
 
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ class Calibration(NamedTuple):
     slope : float, at least 0
     intercept : float
     threshold : float; of cosines in [-1, 1]
-        Scores from here on are taken for one person.
+        Scores from here on are taken for one person: where the probability is 50 %.
     """
 
     slope: float
@@ -44,8 +45,9 @@ def fit_calibration(embeddings: Embeddings, score: Score | None = None) -> Calib
     """Returns the `Calibration` of all pairs of a set, positives and negatives weighing the same.
 
     Probabilities by logistic regression (Platt scaling, with the L2 penalty of scikit-learn's
-    default on standardised scores, so that separable scores stay finite); the threshold is that
-    of the equal error rate.
+    default on standardised scores, so that separable scores stay finite). The threshold is the
+    score with a probability of 50 %; of scores that tell nothing, whose probability is 50 %
+    everywhere, their mean.
 
     Arguments
     ---------
@@ -85,8 +87,8 @@ def fit_calibration(embeddings: Embeddings, score: Score | None = None) -> Calib
     fitted = LogisticRegression().fit((scores[bins, None] - mean) / scale, same, weights)
     slope = max(fitted.coef_[0, 0], 0.0) / scale  # below chance a score tells nothing
     intercept = fitted.intercept_[0] - slope * mean if slope else 0.0
-    threshold = _equal_error_threshold(scores, positives, negatives)
-    return Calibration(float(slope), float(intercept), threshold)
+    threshold = np.clip(-intercept / slope, *ends) if slope else mean
+    return Calibration(float(slope), float(intercept), float(threshold))
 
 
 def error_rates(
@@ -167,15 +169,6 @@ def _histograms(comparison, low, high):
         keys = bins + NUM_BINS * (face[:, None] != voice)
         counts += torch.bincount(keys.flatten(), minlength=2 * NUM_BINS).view(2, NUM_BINS)
     return counts.numpy()
-
-
-def _equal_error_threshold(scores, positives, negatives):
-    """Returns the score at which as large a share of positives fails as of negatives passes."""
-    missed = np.cumsum(positives) / positives.sum()
-    passed = 1 - np.cumsum(negatives) / negatives.sum()
-    first = int((missed >= passed).argmax())  # after this bin the errors have crossed
-    half_a_bin = (scores[-1] - scores[0]) / 2 / (NUM_BINS - 1)
-    return float(scores[min(first + 1, NUM_BINS - 1)] - half_a_bin)
 
 
 def _accepted_pairs(comparison, threshold):

@@ -212,7 +212,7 @@ def _errors(report, config):
             node, "config.json, error_rates", rates, ("negatives", "positives")
         ),
     )
-    note = f"Decided at the threshold {threshold:.3f}, which was fitted on the validation split."
+    note = f"Decided at the threshold {threshold:.3f}, fitted on the validation split."
     columns = [
         *("Stratum", "Two people accepted", "One person rejected"),
         *("Pairs of two", "Pairs of one person"),
