@@ -196,10 +196,45 @@ def test_one_broken_file_costs_itself_alone(model, files, caplog):
     for call in (model.verify_files, model.match_files):
         with pytest.raises(ValueError, match="bytes 1: no"):
             call([broken] if call == model.verify_files else voice, [broken])
-    with pytest.raises(ValueError, match="no file can be used; the first: bytes 1"):
+    with pytest.raises(ValueError, match="no file of the candidates can be .* bytes 1"):
         model.match_files(voice, [broken], on_error="skip")
     with pytest.raises(ValueError, match="no pair can be used; the first file: bytes 1"):
         model.verify_files([face, broken], [broken, voice], on_error="skip")
+
+
+def test_any_iterable_lists_files(model, files):
+    faces, voice = list(map(Path, files[0][:2])), Path(files[1][0])
+    expected = model.verify_files(faces, [voice, voice])
+    for listed in (iter(faces), np.array(list(map(str, faces))), pd.Series(map(str, faces))):
+        found = model.verify_files(listed, (file for file in (voice, voice)))
+        assert torch.equal(found.score, expected.score)
+    assert model.match_files(voice, iter(faces)).files == model.match_files(voice, faces).files
+    assert model.encode_people_files("face", [iter(faces)]).num_clips == [2]
+    assert model.encode_people_files("face", faces[0]).num_clips == [1]
+
+
+def test_what_cannot_be_opened_is_skipped_as_what_cannot_be_decoded(model, files, tmp_path):
+    """Wherever it stands in the list, in a probe, or as a folder without a photo."""
+    face, other, voice = map(Path, (*files[0][:2], files[1][0]))
+    with open(face, "rb") as closed:
+        pass
+    for place, kept in ((0, [1, 2]), (1, [0, 2]), (2, [0, 1])):
+        faces = [face, other]
+        faces.insert(place, closed)
+        found = model.verify_files(faces, [voice] * 3, on_error="skip")
+        assert found.score.isfinite().nonzero().flatten().tolist() == kept
+        assert "the open file cannot be read (" in found.skipped[0][1]
+        assert sorted(model.match_files(voice, faces, on_error="skip").indices.tolist()) == kept
+    found = model.verify_files([face, b"", other], [voice, voice, b""], on_error="skip")
+    assert found.score.isfinite().tolist() == [True, False, False]
+    assert [name for name, _ in found.skipped] == ["bytes 1", "bytes 2"]
+    probed = model.match_files([closed, face], [voice], on_error="skip")
+    assert probed.skipped[0][0] == str(face) + " 2"  # the name of another file of the call
+    torch.testing.assert_close(probed.scores, model.match_files(face, [voice]).scores)
+    people = model.encode_people_files("face", [tmp_path, [], face], on_error="skip")
+    assert people.kept == [2]
+    with pytest.raises(ValueError, match="no image in this folder"):
+        model.encode_people_files("face", [tmp_path, face])
 
 
 def test_face_and_voice_in_each_others_place_are_told(model, files):

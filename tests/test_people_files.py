@@ -1,6 +1,7 @@
 """Several files of a person, by every call and command that takes files: averages of embeddings."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +172,16 @@ def test_commands_take_people(model, bundle_folder, people, tmp_path, capsys):
     data = run("verify", people / "ann", people / "ann")
     assert (data["num_faces"], data["num_voices"]) == (2, 3)
     assert data["score"] == pytest.approx(score, abs=1e-6)
+    (tmp_path / "ann").mkdir()
+    for file in files(people, "ann/*.jpg"):
+        (tmp_path / "ann" / file.name).symlink_to(file)
+    (tmp_path / "ann" / "broken.jpg").write_bytes(b"no image")
+    arguments = ["verify", tmp_path / "ann", people / "ann", f"--model={bundle_folder}", "--json"]
+    assert main([*map(str, arguments)]) == 2 and "broken.jpg: no image" in capsys.readouterr().err
+    assert main([*map(str, arguments), "--skip_broken"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["score"] == pytest.approx(score, abs=1e-6) and data["num_faces"] == 2
+    assert [Path(left["file"]).name for left in data["left_out"]] == ["broken.jpg"]
     also = [ann[1], people / "ann" / "1.jpg", ann[2]]
     data = run("verify", people / "ann" / "0.jpg", ann[0], "--also", *also)
     assert data["score"] == pytest.approx(score, abs=1e-6)

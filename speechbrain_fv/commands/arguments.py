@@ -65,6 +65,7 @@ def _add_verify(commands):
     add("voice", metavar="VOICE", help="recording, or folder of recordings of one person")
     _add_people(add, "further images and recordings of the two")
     _add_detect(add)
+    _add_skip(add)
 
 
 def _add_match(commands):
@@ -181,6 +182,7 @@ def _add_search(commands):
     add("-k", type=_count, default=10, help="how many (default: 10)")
     _add_model(add)
     _add_detect(add)
+    _add_skip(add)
     add = _action(search, "info", "what a gallery holds", "people.gallery")
     add("--check", action="store_true", help="also read each file and compare it with its hash")
 

@@ -3,22 +3,24 @@
 from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.demo.statement import error_statements
-from speechbrain_fv.inference.people import MEASURED, files_of, kind_of
+from speechbrain_fv.inference.people import MEASURED, kind_of
 
 OF_SINGLE = "probability, threshold and error rates are those of single files"
 
 
 def verify(options):
     """Returns whether a face and a voice belong to one person."""
-    also = {"face": [], "voice": []}
+    also, left_out = {"face": [], "voice": []}, [] if options.skip_broken else None
     for file in options.also:
         also[kind_of(file)].append(file)
     model, weights = load_model(options), MEASURED if options.weighted else None
-    face = person_of(options.face, also["face"])
-    voice = person_of(options.voice, also["voice"])
-    verdict = model.verify_files([face], [voice], options.detect_faces, weights=weights)
+    face, voice = (
+        encoded_person(model, kind, person_of(first, also[kind]), weights, options, left_out)
+        for kind, first in (("face", options.face), ("voice", options.voice))
+    )
+    verdict = model.verify(face.embeddings, voice.embeddings)
     score, probability, decision = (field.item() for field in verdict)
-    counts = {"faces": len(files_of(face, "face")), "voices": len(files_of(voice, "voice"))}
+    counts = {"faces": face.num_clips[0], "voices": voice.num_clips[0]}
     data = {
         "face": options.face,
         "voice": options.voice,
@@ -42,7 +44,22 @@ def verify(options):
         lines.append(
             f"average of {counts['faces']} images and {counts['voices']} recordings; {OF_SINGLE}"
         )
-    return cautioned(model, Outcome(data, lines))
+    return cautioned(model, Outcome(data, lines, left_out or []))
+
+
+def encoded_person(model, kind, person, weights, options, left_out):
+    """Returns the `People` of one person, as the options of a command ask for.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be used, or where they are left out if none can.
+    """
+    detect = {"detect_faces": options.detect_faces} if kind == "face" else {}
+    found = model.encode_people_files(kind, [person], weights, left_out, **detect)
+    if not found.kept:
+        raise ValueError(left_out[-1][1])
+    return found
 
 
 def person_of(first, also):
@@ -53,16 +70,14 @@ def person_of(first, also):
 def match(options):
     """Returns the candidates, best first."""
     probe = person_of(options.probe, options.also)
-    kind = kind_of(probe)
+    kind = kind_of(probe, "skip" if options.skip_broken else "raise")
     model, weights = load_model(options), MEASURED if options.weighted else None
-    detect = {"face": {"detect_faces": options.detect_faces}, "voice": {}}
     left_out = [] if options.skip_broken else None
     other = "voice" if kind == "face" else "face"
-    asked = model.encode_people_files(kind, [probe], weights, **detect[kind])
+    asked = encoded_person(model, kind, probe, weights, options, left_out)
     probe = asked.embeddings
-    found = model.encode_people_files(
-        other, options.candidates, weights, skipped=left_out, **detect[other]
-    )
+    detect = {"detect_faces": options.detect_faces} if other == "face" else {}
+    found = model.encode_people_files(other, options.candidates, weights, left_out, **detect)
     candidates, left_out = found.embeddings, left_out or []
     files = [options.candidates[index] for index in found.kept]
     if not files:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.commands.embedding import encoded, left_out_count
-from speechbrain_fv.commands.matching import person_of
+from speechbrain_fv.commands.matching import encoded_person, person_of
 from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.files import only_process
@@ -56,12 +56,11 @@ def remove(options):
 def query(options):
     """Finds the faces for a voice, or the voices for a face."""
     probe = person_of(options.probe, options.also)
-    kind = kind_of(probe)
-    model = load_model(options)
+    kind = kind_of(probe, "skip" if options.skip_broken else "raise")
+    model, left_out = load_model(options), [] if options.skip_broken else None
     gallery = Gallery.load(options.gallery, model)
-    detect = {"detect_faces": options.detect_faces} if kind == "face" else {}
     weights = MEASURED if options.weighted else None
-    asked = model.encode_people_files(kind, [probe], weights, **detect)
+    asked = encoded_person(model, kind, probe, weights, options, left_out)
     find = gallery.query_face if kind == "face" else gallery.query_voice
     ids, scores = find(asked.embeddings[0], options.k)
     probabilities = model.calibration.probability(scores).tolist()
@@ -80,7 +79,7 @@ def query(options):
         "threshold": model.threshold,
         "model": described(model),
     }
-    return cautioned(model, Outcome(data, ranking_lines(hits, "id")))
+    return cautioned(model, Outcome(data, ranking_lines(hits, "id"), left_out or []))
 
 
 def info(options):

@@ -5,20 +5,18 @@ from typing import Literal
 
 import torch
 
-from speechbrain_fv.inference import clips, inputs
-from speechbrain_fv.inference.compared_files import ComparesFiles
+from speechbrain_fv.inference import inputs
 from speechbrain_fv.inference.comparing import candidate_scores, match_direction
-from speechbrain_fv.inference.inputs import Faces, OnError, Paths, Skipped, Voices
+from speechbrain_fv.inference.file_interface import FileInterface
+from speechbrain_fv.inference.inputs import BATCH_SIZE, Faces, Voices
 from speechbrain_fv.inference.loading import PublishedModel
 from speechbrain_fv.inference.people import EncodesPeople
 from speechbrain_fv.inference.results import Ranking, Verification
-from speechbrain_fv.inference.sources import on_disk
 
-BATCH_SIZE = 64
 Direction = Literal["F-V", "V-F"]
 
 
-class FaceVoiceAssociation(ComparesFiles, EncodesPeople, PublishedModel):
+class FaceVoiceAssociation(FileInterface, EncodesPeople, PublishedModel):
     """Matches faces and voices with a published model.
 
     >>> model = FaceVoiceAssociation.from_hparams(source="owner/name")  # doctest: +SKIP
@@ -43,7 +41,7 @@ class FaceVoiceAssociation(ComparesFiles, EncodesPeople, PublishedModel):
     calibration : Calibration or None
         None where the score ranks candidates and tells nothing of a pair.
     threshold : float or None
-        Scores from here on are taken for one person: the equal error rate on validation.
+        Scores from here on are taken for one person. The probability is 50 % there.
     embedding_dim : int
         K.
     """
@@ -189,92 +187,6 @@ class FaceVoiceAssociation(ComparesFiles, EncodesPeople, PublishedModel):
         probabilities = self.calibration and self.calibration.probability(scores)
         return Ranking(indices, scores, probabilities)
 
-    def encode_face_files(
-        self,
-        paths: Paths,
-        detect_faces: bool | None = None,
-        batch_size: int = BATCH_SIZE,
-        skipped: Skipped | None = None,
-        measured: list[float] | None = None,
-        on_error: OnError = "raise",
-    ) -> torch.Tensor:
-        """Returns face embeddings of image files.
-
-        Arguments
-        ---------
-        paths : path or list of paths
-            Images of any size and format; upright after their EXIF. In place of a path, the bytes
-            of a file or a file opened for reading bytes.
-        detect_faces : bool, optional
-            Whether to find the face and crop to it (extra ``detect``); by default as in training.
-            Without it the image is taken for a crop of a face.
-        batch_size : int
-            Images that go through the network at once.
-        skipped : list, optional
-            Where (path, reason) of each file that cannot be used is added, with or without
-            `on_error`.
-        measured : list, optional
-            Where how much each usable file can tell is added: the detector's certainty of a face,
-            in (0, 1], 1 where it does not look; of a recording the seconds that the model hears.
-        on_error : str
-            "raise": the first file that cannot be used is an error. "skip": its row is left out,
-            the others keep their order, and a warning names it. A list `skipped` means skip.
-
-        Returns
-        -------
-        embeddings : torch.Tensor of float32, shape (N, K)
-
-        Raises
-        ------
-        ValueError
-            If a file cannot be used, or the model takes vectors.
-        """
-        self._needs("face_input", "image", "image files")
-        least = clips.least_of(self.config)
-        detector = clips.face_detector(self.config, detect_faces)
-        load = clips.face_loader(self.readers["face_reader"], detector, least)
-        with clips.skipping(on_error, skipped) as unusable, on_disk(paths) as (paths,):
-            return self._embed("face", clips.load_all(paths, load, unusable, measured), batch_size)
-
-    def encode_voice_files(
-        self,
-        paths: Paths,
-        remove_silence: bool | None = None,
-        batch_size: int = BATCH_SIZE,
-        skipped: Skipped | None = None,
-        measured: list[float] | None = None,
-        on_error: OnError = "raise",
-    ) -> torch.Tensor:
-        """Returns voice embeddings of audio files.
-
-        Arguments
-        ---------
-        paths : path or list of paths
-            Audio of any rate and number of channels that soundfile reads, of 1 s to 1 h; it is
-            resampled and mixed down with a notice in the log. The middle `clip_seconds` count.
-        remove_silence : bool, optional
-            Whether to keep only the speech that silero-vad finds; by default as in training.
-        batch_size, skipped, measured, on_error
-            As for `encode_face_files`.
-
-        Returns
-        -------
-        embeddings : torch.Tensor of float32, shape (N, K)
-
-        Raises
-        ------
-        ValueError
-            If a file cannot be used, or the model takes vectors.
-        """
-        self._needs("voice_input", "speech", "audio files")
-        if remove_silence is None:
-            remove_silence = self.config["remove_silence"]
-        inputs.check_default_dtype()
-        least = clips.least_of(self.config)
-        load = clips.voice_loader(self.readers["voice_reader"], remove_silence, least)
-        with clips.skipping(on_error, skipped) as unusable, on_disk(paths) as (paths,):
-            return self._embed("voice", clips.load_all(paths, load, unusable, measured), batch_size)
-
     def forward(self, face: Faces, voice: Voices) -> Verification:
         """Returns `verify`."""
         return self.verify(face, voice)
@@ -284,13 +196,6 @@ class FaceVoiceAssociation(ComparesFiles, EncodesPeople, PublishedModel):
         reason = self.score.unable(task, direction, num_candidates)
         if reason:
             raise ValueError(f"{verb}: this model cannot: {reason}")
-
-    def _needs(self, name, kind, what):
-        if self.config[name] != kind:
-            raise ValueError(
-                f"this model takes precomputed vectors, not {what}; encode them with the networks "
-                "it was trained behind, and pass the vectors to encode_face and encode_voice"
-            )
 
     def _embed(self, modality, prepared, batch_size):
         """Returns the embeddings of prepared inputs of equal shapes: a tensor, or an iterable."""

@@ -2,14 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import contextmanager
-from os import PathLike
 from typing import NamedTuple
 
 import torch
 
 from speechbrain_fv.inference.inputs import prepared_image
+from speechbrain_fv.inference.sources import on_disk
 from speechbrain_fv.media.audio import level_db, read_audio, resampled_notice
 from speechbrain_fv.media.bounds import LEAST, Least
 from speechbrain_fv.media.face_detection import FaceDetector
@@ -101,7 +100,7 @@ def face_loader(reader, detector=None, least=LEAST):
     """
 
     def load(path):
-        with _swapped_told(path, "face"):
+        with swapped_told(path, "face"):
             image, notices, certainty = read_image(path, min_pixels=least.face_pixels), [], 1.0
         if detector is not None:
             try:
@@ -127,7 +126,7 @@ def voice_loader(reader, remove_silence, least=LEAST):
     """
 
     def load(path):
-        with _swapped_told(path, "voice"):
+        with swapped_told(path, "voice"):
             recording = read_audio(path, sample_rate=None, least=least)
         samples, notices = recording.samples, recording.notices
         if recording.rate != reader.sample_rate:
@@ -146,7 +145,7 @@ def voice_loader(reader, remove_silence, least=LEAST):
 
 
 @contextmanager
-def _swapped_told(path, expected):
+def swapped_told(path, expected):
     """Says of a file that cannot be read as one kind if its content is of the other."""
     try:
         yield
@@ -165,7 +164,7 @@ def _swapped_told(path, expected):
 
 
 @contextmanager
-def skipping(on_error, skipped):
+def skipping(on_error, skipped=None):
     """Yields the list for files that cannot be used; None where the first is an error.
 
     What no list of the caller names, a warning does.
@@ -188,35 +187,37 @@ def silence_notices(window):
     return [SILENT_WINDOW] if level_db(window) < LEAST.level_db else []
 
 
-def load_all(paths, load, skipped=None, weights=None):
+def load_all(paths, load, on_error="raise", skipped=None, weights=None):
     """Yields the prepared inputs of files, and logs what had to be converted.
 
     Arguments
     ---------
-    paths : path or list of paths
+    paths : path, bytes, open file, or iterable of these
     load : callable
         Result of `face_loader` or `voice_loader`.
+    on_error : str
+        "raise" or "skip"; see `FaceVoiceAssociation.encode_face_files`.
     skipped : list, optional
-        Where (path, reason) of each unusable file is added; without it the first is an error.
+        Where (path, reason) of each unusable file is added, whatever `on_error`.
     weights : list, optional
         Where the weight of each usable file is added.
     """
-    single = isinstance(paths, str | PathLike) or not isinstance(paths, Iterable)
-    paths = [paths] if single else list(paths)
     said = Counter()
-    for path in paths:
-        try:
-            with torch.device("cpu"):  # whatever the caller's default is
-                prepared, notices, weight = load(path)
-        except ValueError as error:
-            if skipped is None:
-                raise
-            skipped.append((str(path), str(error)))
-            continue
-        said.update(set(notices))
-        if weights is not None:
-            weights.append(weight)
-        yield prepared
+    with skipping(on_error, skipped) as unusable, on_disk(paths) as (paths,):
+        paths = paths if isinstance(paths, list) else [paths]
+        for path in paths:
+            try:
+                with torch.device("cpu"):  # whatever the caller's default is
+                    prepared, notices, weight = load(path)
+            except ValueError as error:
+                if unusable is None:
+                    raise
+                unusable.append((str(path), str(error)))
+                continue
+            said.update(set(notices))
+            if weights is not None:
+                weights.append(weight)
+            yield prepared
     for notice, count in said.items():
         files = str(paths[0]) if len(paths) == 1 else f"{count} of {len(paths)} files"
         logger.warning("%s: %s", files, notice)

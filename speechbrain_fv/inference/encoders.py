@@ -71,7 +71,13 @@ class FileEncoder:
         self.embedding_dim = self._width()
 
     def encode_face_files(
-        self, paths, detect_faces=None, batch_size=64, skipped=None, measured=None
+        self,
+        paths,
+        detect_faces=None,
+        batch_size=64,
+        skipped=None,
+        measured=None,
+        on_error="raise",
     ):
         """Returns the vectors of image files; see `FaceVoiceAssociation.encode_face_files`.
 
@@ -79,12 +85,14 @@ class FileEncoder:
         """
         detector = FaceDetector() if detect_faces else None
         load = clips.face_loader(self.reader, detector, LEAST)
-        return self._embed(clips.load_all(paths, load, skipped, measured), batch_size)
+        return self._embed(clips.load_all(paths, load, on_error, skipped, measured), batch_size)
 
-    def encode_voice_files(self, paths, batch_size=64, skipped=None, measured=None):
+    def encode_voice_files(
+        self, paths, batch_size=64, skipped=None, measured=None, on_error="raise"
+    ):
         """Returns the vectors of audio files; see `FaceVoiceAssociation.encode_voice_files`."""
         load = clips.voice_loader(self.reader, self.remove_silence, LEAST)
-        return self._embed(clips.load_all(paths, load, skipped, measured), batch_size)
+        return self._embed(clips.load_all(paths, load, on_error, skipped, measured), batch_size)
 
     def _width(self):
         """Returns the width of the vectors, by the vector of noise."""

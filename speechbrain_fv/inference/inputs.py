@@ -23,6 +23,7 @@ Paths = Source | Sequence[Source]
 OnError = Literal["raise", "skip"]
 Skipped = list[tuple[str, str]]
 
+BATCH_SIZE = 64
 SHORTEST_SECONDS = 0.05  # a shorter axis means another matrix, such as (samples, channels)
 
 

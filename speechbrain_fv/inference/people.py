@@ -38,11 +38,6 @@ class People(NamedTuple):
     num_clips: list
 
 
-def is_person(given: Any) -> bool:
-    """Whether something is several files of a person: a list, a tuple or a folder."""
-    return isinstance(given, list | tuple) or _is_folder(given)
-
-
 def files_of(person: Person, modality: Modality) -> list:
     """Returns the files of a person in one modality, in order.
 
@@ -70,8 +65,14 @@ def files_of(person: Person, modality: Modality) -> list:
     return files
 
 
-def kind_of(person: Person) -> Modality:
+def kind_of(person: Person, on_error: OnError = "raise") -> Modality:
     """Returns "face" or "voice": what the files of a person are.
+
+    Arguments
+    ---------
+    person : path, or list of paths
+    on_error : str
+        "skip": of a list, files that are neither tell nothing unless all are.
 
     Raises
     ------
@@ -79,7 +80,14 @@ def kind_of(person: Person) -> Modality:
         If they are both, or neither.
     """
     if isinstance(person, list | tuple):
-        kinds = {kind_of(part) for part in person}
+        kinds, errors = set(), []
+        for part in person:
+            try:
+                kinds.add(kind_of(part, on_error))
+            except ValueError as error:
+                errors.append(error)
+        if errors and (on_error == "raise" or not kinds):
+            raise errors[0]
     elif _is_folder(person):
         kinds = {kind for kind, files in media_in(person)[0].items() if files}
     else:
@@ -144,8 +152,9 @@ class EncodesPeople:
         ---------
         modality : str
             "face" or "voice".
-        people_files : list of P people
-            A person is a file, a folder with the person's files of the modality, or a list of both.
+        people_files : iterable of P people
+            A person is a file (a path, bytes or an open file), a folder with the person's files of
+            the modality, or an iterable of both.
         weights : "measured", or list of P lists of numbers, optional
             How much each file counts: as `encode_face_files` measures it, or as given; all of a
             person alike by default.
@@ -166,17 +175,38 @@ class EncodesPeople:
             If a folder holds no such file, a file cannot be used, the weights are not as many as
             the files, negative or all 0, or the embeddings of a person cancel each other.
         """
-        with (
-            clips.skipping(on_error, skipped) as unusable,
-            on_disk(*people_files) as people_files,
-        ):
-            return _encoded(self, modality, people_files, weights, unusable, **options)
+        with clips.skipping(on_error, skipped) as unusable, on_disk(people_files) as (people,):
+            people = people if isinstance(people, list) else [people]
+            return self._people(modality, people, weights, unusable, **options)
 
-    def _people(self, modality, given, weights, skipped, **options):
-        """Returns the `People` of files, or of the people among them."""
-        if any(map(is_person, given)):
-            return self.encode_people_files(modality, given, weights, skipped, **options)
-        return _encoded(self, modality, given, None, skipped, **options)
+    def _people(self, modality, people, weights=None, skipped=None, **options):
+        """Returns the `People` of a list without bytes and open files."""
+        listed = [_files_or_none(person, modality, skipped) for person in people]
+        flat = [file for files in listed for file in files]
+        owners = np.repeat(np.arange(len(listed)), np.array([len(files) for files in listed], int))
+        given = _given_weights(weights, listed)
+        unusable, measured = None if skipped is None else [], []
+        encode = self.encode_face_files if modality == "face" else self.encode_voice_files
+        embeddings = encode(flat, skipped=unusable, measured=measured, **options)
+        usable = np.ones(len(flat), dtype=bool)
+        if unusable:
+            skipped += unusable
+            broken = {path for path, _ in unusable}
+            usable = np.array([str(file) not in broken for file in flat])
+        owners = owners[usable]
+        given = measured if given is None else given[usable]
+        names = [told(person) for person in people]
+        kept, places, counts = np.unique(owners, return_inverse=True, return_counts=True)
+        if len(kept) < len(places):  # of single clips there is nothing to average
+            means = averaged(
+                embeddings.detach().cpu().numpy(),
+                places,
+                [names[index] for index in kept],
+                given,
+                self.score,
+            )
+            embeddings = torch.as_tensor(means, dtype=torch.float32, device=embeddings.device)
+        return People(embeddings, kept.tolist(), counts.tolist())
 
     def _average(self, embeddings, weights):
         if len(embeddings) == 1 and weights is None:
@@ -188,41 +218,15 @@ class EncodesPeople:
         return torch.as_tensor(mean, dtype=torch.float32, device=embeddings.device)
 
 
-def _encoded(
-    model: Any,
-    modality: Modality,
-    people: Sequence[Person],
-    weights: str | Sequence[Sequence[float]] | None = None,
-    skipped: list | None = None,
-    **options: Any,
-) -> People:
-    """Returns the embeddings of people; see `FaceVoiceAssociation.encode_people_files`."""
-    listed = [files_of(person, modality) for person in people]
-    flat = [file for files in listed for file in files]
-    owners = np.repeat(np.arange(len(listed)), np.array([len(files) for files in listed], int))
-    given = _given_weights(weights, listed)
-    unusable, measured = None if skipped is None else [], []
-    encode = model.encode_face_files if modality == "face" else model.encode_voice_files
-    embeddings = encode(flat, skipped=unusable, measured=measured, **options)
-    usable = np.ones(len(flat), dtype=bool)
-    if unusable:
-        skipped += unusable
-        broken = {path for path, _ in unusable}
-        usable = np.array([str(file) not in broken for file in flat])
-    owners = owners[usable]
-    given = measured if given is None else given[usable]
-    names = [told(person) for person in people]
-    kept, places, counts = np.unique(owners, return_inverse=True, return_counts=True)
-    if len(kept) < len(places):  # of single clips there is nothing to average
-        means = averaged(
-            embeddings.detach().cpu().numpy(),
-            places,
-            [names[index] for index in kept],
-            given,
-            model.score,
-        )
-        embeddings = torch.as_tensor(means, dtype=torch.float32, device=embeddings.device)
-    return People(embeddings, kept.tolist(), counts.tolist())
+def _files_or_none(person, modality, skipped):
+    """Returns `files_of` a person; where there is none, [], and `skipped` says why."""
+    try:
+        return files_of(person, modality)
+    except ValueError as error:
+        if skipped is None:
+            raise
+        skipped.append((told(person), str(error)))
+        return []
 
 
 def _given_weights(weights, listed):
@@ -252,7 +256,7 @@ def _is_folder(given):
 
 def told(person):
     """Returns the name of a person's file, or of the first and how many more there are."""
-    if not isinstance(person, list | tuple):
+    if not isinstance(person, list | tuple) or not person:
         return str(person)
     more = f" and {len(person) - 1} more" if len(person) > 1 else ""
     return f"{told(person[0])}{more}"

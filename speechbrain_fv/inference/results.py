@@ -17,7 +17,7 @@ class Verification(NamedTuple):
     probability : torch.Tensor of shape (B,)
         Of one person, when as many pairs show one person as two; in [0, 1].
     decision : torch.Tensor of shape (B,), bool
-        Whether the score reaches the model's `threshold`.
+        Whether the score reaches the model's `threshold`, where the probability is 50 %.
     """
 
     score: torch.Tensor

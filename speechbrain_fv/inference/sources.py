@@ -2,11 +2,14 @@
 
 import io
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_UNSAFE = re.compile(r"[^\w.-]", re.ASCII)
 
 
 class Held(os.PathLike):
@@ -18,12 +21,16 @@ class Held(os.PathLike):
         That of the open file, or "bytes" and a number.
     path : str
         Where the bytes lie.
+    fault : str
+        Why there are none: what opens the file is told then.
     """
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name, self.path = name, path
+    def __init__(self, name: str, path: str, fault: str = "") -> None:
+        self.name, self.path, self.fault = name, path, fault
 
     def __fspath__(self) -> str:
+        if self.fault:
+            raise ValueError(f"{self.name}: {self.fault}")
         return self.path
 
     def __str__(self) -> str:
@@ -32,65 +39,76 @@ class Held(os.PathLike):
 
 @contextmanager
 def on_disk(*given: Any) -> Iterator[list]:
-    """Yields sources with each bytes object and open binary file as a `Held`; others as they are.
+    """Yields what was given with each bytes object and open binary file as a `Held`.
 
-    Each open file is read from where it stands. The files are deleted at the end.
+    What can be iterated becomes a list. Each open file is read from where it stands. The files of
+    `Held` are deleted at the end.
 
     Arguments
     ---------
-    *given : path, bytes, open binary file, or list of these, nested as deep as one likes
-
-    Raises
-    ------
-    ValueError
-        If a file was opened as text, or is closed or cannot be read.
+    *given : path, bytes, open binary file, or iterable of these, nested as deep as one likes
 
     Example
     -------
-    >>> with on_disk(["a.jpg", b"bytes of an image"]) as (sources,):
-    ...     [str(source) for source in sources]
-    ['a.jpg', 'bytes 1']
+    >>> with on_disk("b.jpg", ("a.jpg", b"bytes of an image")) as (one, several):
+    ...     one, [str(source) for source in several]
+    ('b.jpg', ['a.jpg', 'bytes 1'])
     """
-    given = list(given)
-    if not any(map(_to_hold, given)):
-        yield given
+    listed = [_listed(source) for source in given]
+    sources = list(_leaves(listed))
+    if not any(map(_is_content, sources)):
+        yield listed
         return
-    taken = {str(source) for source in _leaves(given) if not _is_content(source)}
+    taken = {str(source) for source in sources if not _is_content(source)}
     with tempfile.TemporaryDirectory(prefix="speechbrain-fv-") as folder:
-        yield [_held(source, Path(folder), taken) for source in given]
+        yield _held(listed, Path(folder), taken)
 
 
 def _is_content(source):
     return isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read")
 
 
-def _leaves(given):
-    for source in given:
-        yield from _leaves(source) if isinstance(source, list | tuple) else (source,)
+def _listed(given):
+    """Returns iterables as lists; a source, an image or a table of numbers as it is."""
+    is_one = isinstance(given, str | os.PathLike) or _is_content(given)
+    if is_one or not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1:
+        return given
+    return [_listed(part) for part in given]
 
 
-def _to_hold(source):
-    return any(map(_is_content, _leaves([source])))
+def _leaves(listed):
+    for source in listed:
+        yield from _leaves(source) if isinstance(source, list) else (source,)
 
 
 def _held(source, folder, taken):
-    if isinstance(source, list | tuple):
+    if isinstance(source, list):
         return [_held(part, folder, taken) for part in source]
     if not _is_content(source):
         return source
     name = _free_name(getattr(source, "name", None), taken)
-    if isinstance(source, io.TextIOBase):
-        raise ValueError(f"{name}: opened as text; open it with mode 'rb'")
-    if hasattr(source, "read"):
-        try:
-            source = source.read()
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{name}: the open file cannot be read ({error})") from error
-        if not isinstance(source, bytes | bytearray | memoryview):
-            raise ValueError(f"{name}: expected bytes, read {type(source).__name__}")
-    path = folder / str(len(taken))
-    path.write_bytes(source)
+    try:
+        content = _content_of(source)
+    except (OSError, ValueError) as error:
+        return Held(name, "", str(error))
+    path = folder / f"{len(taken)}-{_UNSAFE.sub('_', name)[-100:]}"
+    path.write_bytes(content)
     return Held(name, str(path))
+
+
+def _content_of(source):
+    """Returns the bytes of a bytes object or of an open file."""
+    if isinstance(source, io.TextIOBase):
+        raise ValueError("opened as text; open it with mode 'rb'")
+    if not hasattr(source, "read"):
+        return source
+    try:
+        content = source.read()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the open file cannot be read ({error})") from error
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise ValueError(f"expected bytes, read {type(content).__name__}; open it with mode 'rb'")
+    return content
 
 
 def _free_name(name, taken):

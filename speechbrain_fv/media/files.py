@@ -31,6 +31,7 @@ def check_file(path, max_bytes=math.inf):
             f"expected the path of a file, got {type(path).__name__}; images, waveforms and "
             "embeddings go to encode_face, encode_voice, verify and match"
         )
+    os.fspath(path)  # what stands for a file may know why there is none
     if os.path.isdir(path):
         raise ValueError(f"{path}: a folder, expected a file")
     if not os.path.isfile(path):
