@@ -11,8 +11,10 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain_fv.data.manifests import (
     SPLITS,
     cache_key,
+    content_key,
     is_prepared,
     load_manifests,
+    with_lost,
     without_training_identities,
     write_manifests,
 )
@@ -315,3 +317,28 @@ def test_rows_that_are_cut_off_are_refused(tmp_path, line, got):
         read_table(table)
     table.write_text(f"identity,face,wav\nann,a.jpg,\n\n{line},{',' * (2 - got)}\n")
     assert read_table(table).wav.tolist() == ["", ""]
+
+
+def test_a_corpus_that_lost_a_few_files_goes_on_with_its_manifests(tmp_path, caplog):
+    """A copied corpus without one of its files could not be trained on any further."""
+    faces, voices, identities = corpus()
+    write(tmp_path, faces, voices, identities)
+    earlier = load_manifests(tmp_path)
+    moved = faces.assign(image="/elsewhere/x.jpg")
+
+    def now(faces, voices=voices):
+        write(tmp_path, faces, voices, identities)
+        return load_manifests(tmp_path)
+
+    kept = with_lost(earlier, now(moved[1:]), 1)
+    assert content_key(kept) == content_key(earlier)
+    assert kept.faces["train"].image.tolist() == ["/faces/x.jpg", *["/elsewhere/x.jpg"] * 3]
+    assert "1 files are lost since the training began, of at most 1 (lost_files)" in caplog.text
+    assert with_lost(earlier, now(moved[1:], voices[:-1]), 1) is None
+    assert with_lost(earlier, now(moved, voices.assign(stop=32001)), 9) is None
+    there = tmp_path / "cut_off.jpg"
+    there.touch()
+    earlier = now(faces.assign(image=[str(there), *faces.image[1:]]))
+    assert with_lost(earlier, now(moved[1:]), 1) is None
+    assert with_lost(earlier, now(moved[1:]), 1, {str(there)}) is not None
+    assert with_lost(now(faces[1:]), now(faces), 9) is None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_fv.data.readers import EmbeddingReader, LostFile
 from speechbrain_fv.data.selection import spread_clips
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
@@ -274,6 +275,74 @@ def test_only_clips_that_are_not_finite_themselves_are_named(corpus, tmp_path, m
         fit()
     what = {"face": "(face input)", "voice": "(voice features)"}[modality]
     assert str(caught.value).endswith(f"; clips {named[0]} {what}")
+
+
+def lose(monkeypatch, clips):
+    """Lets some clips be unreadable from now on."""
+    read = EmbeddingReader.__call__
+
+    def reading(self, clip, draw):
+        if clip in clips and self.vectors_key == "face_vectors":
+            raise LostFile(f"{clip}.jpg: cannot be read although the preparation could")
+        return read(self, clip, draw)
+
+    monkeypatch.setattr(EmbeddingReader, "__call__", reading)
+
+
+def test_a_run_goes_on_without_a_few_lost_files_and_names_them(
+    corpus, tmp_path, monkeypatch, caplog
+):
+    """One file that a disk lost ended a training of weeks."""
+    brain, hparams, fit = build(corpus, tmp_path, "--lost_files=2")
+    tables = hparams["training"].loader.dataset.datasets["face"].data
+    trained, person = tables[5]["ID"], tables[5]["spk_id"]
+    lose(monkeypatch, {trained})
+    fit()
+    assert brain.optimizer_step == NUM_BATCHES
+    assert brain.training_summary()["lost_files"] == brain.lost
+    assert [text.split(":")[0] for text in brain.lost] == [f"{trained}.jpg"]
+    assert caplog.text.count("lost file 1, of at most 2 (lost_files): ") == 1
+    embeddings = brain.embed(hparams["training"].loader)
+    assert embeddings.face_identity[5] == person and len(embeddings.face_id) == len(tables)
+    assert np.array_equal(embeddings.face[5], embeddings.face[6])  # the person's next one
+
+
+def test_a_lost_file_of_the_validation_is_left_out_of_it(corpus, tmp_path, monkeypatch, caplog):
+    brain, _, fit = build(corpus, tmp_path, "--lost_files=1")
+    fit()
+    whole = brain.embeddings
+    lose(monkeypatch, {whole.face_id[3]})
+    brain, _, fit = build(corpus, tmp_path / "again", "--lost_files=1")
+    fit()
+    assert brain.embeddings.face_id.tolist() == np.delete(whole.face_id, 3).tolist()
+    assert brain.embeddings.voice_id.tolist() == whole.voice_id.tolist()
+
+
+def test_more_lost_files_than_are_allowed_end_the_run(corpus, tmp_path, monkeypatch):
+    _, hparams, fit = build(corpus, tmp_path, "--lost_files=1")
+    rows = hparams["training"].loader.dataset.datasets["face"].data
+    lose(monkeypatch, {rows[row]["ID"] for row in (0, 1, 2)})
+    what = r"\.jpg: cannot .* this is lost file 2, of at most lost_files = 1"
+    with pytest.raises(ValueError, match=what):
+        fit()
+
+
+def test_a_person_without_any_file_left_is_replaced_and_a_resumed_run_still_names_it(
+    corpus, tmp_path, monkeypatch
+):
+    brain, hparams, fit = build(corpus, tmp_path)
+    rows = hparams["training"].loader.dataset.datasets["face"].data
+    gone = [row for row in range(len(rows)) if rows[row]["spk_id"] == rows[0]["spk_id"]]
+    lose(monkeypatch, {rows[row]["ID"] for row in gone})
+    fit()
+    embeddings = brain.embed(hparams["training"].loader)
+    assert len(brain.lost) == len(gone) and len(embeddings.face_id) == len(rows)
+    assert embeddings.face_identity[gone].tolist() == [rows[0]["spk_id"]] * len(gone)
+    assert np.array_equal(embeddings.face[gone], embeddings.face[[len(gone)] * len(gone)])
+    monkeypatch.undo()
+    brain, _, fit = build(corpus, tmp_path, "--number_of_epochs=2")
+    fit()
+    assert len(brain.training_summary()["lost_files"]) == len(gone)
 
 
 def test_validation_takes_as_many_clips_as_it_is_told(corpus, tmp_path, caplog):

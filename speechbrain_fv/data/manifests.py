@@ -21,6 +21,7 @@ A name that a corpus gives to videos of several identities is written "identity/
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -354,6 +355,51 @@ def load_manifests(manifest_folder):
     return Manifests(
         tables["faces"], tables["voices"], identities, preparation, _load_challenge(folder)
     )
+
+
+def excluded_files(manifest_folder):
+    """Returns the set of the files that a preparation left out, as its report names them."""
+    return set(read_table(Path(manifest_folder, REPORT_FILE)).path)
+
+
+def with_lost(earlier, now, most, excluded=frozenset()):
+    """The earlier manifests of a corpus that has lost a few files since, at their present places.
+
+    Arguments
+    ---------
+    earlier, now : Manifests
+    most : int
+        Clips that may be lost.
+    excluded : set of str
+        The files that the preparation of `now` found unusable.
+
+    Returns
+    -------
+    Manifests or None
+        None if more are lost, clips were added or changed, or a clip was taken out whose file is
+        there and usable.
+    """
+    tables, lost = {}, []
+    for kind, column in (("faces", "image"), ("voices", "wav")):
+        for split, before in getattr(earlier, kind).items():
+            after = getattr(now, kind)[split]
+            is_there = before.ID.isin(after.ID)
+            same = before[is_there].drop(columns=column).reset_index(drop=True)
+            if not same.equals(after.drop(columns=column).reset_index(drop=True)):
+                return None
+            lost += before.loc[~is_there, column].tolist()
+            place = before.ID.map(after.set_index("ID")[column])
+            tables.setdefault(kind, {})[split] = before.assign(
+                **{column: place.fillna(before[column])}
+            )
+    on_purpose = (file for file in lost if file not in excluded and os.path.exists(file))
+    if not 0 < len(lost) <= most or any(on_purpose):
+        return None
+    logger.warning(
+        "%d files are lost since the training began, of at most %d (lost_files): %s",
+        *(len(lost), most, named(lost)),
+    )
+    return replace(earlier, **tables)
 
 
 def without_training_identities(manifests, num_removed_identities, seed=0):

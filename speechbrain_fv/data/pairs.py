@@ -5,12 +5,17 @@ own `draw`, a number from which the readers take crops, flips and windows. So an
 however many workers read it and wherever a run was interrupted.
 """
 
+import functools
+import itertools
+from types import SimpleNamespace
+
 import torch
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
 from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.data_utils import batch_pad_right
 
+from speechbrain_fv.data.readers import LostFile
 from speechbrain_fv.data.rows import Rows
 
 
@@ -64,12 +69,27 @@ class PairDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, pair):
         face_index, voice_index, draw = pair
-        face = self._item(self.faces, face_index, draw)
-        return {**face, **self._item(self.voices, voice_index, draw)}
+        face, lost_faces = _readable_item(self.faces, face_index, draw)
+        voice, lost_voices = _readable_item(self.voices, voice_index, draw)
+        pair = {**face, **voice} if face and voice else {}
+        return {**pair, "lost": lost_faces + lost_voices}
 
-    @staticmethod
-    def _item(dataset, index, draw):
-        return dataset.pipeline.compute_outputs({**dataset.data[index], "id": index, "draw": draw})
+
+def _item(dataset, index, draw=None):
+    return dataset.pipeline.compute_outputs({**dataset.data[index], "id": index, "draw": draw})
+
+
+def _readable_item(dataset, index, draw=None):
+    """An item, of a lost file the person's next one, {} without any; what could not be read."""
+    lost = []
+    owners = dataset.data.columns["spk_id"]
+    for row in itertools.chain(range(index, len(owners)), range(index)):
+        if row == index or owners[row] == owners[index]:
+            try:
+                return _item(dataset, row, draw), lost
+            except LostFile as error:
+                lost.append(error.args[0])
+    return {}, lost
 
 
 class ClipDataset(torch.utils.data.Dataset):
@@ -79,17 +99,32 @@ class ClipDataset(torch.utils.data.Dataset):
     ---------
     faces, voices : DynamicItemDataset
         Results of `clip_dataset`.
+    keep_rows : bool
+        Whether something else stands for a lost file, so that no row is missing: the person's next
+        one, or another row of the batch.
     """
 
-    def __init__(self, faces, voices):
+    def __init__(self, faces, voices, keep_rows=False):
         self.datasets = {"face": faces, "voice": voices}
+        self.keep_rows = keep_rows
 
     def __len__(self):
         return sum(len(dataset) for dataset in self.datasets.values())
 
     def __getitem__(self, clip):
         modality, index = clip
-        return self.datasets[modality][index]
+        dataset = self.datasets[modality]
+        if not self.keep_rows:
+            try:
+                return {**_item(dataset, index), "lost": []}
+            except LostFile as error:
+                return {"lost": [error.args[0]]}
+        item, lost = _readable_item(dataset, index)
+        if lost:  # under its own name, as labels go by rows
+            row = dataset.data[index]
+            own = {"id": row["ID"], "identity": row["spk_id"], "clip": index}
+            item |= {f"{modality}_{name}": value for name, value in own.items()}
+        return {**item, "lost": lost}
 
 
 def training_loader(faces, voices, sampler, num_workers=0):
@@ -115,13 +150,15 @@ def training_loader(faces, voices, sampler, num_workers=0):
         PairDataset(faces, voices),
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=_collate,
+        collate_fn=functools.partial(_collate, keep_rows=True),
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_processes=1):
+def evaluation_loader(
+    faces, voices, batch_size, num_workers=0, rank=0, num_processes=1, keep_rows=False
+):
     """Returns the loader of all faces and all voices, in batches of one modality, by turns.
 
     Several processes deal the batches of either modality among themselves, in turn.
@@ -139,18 +176,22 @@ def evaluation_loader(faces, voices, batch_size, num_workers=0, rank=0, num_proc
         Processes that read; 0 reads in this one.
     rank, num_processes : int
         Which process this one is, in [0, num_processes), and of how many.
+    keep_rows : bool
+        As of `ClipDataset`.
 
     Returns
     -------
     loader : torch.utils.data.DataLoader
-        Batches with the names of `training_loader`, of one modality each, in order of the rows.
+        Batches with the names of `training_loader`, of one modality each, in order of the rows;
+        ``lost`` says which files could not be read, and with all of them lost there is nothing
+        else in a batch.
     """
     batches = _Turns((len(faces), len(voices)), batch_size, rank, num_processes)
     return torch.utils.data.DataLoader(
-        ClipDataset(faces, voices),
+        ClipDataset(faces, voices, keep_rows),
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=_collate,
+        collate_fn=functools.partial(_collate, keep_rows=keep_rows),
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -201,10 +242,16 @@ def finished(batch, readers):
     return batch
 
 
-def _collate(items):
+def _collate(items, keep_rows):
     """Returns the batch of some items, whose attribute `modalities` says what it holds."""
-    batch = PaddedBatch(items, padded_keys=["voice"], padding_func=_stacked)
-    batch.modalities = tuple(name for name in ("face", "voice") if name in items[0])
+    lost = [text for item in items for text in item.pop("lost")]
+    read = [item for item in items if "face" in item or "voice" in item]
+    if keep_rows and not read:
+        raise LostFile(lost[0])
+    items = [{**read[0], **item} for item in items] if keep_rows else read
+    batch = PaddedBatch(items, ["voice"], padding_func=_stacked) if items else SimpleNamespace()
+    batch.modalities = tuple(name for name in ("face", "voice") if items and name in items[0])
+    batch.lost = lost
     return batch
 
 

@@ -338,9 +338,14 @@ def _cut(segments, offset, length):
     return parts
 
 
+class LostFile(ValueError):
+    """A file that the preparation could read and the training cannot; its argument names it."""
+
+    def __str__(self):
+        return f"{self.args[0]}; restore the file, and the same command goes on"
+
+
 def _changed(path, error):
-    return ValueError(
-        f"{path}: cannot be read although the preparation could ({reason_of(error, path)}); "
-        "restore the file, and the same command goes on; without it, train in another "
-        "--output_folder"
+    return LostFile(
+        f"{path}: cannot be read although the preparation could ({reason_of(error, path)})"
     )

@@ -23,7 +23,7 @@ TRAIN = (
         "lr_factors",
     ),
     *("epoch_counter", "checkpointer", "train_logger", "curves", "draw_figures"),
-    *("gradient_compression", "channels_last", "valid_clips"),
+    *("gradient_compression", "channels_last", "valid_clips", "lost_files"),
 )
 """Of recipes/train.py, its Brain, and the export of what it trained."""
 

@@ -156,6 +156,7 @@ RULES = {
     "num_trials": whole(2),
     "num_candidates": whole(2),
     "num_views": whole(0),
+    "lost_files": whole(0),
     "valid_clips": or_null(whole(2)),
     "allow_leakage": switch,
     "channels_last": switch,

@@ -57,6 +57,7 @@ class FaceVoiceBrain(sb.Brain):
         self.logged = []  # (step, epoch, lr, group) that are on the device still
         self.losses = []  # (step of the epoch, loss), likewise
         self.last_log = 0.0
+        self.lost = []  # files that could not be read, each with the reason
         self.exchange = None  # of several processes, see `distributed.share`
         # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
         self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
@@ -66,6 +67,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
+        self._note(getattr(batch, "lost", ()))
         batch = finished(batch.to(self.device, non_blocking=True), self.hparams.readers)
         encode = {
             "face": lambda: self.modules.face_encoder(batch.face),
@@ -75,6 +77,29 @@ class FaceVoiceBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
             encoded = distributed.gather(encoded, dim=1)
         return self.modules.cmwr(encoded).float().unbind()
+
+    def evaluate_batch(self, batch, stage):
+        """Evaluates a batch; one of which all files are lost counts as 0."""
+        if batch.modalities:
+            return super().evaluate_batch(batch, stage)
+        self._note(batch.lost)
+        return torch.zeros(())
+
+    def _note(self, lost):
+        """Names each lost file once; ValueError if there are more than the YAML allows."""
+        most = getattr(self.hparams, "lost_files", 0)
+        for text in lost:
+            if text in self.lost:
+                continue
+            self.lost.append(text)
+            if len(self.lost) > most:
+                raise ValueError(
+                    f"{text}; this is lost file {len(self.lost)}, of at most lost_files = {most}: "
+                    "restore it, or raise --lost_files, and the same command goes on"
+                )
+            logger.warning(
+                "lost file %d, of at most %d (lost_files): %s", len(self.lost), most, text
+            )
 
     def compute_objectives(self, predictions, batch, stage):
         """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
@@ -160,6 +185,8 @@ class FaceVoiceBrain(sb.Brain):
         """Recovers the last checkpoint and drops what was logged after it."""
         super().on_fit_start()
         run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
+        if (last := self.checkpointer.find_checkpoint()) is not None:
+            self.lost = list(last.meta.get("lost_files", ()))
 
     def fit(self, epoch_counter, train_set, valid_set=None, **kwargs):
         """Trains as SpeechBrain does; a method without terms, in closed form, is validated once."""
@@ -364,6 +391,8 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
+        for lost in distributed.gather_objects(self.lost):
+            self._note(lost)
         if stage == sb.Stage.TRAIN:
             self.group = []  # of batches at the end of the epoch that make no step
             self._write_log(stage_loss)
@@ -386,6 +415,7 @@ class FaceVoiceBrain(sb.Brain):
                 "monitor": float(monitored),
                 "epoch": int(epoch),
                 "steps": int(self.optimizer_step),
+                **({"lost_files": self.lost} if self.lost else {}),
             },
             max_keys=["monitor"],
             importance_keys=[],
@@ -466,4 +496,6 @@ class FaceVoiceBrain(sb.Brain):
         if monitor != DEFAULT_MONITOR:
             value = best["monitor"] if higher_is_better(monitor) else -best["monitor"]
             summary |= {"monitor": monitor, "best_valid": value}
+        if self.lost:
+            summary["lost_files"] = sorted(self.lost)
         return summary

@@ -27,6 +27,7 @@ NO_PART_OF_THE_RESULT = (
     *("strata", "sets", "lists", "allow_leakage", "__set_seed"),
     "channels_last",
     "media_cache",  # told by "media_cache.face" and "media_cache.voice", where there is one
+    "lost_files",
     "frozen_features",  # told by "frozen.face" and "frozen.voice", where a branch is frozen
 )
 """Top-level keys of a YAML that may change from one start of a run to the next; the batch over all
@@ -166,6 +167,10 @@ def _plain(node):
     return "null" if kind == "null" else node.value
 
 
+class OtherData(ValueError):
+    """The checkpoints were trained on other clips than those that are there now."""
+
+
 def check_record(folder, record, has_checkpoints):
     """Raises ValueError if a folder's checkpoints were made with something else.
 
@@ -194,7 +199,7 @@ def check_record(folder, record, has_checkpoints):
     advice = "choose another --output_folder, or delete this folder to start again"
     name = "clips" if earlier.get("clips") else "corpus"
     if record[name] is not None and earlier.get(name) != record[name]:
-        raise ValueError(
+        raise OtherData(
             f"{folder}: its checkpoints were trained on other data than this run's; {advice}"
         )
     batch = record["global_batch"]

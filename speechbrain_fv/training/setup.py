@@ -12,7 +12,9 @@ from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
 from speechbrain_fv.data.manifests import (
     content_key,
+    excluded_files,
     load_manifests,
+    with_lost,
     without_training_identities,
 )
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
@@ -33,7 +35,13 @@ from speechbrain_fv.settings.run_options import check_modules, check_steps
 from speechbrain_fv.training import features, media_cache
 from speechbrain_fv.training.brain import MODALITIES, FaceVoiceBrain
 from speechbrain_fv.training.images import use_own_images
-from speechbrain_fv.training.record import check_record, restoring, settings_of, write_record
+from speechbrain_fv.training.record import (
+    OtherData,
+    check_record,
+    restoring,
+    settings_of,
+    write_record,
+)
 from speechbrain_fv.training.schedules import parameter_groups
 from speechbrain_fv.training.starting import check_unseen, seen_before, start_from
 from speechbrain_fv.training.vectors import check_widths, fit_networks, vector_width
@@ -272,8 +280,11 @@ def make_brain(hparams, run_opts, manifests, classes):
         for modality, index in zip(MODALITIES, rows, strict=True)
     ]
     every_train_clip, valid, test, sample = (
-        evaluation_loader(*clips, hparams["batch_size"], workers, rank, num_processes)
-        for clips in (*(datasets[split] for split in SPLITS), sample)
+        evaluation_loader(*clips, hparams["batch_size"], workers, rank, num_processes, keep_rows)
+        for clips, keep_rows in (
+            *((datasets[split], split == "train") for split in SPLITS),
+            (sample, True),
+        )
     )
     check_steps(run_opts, len(sampler))
     steps_per_epoch, rest = divmod(len(sampler), run_opts["grad_accumulation_factor"])
@@ -370,6 +381,36 @@ def _files_of_vectors(corpus):
     return alone.union(*(getattr(reader, "paths", ()) for reader in readers))
 
 
+def _trained_manifests(hparams, folder, record, has_checkpoints):
+    """Prepares the corpus; returns the manifests that checkpoints, if any, were trained with.
+
+    Of a corpus that has lost no more than `lost_files` files since, these are the earlier ones.
+    """
+    manifest_folder = hparams["manifest_folder"]
+    vectors = _files_of_vectors(hparams["corpus"])
+
+    def check(manifests):
+        record["clips"] = content_key(manifests, vectors)
+        record["corpus"] = manifests.preparation["key"]
+        check_record(folder, record, has_checkpoints)
+        return manifests
+
+    try:
+        with restoring(manifest_folder, has_checkpoints) if if_main_process() else nullcontext():
+            run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
+            manifests = training_manifests(hparams)
+            excluded = excluded_files(manifest_folder)
+            run_on_main(len, [()])  # all have read them before one restores the earlier ones
+            return check(manifests)
+    except OtherData:
+        run_on_main(len, [()])
+        most = hparams.get("lost_files", 0)
+        earlier = with_lost(training_manifests(hparams), manifests, most, excluded)
+        if earlier is None:
+            raise
+    return check(earlier)
+
+
 def prepared(hparams, run_opts, resolved_yaml):
     """Returns the manifests and the classes of a run whose settings and folder fit together.
 
@@ -407,13 +448,7 @@ def prepared(hparams, run_opts, resolved_yaml):
     record["settings"] |= features.settings_of_views(hparams, described)
     record["settings"] |= media_cache.settings_of_cache(hparams)
     check_record(folder, record, has_checkpoints)
-    manifest_folder = hparams["manifest_folder"]
-    with restoring(manifest_folder, has_checkpoints) if if_main_process() else nullcontext():
-        run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
-        manifests = training_manifests(hparams)
-        record["clips"] = content_key(manifests, _files_of_vectors(hparams["corpus"]))
-        record["corpus"] = manifests.preparation["key"]
-        check_record(folder, record, has_checkpoints)
+    manifests = _trained_manifests(hparams, folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)
     features.use_features(hparams, run_opts, manifests, described)
     media_cache.use_cache(hparams, resolved_yaml, manifests)
