@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
+
+from speechbrain.utils.train_logger import TensorboardLogger
+
+from speechbrain_fv.training.progress import log_epoch
 
 WRITES = """
 import logging, sys
@@ -29,3 +34,12 @@ def test_log_without_details_of_other_libraries_and_console_without_quirks(tmp_p
     )
     assert "quirks" in log and "quirks" not in console
     assert "detail of" not in console and "Beginning experiment!" in console
+
+
+def test_the_tensorboard_of_a_resumed_training_goes_on_at_its_epoch():
+    """SpeechBrain's logger counts its calls from 1, in every process anew."""
+    logger, drawn = object.__new__(TensorboardLogger), []
+    logger.global_step = {"train": {}, "valid": {}, "test": {}, "meta": 0}
+    logger.writer = SimpleNamespace(add_scalar=lambda *scalar: drawn.append(scalar))
+    log_epoch(logger, 7, {"loss": 0.5}, {"auc_U": 0.9})
+    assert drawn == [("epoch", 7, 7), ("loss/train", 0.5, 7), ("auc_U/valid", 0.9, 7)]

@@ -74,6 +74,9 @@ def test_what_makes_no_result_may_change(corpus, finished, option, tmp_path):
     shutil.copytree(finished, folder)
     result = train(corpus, folder, "--number_of_epochs=1", "--steps_per_epoch=4", option)
     assert result.returncode == 0, result.stderr
+    assert ("nothing left to train after epoch 1  best" in result.stdout) == (
+        option != "--test_only"
+    )
     assert json.loads((folder / "report.json").read_text()) == json.loads(
         (finished / "report.json").read_text()
     )

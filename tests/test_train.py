@@ -1,6 +1,7 @@
 """The main job on small data, through its command line."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -31,7 +32,7 @@ def corpus(tmp_path_factory):
 def finished(corpus, tmp_path_factory):
     """The output folder of a whole run, and what it printed."""
     folder = tmp_path_factory.mktemp("finished")
-    result = run(command(corpus, folder, "--draw_figures=True"))
+    result = run(command(corpus, folder, "--draw_figures=True", "--num_workers=2"))
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -50,6 +51,26 @@ def test_the_main_job_learns_and_leaves_its_results(finished):
     for name in ("embeddings_test.npz", "metadata_test.csv", "train_log.txt", "hyperparams.yaml"):
         assert (folder / name).is_file()
     assert list((folder / "figures").glob("*.png"))
+
+
+def test_the_console_has_a_line_per_epoch_and_nothing_of_other_libraries(finished):
+    """Each reading process used to warn of deprecated storages and of resized outputs."""
+    folder, result = finished
+    table = pd.read_csv(folder / "train_curves.csv").groupby(["name", "epoch"]).value.mean()
+    lines = [line for line in result.stdout.splitlines() if line.startswith("epoch ")]
+    aucs = table["valid_auc_U"]
+    for number, line in enumerate(lines, start=1):
+        best = aucs[:number].idxmax()
+        assert len(line) <= 100 and line.endswith(" left")
+        assert line.startswith(
+            f"epoch {number}/4 step {20 * number}/80 loss {table['loss', number]:.4g}  "
+            f"AUC U {100 * aucs[number]:.2f} G {100 * table['valid_auc_G', number]:.2f} %  "
+            f"best {100 * aucs[best]:.2f} % (epoch {best})  0:"
+        )
+    assert len(lines) == 4
+    assert (folder / "train_log.txt").read_text().count("train L_BiP") == 4
+    for text in ("Warning", "it/s", "quirks", "checkpoint", "Going into"):
+        assert text not in result.stdout + result.stderr
 
 
 def test_the_test_embeddings_give_the_same_report_again(finished, tmp_path):
@@ -91,6 +112,7 @@ def test_a_killed_run_resumes_to_the_same_result(corpus, finished, tmp_path):
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     assert report == json.loads((folder / "report.json").read_text())
+    assert re.search(r"^resumed at step \d+ of 80, in epoch [234] of 4$", result.stdout, re.M)
     assert equal(parameters(folder), parameters(tmp_path))
     pd.testing.assert_frame_equal(curves(folder), curves(tmp_path))
 

@@ -275,7 +275,8 @@ def write_manifests(
     with replacing(folder / PREPARATION_FILE) as file:
         file.write(json.dumps(preparation, indent=2, ensure_ascii=False).encode())
     for split, counts in preparation["splits"].items():
-        logger.info("%s, %s: %s", corpus, split, counts)
+        texts = [f"{number} {name.removeprefix('num_')}" for name, number in counts.items()]
+        logger.info("%s, %s: %s", corpus, split, ", ".join(texts))
     if len(excluded):
         logger.warning("%s: %d files left out, see %s", corpus, len(excluded), folder / REPORT_FILE)
     if one_sided:

@@ -249,9 +249,22 @@ def _collate(items, keep_rows):
     if keep_rows and not read:
         raise LostFile(lost[0])
     items = [{**read[0], **item} for item in items] if keep_rows else read
-    batch = PaddedBatch(items, ["voice"], padding_func=_stacked) if items else SimpleNamespace()
+    batch = _padded(items) if items else SimpleNamespace()
     batch.modalities = tuple(name for name in ("face", "voice") if items and name in items[0])
     batch.lost = lost
+    return batch
+
+
+def _padded(items):
+    """Returns items as SpeechBrain's batch, the numbers of all stacked.
+
+    SpeechBrain would stack them in a way of which torch warns in every reading process.
+    """
+    numbers = [name for name, value in items[0].items() if not isinstance(value, str)]
+    batch = PaddedBatch(items, ["voice"], numbers, _stacked, nonpadded_stack=False)
+    for name in numbers:
+        if name != "voice":
+            setattr(batch, name, torch.utils.data.default_collate(getattr(batch, name)))
     return batch
 
 

@@ -65,7 +65,7 @@ def evaluate(
     device : str
         Where to compute ("cpu", "cuda").
     progress : bool
-        Whether to show a progress bar on stderr.
+        Whether to show a progress bar on stderr, if that is a terminal.
     score : Score, optional
         How a face and a voice are compared; `scores.Cosine` by default.
 
@@ -109,7 +109,8 @@ def evaluate(
     num_rows = {"F-V": len(embeddings.face), "V-F": len(embeddings.voice)}
     total = sum(num_rows[direction] for direction in directions)
     total += len(embeddings.face) * ("verification" in tasks)
-    with progress_bar(total=total, unit=" clips", desc="evaluate", disable=not progress) as bar:
+    hidden = None if progress else True
+    with progress_bar(total=total, unit=" clips", desc="evaluate", disable=hidden) as bar:
         if "verification" in tasks:
             trials.verify(bar.update)
         for direction in directions:

@@ -20,6 +20,7 @@ from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.training.progress import Progress, log_epoch, vanishing_bars
 from speechbrain_fv.training.schedules import parameter_groups
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,10 @@ class FaceVoiceBrain(sb.Brain):
         self.last_log = 0.0
         self.lost = []  # files that could not be read, each with the reason
         self.exchange = None  # of several processes, see `distributed.share`
+        counter, num_steps, monitor = (
+            getattr(self.hparams, name) for name in ("epoch_counter", "num_steps", "monitor")
+        )
+        self.progress = Progress(counter, num_steps, monitor)
         # SpeechBrain clips the first group of an optimiser alone; `_clip` clips all.
         self.clip_norm, self.max_grad_norm = self.max_grad_norm, math.inf
         # With --debug every process has a temporary folder of its own; the main one's is used.
@@ -182,8 +187,10 @@ class FaceVoiceBrain(sb.Brain):
         return zlib.crc32(repr(key).encode())
 
     def on_fit_start(self):
-        """Recovers the last checkpoint and drops what was logged after it."""
+        """Recovers the last checkpoint, says so, and drops what was logged after it."""
         super().on_fit_start()
+        if text := self.progress.begin(self.optimizer_step):
+            logger.info("%s", text)
         run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
         if (last := self.checkpointer.find_checkpoint()) is not None:
             self.lost = list(last.meta.get("lost_files", ()))
@@ -192,7 +199,10 @@ class FaceVoiceBrain(sb.Brain):
         """Trains as SpeechBrain does; a method without terms, in closed form, is validated once."""
         if self.modules.objective.terms:
             try:
-                super().fit(epoch_counter, train_set, valid_set, **kwargs)
+                with vanishing_bars():
+                    super().fit(epoch_counter, train_set, valid_set, **kwargs)
+                if text := self.progress.end():
+                    logger.info("%s", text)
             except TorchDynamoException as error:
                 raise ValueError(
                     f"compile: {in_one_line(error)}; name other modules with "
@@ -201,6 +211,13 @@ class FaceVoiceBrain(sb.Brain):
         elif not self.test_only and not self.checkpointer.list_checkpoints():
             self.on_fit_start()
             self._fit_valid(valid_set, next(iter(epoch_counter)), enable=False)
+        else:
+            logger.info("nothing left to train: the closed form was solved before")
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluates as SpeechBrain does."""
+        with vanishing_bars():
+            return super().evaluate(*args, **kwargs)
 
     def _wrap_distributed(self):
         """Prepares the modules for several processes, all together where SpeechBrain wraps each."""
@@ -402,13 +419,15 @@ class FaceVoiceBrain(sb.Brain):
             return
         embedded = time.monotonic()
         valid, train, monitored = run_on_main(self._validate, [epoch])
-        logger.info(
+        logger.debug(
             "validation of %d faces and %d voices: embedded in %.1f s, scored in %.1f s",
             *(len(self.embeddings.face), len(self.embeddings.voice)),
             *(embedded - self.stage_start, time.monotonic() - embedded),
         )
         self.hparams.epoch_counter.update_metric(monitored)
-        self.hparams.train_logger.log_stats({"epoch": epoch}, train, valid_stats=valid)
+        log_epoch(self.hparams.train_logger, epoch, train, valid)
+        line = self.progress.line(self.optimizer_step, train.get("loss"), valid, monitored)
+        logger.info("%s", line)
         self.checkpointer.save_and_keep_only(
             meta={
                 **({"auc": float(valid["auc_U"])} if "auc_U" in valid else {}),
@@ -424,8 +443,8 @@ class FaceVoiceBrain(sb.Brain):
     def _validate(self, epoch):
         """Logs the validation to the curves.
 
-        Returns its values without the details of losses, to be read in one line, the means of the
-        epoch's training, and the monitored value with the sign that makes higher better.
+        Returns its values without the details of losses, the means of the epoch's training, and the
+        monitored value with the sign that makes higher better.
         """
         monitor = self.hparams.monitor
         report = evaluate(

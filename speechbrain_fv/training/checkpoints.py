@@ -1,14 +1,56 @@
-"""A SpeechBrain checkpointer whose checkpoints are whole or not there."""
+"""SpeechBrain's checkpointer with checkpoints that are whole, its epoch counter with a memory."""
 
 import os
 import shutil
 from pathlib import Path
 
-from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpointer
+import yaml
+from speechbrain.utils.checkpoints import (
+    CKPT_PREFIX,
+    METAFNAME,
+    Checkpointer,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.epoch_loop import EpochCounter, EpochCounterWithStopper
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from speechbrain_fv.messages import in_one_line
+
+
+@register_checkpoint_hooks
+class PatientEpochCounter(EpochCounterWithStopper):
+    """SpeechBrain's `EpochCounterWithStopper`, whose patience survives a resume.
+
+    SpeechBrain saves the number of the epoch alone: a run that is resumed would wait for a better
+    epoch from the beginning, and one that had stopped would go on.
+
+    Example
+    -------
+    >>> counter = PatientEpochCounter(limit=9, limit_to_stop=2, limit_warmup=0, direction="max")
+    >>> for value, epoch in zip([0.6, 0.8, 0.7], counter, strict=False):
+    ...     counter.update_metric(value)
+    >>> counter._save(getfixture("tmp_path") / "counter")
+    >>> resumed = PatientEpochCounter(limit=9, limit_to_stop=1, limit_warmup=0, direction="max")
+    >>> resumed._recover(getfixture("tmp_path") / "counter")
+    >>> resumed.current, resumed.best_limit, resumed.best_score, resumed.should_stop
+    (3, 2, 0.8, True)
+    """
+
+    @mark_as_saver
+    def _save(self, path):
+        super()._save(path)
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch=True):
+        """Recovers the epoch and the best one; the patience is that of this run, not the saved."""
+        if isinstance(yaml.safe_load(Path(path).read_text(encoding="utf-8")), int):
+            EpochCounter._recover(self, path, end_of_epoch)  # of an earlier version
+            return
+        super()._recover(path, end_of_epoch)
+        self.should_stop = self.current - self.best_limit >= self.limit_to_stop
 
 
 class AtomicCheckpointer(Checkpointer):

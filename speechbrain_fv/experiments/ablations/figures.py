@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from speechbrain_fv.experiments.ablations.results import METRICS, metric_label
+from speechbrain_fv.evaluation.report import metric_label
+from speechbrain_fv.experiments.ablations.results import METRICS
 from speechbrain_fv.figures.plots.style import (
     CHANCE,
     STRATA,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
+from speechbrain_fv.evaluation.report import metric_label
 
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
@@ -264,23 +265,3 @@ def _ends(low, high, form):
 
 def _row(*cells):
     return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def metric_label(metric):
-    """Returns a short name of a measurement in a report.
-
-    Example
-    -------
-    >>> [metric_label(path) for path in METRICS[-4::2]]
-    ['1:2 F-V U', 'mAP F-V']
-    """
-    match metric.split("/"):
-        case ["verification", stratum, ("auc" | "eer") as name]:
-            return f"{name.upper()} {stratum}"
-        case ["matching", direction, stratum, candidates, "accuracy"]:
-            return f"1:{candidates} {direction} {stratum}"
-        case ["retrieval", direction, "map"]:
-            return f"mAP {direction}"
-        case ["losses", part, name]:
-            return f"{name.replace('_', ' ')}, {part}"
-    return metric
