@@ -18,6 +18,7 @@ from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_fv.figures.loggers import log_figures
 from speechbrain_fv.figures.run_figures import report_run
+from speechbrain_fv.figures.seen_clips import save_seen_clips
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.logs import LOG_CONFIG
@@ -37,7 +38,8 @@ def run(hparams, run_opts, resolved_yaml):
     """Prepares, trains, evaluates and reports, in a folder that no other run writes to."""
     folder = hparams["output_folder"]
     sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or LOG_CONFIG)
-    manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml)
+    show = save_seen_clips if hparams["draw_figures"] else None
+    manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml, show)
     brain, train, valid, test = setup.make_brain(hparams, run_opts, manifests, classes)
     if not hparams["checkpointer"].list_checkpoints():
         results.save_untrained(brain, test, folder)

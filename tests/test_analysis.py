@@ -141,6 +141,14 @@ def test_small_groups_are_pooled_or_left_unscored():
     assert _groups(people(), min_identities=6)[0]["auc"] is None
 
 
+def test_age_groups_are_in_order_though_the_oldest_are_the_most():
+    names, vectors = list("abcdef"), np.eye(6)
+    ages = ["100-109"] * 3 + ["<18"] + ["20-29"] * 2
+    table = pd.DataFrame({"identity": names, "age": ages})
+    groups = evaluate_groups(Embeddings(vectors, vectors, names, names), table, 2, num_replicates=0)
+    assert [entry["group"] for entry in groups["age"]] == ["20-29", "100-109", "other (1)"]
+
+
 def test_a_group_of_faces_only_has_no_value():
     embeddings = Embeddings(np.eye(4), np.eye(4)[:2], list("abcd"), list("ab"))
     table = pd.DataFrame({"identity": list("abcd"), "gender": list("ffmm")})

@@ -67,9 +67,12 @@ def test_small_replicates_equal_the_slow_bootstrap(ties, chunk_size):
 
 
 @pytest.mark.parametrize(
-    ("num_bins", "auc_error", "eer_error"), [(100, 1e-3, 1e-2), (1024, 2e-5, 1e-4)]
+    ("num_bins", "auc_error", "eer_error", "roc_error"),
+    [(100, 1e-3, 1e-2, 2e-2), (1024, 2e-5, 1e-4, 1e-2)],
 )
-def test_intervals_from_bins_are_those_of_the_slow_bootstrap(num_bins, auc_error, eer_error):
+def test_intervals_from_bins_are_those_of_the_slow_bootstrap(
+    num_bins, auc_error, eer_error, roc_error
+):
     _, _, scores, one, other = case = people(30, 60, ties=False, seed=1)
     faces, voices = (
         metrics.sort_clips(torch.as_tensor(getattr(case[0], key)), torch.as_tensor(who), 30)
@@ -89,6 +92,13 @@ def test_intervals_from_bins_are_those_of_the_slow_bootstrap(num_bins, auc_error
         assert metrics.interval(found) == pytest.approx(
             np.quantile(values, [0.025, 0.975]), abs=tolerance
         )
+    curve = metrics.roc_points(counts)
+    expected = [
+        reference.true_accepts(scores, one, other, everyone, w, curve[0].numpy()) for w in draws
+    ]
+    ends = np.quantile(expected, [0.025, 0.975], axis=0)
+    found = np.array(metrics.band(pairs.accepted(0, *curve).numpy()))
+    assert np.abs(found - ends).max() < roc_error < np.diff(ends, axis=0).mean() / 5
 
 
 def test_sampled_positives_give_the_replicates_of_all():

@@ -1,5 +1,7 @@
 """A folder's figures and its report.html: complete, honest about gaps, valid, and safe to open."""
 
+import base64
+import io
 import json
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ import html5lib
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger, WandBLogger
 
 from speechbrain_fv.data.manifests import write_manifests
@@ -15,6 +18,7 @@ from speechbrain_fv.evaluation.embeddings import Embeddings, save_embeddings
 from speechbrain_fv.evaluation.exact import evaluate, save_report
 from speechbrain_fv.figures import plots
 from speechbrain_fv.figures.loggers import log_figures
+from speechbrain_fv.figures.report_tables import title as title_of
 from speechbrain_fv.figures.run_figures import FIGURES, RunFigure, report_run
 from speechbrain_fv.figures.run_files import RunFiles
 from speechbrain_fv.files import write_table
@@ -43,14 +47,24 @@ def write_run(folder, people=PEOPLE):
     report["verification"]["U"]["auc_interval"] = [0.25, 0.75]
     save_report(folder / "report.json", report)
     write_manifest_folder(folder, names, who, metadata)
-    (folder / "hyperparams.yaml").write_text(f"seed: 77\nx: !new:os.abort\nname: '{ATTACK[:10]}'\n")
+    (folder / "hyperparams.yaml").write_text(
+        f"method: mine\nseed: 77\nx: !new:os.abort\nname: '{ATTACK[:10]}'\n"
+    )
     steps = pd.DataFrame({"step": [1, 2], "epoch": 1, "value": [0.5, 0.25]})
     curves = [steps.assign(name=name) for name in ("L_id", "agreement_q8", "valid_auc_U")]
+    np.savez(
+        folder / "seen_clips.npz",
+        faces=np.zeros((2, 8, 8, 3), np.uint8),
+        voices=rng.integers(-999, 999, (2, 3200)).astype(np.int16),
+        rate=16000,
+        face_identity=people[:2],
+        voice_identity=people[:2],
+    )
     write_table(pd.concat(curves), folder / "train_curves.csv")
     return folder
 
 
-def write_manifest_folder(folder, names, who, metadata):
+def write_manifest_folder(folder, names, who, metadata, corpus="made up"):
     """Writes manifests whose test clips are real media; the other splits repeat one clip."""
     faces = [str(write_face(folder / f"media/{i}.jpg", i)) for i in range(len(names))]
     voices = [str(write_voice(folder / f"media/{i}.wav", 0.3, seed=i)) for i in range(len(names))]
@@ -65,7 +79,7 @@ def write_manifest_folder(folder, names, who, metadata):
         pd.DataFrame(clips | {"image": [*faces, *faces[:2]]}),
         pd.DataFrame(clips | {"wav": [*voices, *voices[:2]], **times}),
         identities,
-        "made up",
+        corpus,
         "key",
         {},
         pd.DataFrame([excluded]),
@@ -108,8 +122,13 @@ def test_the_report_is_valid_and_holds_tables_figures_and_limits(run):
     auc = json.loads((folder / "report.json").read_text())["verification"]["U"]["auc"]
     cells = texts(tree, "td")
     assert f"{100 * auc:.2f} [25.0, 75.0]" in cells
+    assert tree.find(".//h1").text == "Face-voice matching: mine on made up"
     assert {"77", "made up", "8 identities, 16 faces, 16 voices"} <= {*cells}
-    assert texts(tree, "caption")[:3] == ["What was run", "Verification", "Matching, F-V"]
+    assert texts(tree, "caption")[:3] == [
+        "What was run",
+        "Verification",
+        "Matching, F-V (face to voice)",
+    ]
     headings = texts(tree, "h2")
     assert headings == [
         "Results", "Figures", "Within groups", "Data and leakage", "Undefined strata", "Limits",
@@ -119,6 +138,48 @@ def test_the_report_is_valid_and_holds_tables_figures_and_limits(run):
     assert "verification/A: the metadata has no column 'age'" in texts(tree, "li")
     assert len(texts(tree, "figcaption")) == len(figures)
     assert any("biometric" in text for text in texts(tree, "p"))
+    assert any(text.startswith("A stratum says") for text in texts(tree, "p"))
+    of_class = {cell.get("class") for cell in tree.iter("td") if cell.text == "made up"}
+    assert of_class == {None}
+    (auc,) = (cell for cell in tree.iter("td") if "[25.0, 75.0]" in "".join(cell.itertext()))
+    assert auc.get("class") == "number"
+
+
+def test_voices_of_the_sheets_are_played_on_the_page(run):
+    """Two of the contact sheet, five that ask, and five found for each of five faces."""
+    tree = parsed(run[0] / "report.html")
+    sounds = list(tree.iter("audio"))
+    assert len(sounds) == 2 + 5 + 25
+    for sound in sounds:
+        kind, content = sound.get("src").split(";base64,")
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(content)))
+        assert kind == "data:audio/mpeg" and rate == 16000
+        assert 0 < np.sqrt(np.mean(samples**2)) < 0.2 and len(samples) < 16000
+
+
+@pytest.mark.parametrize(
+    ("corpus", "shuffled", "words", "line"),
+    [
+        ("embedded", False, "bipcm_fst on embedded (invented people)", "A program drew"),
+        ("embedded", True, "bipcm_fst on embedded (invented people)", "somebody else here"),
+        (
+            "embedded+mine",
+            False,
+            "bipcm_fst on embedded+mine (some people invented)",
+            "Some people",
+        ),
+        ("mavceleb_v1", False, "bipcm_fst on mavceleb_v1 (real people)", None),
+        ("own_data", False, "bipcm_fst on own_data", None),
+    ],
+)
+def test_the_title_says_whether_the_people_are_invented(tmp_path, corpus, shuffled, words, line):
+    (tmp_path / "manifests").mkdir()
+    preparation = {"corpus": corpus, "options": {"shuffle_voices": shuffled}}
+    (tmp_path / "manifests/preparation.json").write_text(json.dumps(preparation))
+    (tmp_path / "hyperparams.yaml").write_text("method: bipcm_fst\n")
+    title, about = title_of(RunFiles(tmp_path))
+    assert title == f"Face-voice matching: {words}"
+    assert line in about if line else about == ""
 
 
 def test_the_report_needs_no_network_and_is_accessible(run):
@@ -135,7 +196,9 @@ def test_the_report_needs_no_network_and_is_accessible(run):
         assert len(image.get("alt")) > 20 and int(image.get("width")) > 100
     assert all(header.get("scope") in ("col", "row") for header in tree.iter("th"))
     policies = [element.get("content") for element in tree.iter("meta")]
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in policies
+    assert (
+        "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'" in policies
+    )
 
 
 def test_text_of_others_stays_text(run):
@@ -171,6 +234,7 @@ def test_vectors_without_media_are_named_and_counted(tmp_path, run):
         "1:N matching": "there is no report.json",
         "Verification": "there is no report.json",
         "ROC curves": "there is no report.json",
+        "What the model sees": "there is no seen_clips.npz",
         "Training": "there is no train_curves.csv",
         "Label agreement": "there is no train_curves.csv",
     }
@@ -262,22 +326,27 @@ def test_the_script_says_what_is_drawn_and_what_is_not(tmp_path, run):
 @pytest.mark.skipif(
     not (shutil.which("chromium") or shutil.which("google-chrome")), reason="no browser is here"
 )
-def test_a_browser_shows_every_figure(run):
+def test_a_browser_shows_every_figure_and_a_phone_cuts_nothing_off(run):
     """The pictures have a size once the page is laid out, so they were decoded."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     page = run[0] / "report.html"
     probe = page.with_name("probe.html")
     script = (
-        "<script>onload=()=>document.title=[...document.images].map(i=>i.naturalWidth)</script>"
+        "<script>onload=()=>{document.documentElement.style.width='390px';"
+        "document.title=[...document.images].map(i=>i.naturalWidth)+'|'+[...document"
+        ".querySelectorAll('.wide')].filter(e=>e.scrollWidth>e.clientWidth).length}</script>"
     )
     text = page.read_text(encoding="utf-8").replace(
         "default-src 'none'", "script-src 'unsafe-inline'"
     )
     probe.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    options += ["--window-size=500,800"]  # the narrowest that there is
     command = [browser, *options, f"--user-data-dir={page.with_name('profile')}", probe.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    sizes = dom.split("<title>")[1].split("</title>")[0].split(",")
+    sizes, cut_off = dom.split("<title>")[1].split("</title>")[0].split("|")
+    sizes = sizes.split(",")
+    assert cut_off == "0"
     assert len(sizes) == len(FIGURES) and min(map(int, sizes)) > 100
 
 

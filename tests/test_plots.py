@@ -50,13 +50,14 @@ def test_verification_bars_start_at_chance():
     assert texts == ["80.0", "45.0", "undefined", "undefined", "undefined", "chance"]
 
 
-def test_training_has_a_panel_per_kind_and_ignores_the_rest():
+def test_training_has_a_panel_per_term_and_ignores_the_rest():
     log = curves(["loss", "lr", "L_id", "L_KL", "agreement_q8", "valid_auc_U", "valid_eer_U"])
-    losses, agreement, auc = plots.training_figure(log).axes
-    assert [line.get_label() for line in losses.lines] == ["L_id", "L_KL"]
-    assert [line.get_label() for line in agreement.lines] == ["q8"]
+    identity, divergence, auc = plots.training_figure(log, {"L_KL": {"a floor": 4}}).axes
+    assert [axes.get_title() for axes in (identity, divergence)] == ["L_id", "L_KL"]
+    assert [len(axes.lines) for axes in (identity, divergence)] == [1, 2]
+    assert [text.get_text() for text in divergence.texts] == ["a floor"]
     assert [line.get_label() for line in auc.lines] == ["U", "chance"]
-    assert losses.lines[0].get_ydata() == pytest.approx(range(1, 11))
+    assert identity.lines[0].get_ydata() == pytest.approx(range(1, 11))
     assert len(plots.training_figure(curves(["L_id"])).axes) == 1
 
 
@@ -68,7 +69,7 @@ def test_long_training_is_averaged_without_a_shift():
 
 
 def test_training_without_known_names_is_refused():
-    with pytest.raises(ValueError, match=r"expected names starting with .*found \['lr'\]"):
+    with pytest.raises(ValueError, match=r"names starting with 'L_' or .*found \['lr'\]"):
         plots.training_figure(curves(["lr"]))
 
 
@@ -90,24 +91,40 @@ def test_roc_has_the_curves_of_the_report_on_both_kinds_of_axes():
     figure = plots.roc_figure({"verification": strata})
     assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"]
     for axes in figure.axes:
-        assert axes.lines[0].get_xdata().tolist() == [0, 25, 100]
-        assert axes.lines[0].get_ydata().tolist() == [0, 50, 100]
+        start = 0 if axes.get_xscale() == "linear" else 1  # a logarithm has no 0
+        assert axes.lines[0].get_xdata().tolist() == [0, 25, 100][start:]
+        assert axes.lines[0].get_ydata().tolist() == [0, 50, 100][start:]
         assert len(axes.lines) == 2
+    assert not figure.axes[0].collections
     with pytest.raises(ValueError, match="no stratum of its verification holds a ROC curve"):
         plots.roc_figure(report())
 
 
+def test_roc_has_bands_and_begins_where_pairs_enough_are_accepted():
+    roc = {"false_accept": [0.0, 0.01, 0.1, 1.0], "true_accept": [0.0, 0.2, 0.5, 1.0]}
+    roc["true_accept_interval"] = [[0.0, 0.1, 0.4, 1.0], [0.0, 0.3, 0.6, 1.0]]
+    values = {"auc": 0.6, "roc": roc, "num_positives": 100, "num_negatives": 1000}
+    linear, logarithmic = plots.roc_figure({"verification": {"U": values}}).axes
+    assert linear.lines[0].get_xdata().tolist() == [0, 1, 10, 100]
+    band = linear.collections[0].get_paths()[0].vertices
+    assert {(10, 40), (10, 60)} <= {tuple(point) for point in band.round(9).tolist()}
+    assert logarithmic.lines[0].get_xdata().tolist() == [10, 100]  # 10 of 1000 are too few
+    few = {"U": values | {"num_positives": 10, "num_negatives": 10}}
+    assert not len(plots.roc_figure({"verification": few}).axes[1].lines[0].get_xdata())
+
+
 def test_agreement_stands_beside_that_of_shuffled_pairs():
     """1/q is no floor: clusters differ in size, and pairs may seed them."""
-    table = curves(["agreement_q64", "agreement_q8", "valid_agreement_q8_shuffled", "L_id"])
-    axes = plots.agreement_figure(table).axes[0]
-    lines = {line.get_label(): line for line in axes.lines}
-    assert [name for name in lines if name[0] == "q"] == ["q = 8", "q = 64"]
-    floors = [line for line in axes.lines if line.get_label()[0] == "_" and len(line.get_xdata())]
-    (floor,) = floors
-    expected = table[table.name == "valid_agreement_q8_shuffled"]
-    assert floor.get_ydata().tolist() == pytest.approx((100 * expected.value).tolist())
-    assert "shuffled pairs, held out" in lines
+    held_out = ["valid_agreement_q8", "valid_agreement_q8_shuffled"]
+    table = curves(["agreement_q64", "agreement_q8", *held_out, "L_id"])
+    eight, many = plots.agreement_figure(table).axes
+    assert [axes.get_title() for axes in (eight, many)] == ["q = 8", "q = 64"]
+    labels = [line.get_label() for line in eight.lines]
+    assert labels == ["training batches", "held-out pairs", "the same, shuffled: the floor"]
+    for line, name in zip(eight.lines[1:], held_out, strict=True):
+        expected = 100 * table.value[table.name == name]
+        assert line.get_ydata().tolist() == pytest.approx(expected.tolist())
+    assert len(many.lines) == 1
     with pytest.raises(ValueError, match="expected names agreement_q<q>, found"):
         plots.agreement_figure(curves(["L_id"]))
 
@@ -121,6 +138,14 @@ def test_merged_histograms_are_densities():
         values, edges, _ = bars.get_data()
         assert 40 < len(values) <= 60
         assert (values * np.diff(edges)).sum() == pytest.approx(1)
+
+
+def test_the_threshold_stands_in_every_histogram():
+    counts = {"edges": np.linspace(-1, 1, 5), "positives": np.array([0, 1, 2, 3])}
+    counts["negatives"] = {"U": np.array([3, 2, 1, 0]), "G": np.array([3, 2, 1, 0])}
+    for axes in plots.histogram_figure(counts, threshold=0.25).axes:
+        assert axes.lines[0].get_xdata() == [0.25, 0.25]
+    assert not plots.histogram_figure(counts).axes[0].lines
 
 
 def test_constant_scores_have_a_histogram():
@@ -153,6 +178,18 @@ def test_a_sheet_frames_the_same_person_and_names_clips_without_pictures(tmp_pat
     assert right.texts[0].get_text() == "bob\na$very$l…_clip.wav"
     assert len(save(figure, tmp_path / "sheet.v1")) == 2
     assert (tmp_path / "sheet.v1.png").is_file()
+
+
+def test_a_contact_sheet_has_a_face_above_each_voice():
+    people = np.array([f"p{n}" for n in range(7)])
+    others = np.array(["q", *people[1:]])
+    faces, voices = np.zeros((7, 8, 8, 3), np.uint8), np.ones((7, 800), np.int16)
+    seen = plots.SeenClips(faces, voices, 16000, people, others)
+    axes = plots.contact_sheet_figure(seen).axes
+    assert len(axes) == 14 and all(len(tile.images) == 1 for tile in axes)
+    assert axes[0].get_title() == "p0\nvoice: q" and axes[2].get_title() == "p1"
+    assert axes[0].get_position().y0 > axes[1].get_position().y1
+    assert len(plots.contact_sheet_figure(seen._replace(faces=None)).axes) == 7
 
 
 def test_pictures_come_from_media_and_from_nothing_else(tmp_path):

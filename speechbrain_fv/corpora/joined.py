@@ -116,11 +116,13 @@ class JoinedReader:
         """
         if len(values) > len(self.takes):
             *values, draw = values
-        columns = columns or dict(zip(self.takes, values, strict=True))
-        name, _, own = columns["ID"].partition("/")
-        columns = {**columns, "ID": own}
-        reader = self.readers[name]
+        reader, columns = self.own(columns or dict(zip(self.takes, values, strict=True)))
         return reader(*(columns[column] for column in reader.takes), draw)
+
+    def own(self, columns):
+        """Returns the reader of a clip's corpus, and the clip's columns as that corpus has them."""
+        name, _, own = columns["ID"].partition("/")
+        return self.readers[name], {**columns, "ID": own}
 
 
 def _renamed(table, name):

@@ -188,14 +188,19 @@ class _Trials:
             path = ("verification", stratum)
             self.add(path, "auc", auc, replicates[0])
             self.add(path, "eer", eer, replicates[1])
-            false_accept, true_accept = metrics.roc_points(inside)
+            roc = metrics.roc_points(inside)
             if np.isnan(auc):
                 self.explain(path, ("auc", "eer"), protocols.no_trials_reason(stratum))
             self.node(path).update(
                 num_positives=int(inside.num_positives.sum()),
                 num_negatives=inside.num_negatives,
-                roc={"false_accept": false_accept.tolist(), "true_accept": true_accept.tolist()},
+                roc=dict(
+                    zip(("false_accept", "true_accept"), (r.tolist() for r in roc), strict=True)
+                ),
             )
+            if pairs and len(roc[0]):
+                ends = metrics.band(pairs.accepted(bits, *roc).cpu().numpy())
+                self.node(path)["roc"]["true_accept_interval"] = ends
 
     def rank(self, direction, tasks, max_candidates, tick):
         """Adds matching in each stratum and retrieval, of one direction."""

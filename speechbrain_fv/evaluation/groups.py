@@ -9,6 +9,7 @@ import pandas as pd
 from speechbrain_fv import protocols
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
+from speechbrain_fv.protocols.ages import first_year
 
 MIN_IDENTITIES = 5
 VALUES = ("auc", "auc_interval", "eer", "eer_interval", "num_positives", "num_negatives")
@@ -38,8 +39,9 @@ def evaluate_groups(
     Returns
     -------
     dict of str to list of dict
-        By attribute, its groups by falling size, then the pooled, then the unknown: ``group``
-        (its name), ``kind`` ("group", "pooled" or "unknown"), ``num_identities``, ``num_faces``,
+        By attribute, its groups by falling size (of ages from young to old), then the pooled, then
+        the unknown: ``group`` (its name), ``kind`` ("group", "pooled" or "unknown"),
+        ``num_identities``, ``num_faces``,
         ``num_voices``, and as in a stratum ``auc``, ``eer``, their intervals if there is a
         bootstrap, and counts. ``auc`` is None where nothing is scored; ``reason`` tells why where
         the score cannot. Attributes that the metadata lacks are left out.
@@ -66,20 +68,21 @@ def evaluate_groups(
     return {
         attribute: [
             _scored(embeddings, name, kind, people, min_identities, options)
-            for name, kind, people in _groups(table[attribute], min_identities)
+            for name, kind, people in _groups(table[attribute], min_identities, attribute == "age")
         ]
         for letter, attribute in protocols.ATTRIBUTES.items()
         if not protocols.undefined_reason(table, letter)
     }
 
 
-def _groups(values, min_identities):
+def _groups(values, min_identities, in_order=False):
     """Yields (name, kind, identities) of the groups, the pooled and the unknown."""
     people = {name: group.index for name, group in values.groupby(values)}
     unknown = people.pop("", None)
     ordered = sorted(people, key=lambda name: (-len(people[name]), name))
     small = [name for name in ordered if len(people[name]) < min_identities]
-    for name in ordered[: len(ordered) - len(small)]:
+    large = ordered[: len(ordered) - len(small)]
+    for name in sorted(large, key=first_year) if in_order else large:
         yield name, "group", people[name]
     if small:
         pooled = [person for name in small for person in people[name]]

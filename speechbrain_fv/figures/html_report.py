@@ -1,6 +1,7 @@
 """One HTML file with the tables and the figures of a run; it needs no network and no script."""
 
 import base64
+import io
 import re
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from speechbrain_fv.files import replacing
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 SCREEN_DPI = 110  # the figures have 200 dots per inch, for print
+LARGEST_PNG = 2**19  # bytes
 NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+VALUE = re.compile(r"(\S+) (\[[^][]+\])")
 GROUPS = (
     "Positives and negatives both within the group, in %. other (k): k groups of few people, "
     'pooled. "-": too few people, or their attribute is unknown.'
@@ -26,8 +29,9 @@ LIMITS = (
     "other people like these, not with other recordings, languages or groups.",
     "Gender, nationality and age serve to form strata and groups, and the gender part of L_id; "
     "they are the corpus's labels, and no embedding is computed from them.",
-    "Retrieval sheets and maps show clips and names of test people. Pass this file on only as the "
-    "corpus's terms and these people's rights allow.",
+    "The contact sheet shows and plays clips of training people, retrieval sheets and maps show "
+    "and play those of test people, with their names. Pass this file on only as the corpus's terms "
+    "and these people's rights allow.",
 )
 
 
@@ -46,9 +50,12 @@ def write_html_report(path, files, figures, missing):
         Title of each figure that could not be drawn -> why.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_printable)
+    environment.filters["cell"] = _cell
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    title, about = report_tables.title(files)
     text = template.render(
-        title=f"Face-voice matching: {files.folder.resolve().name}",
+        title=title,
+        about=about,
         facts=report_tables.facts(files),
         sections=[section for section in _sections(files, figures, missing) if _filled(section)],
     )
@@ -71,6 +78,8 @@ def _sections(files, figures, missing):
             f"Values in %, with 95 % intervals of {bootstrap} bootstrap replicates over identities."
         ]
     results, groups = report_tables.results(report), report_tables.groups(files)
+    if results:
+        results[0] = results[0]._replace(notes=(report_tables.STRATA, *results[0].notes))
     try:
         yaml = files.path("hyperparams.yaml").read_text(encoding="utf-8", errors="replace")
     except ValueError:
@@ -113,17 +122,33 @@ def _filled(section):
     return any(section[part] for part in ("tables", "figures", "lines", "entries", "yaml"))
 
 
+def _cell(text):
+    """Returns the value of a cell and its interval, which a narrow page puts below; "" without."""
+    value, interval = VALUE.fullmatch(text).groups() if VALUE.fullmatch(text) else (text, "")
+    return value, interval
+
+
 def _embedded(figure):
     """Returns what the template needs of a figure."""
+    sounds = [
+        (title, [(sound.name, base64.b64encode(sound.mp3).decode()) for sound in row])
+        for title, row in figure.sounds
+    ]
+    content, kind = figure.paths[0].read_bytes(), "png"
     with Image.open(figure.paths[0]) as image:
         width, height = image.size
         scale = SCREEN_DPI / image.info["dpi"][0]
+        if len(content) > LARGEST_PNG:  # photographs and spectrograms
+            file, kind = io.BytesIO(), "jpeg"
+            image.convert("RGB").save(file, "JPEG", quality=88)
+            content = file.getvalue()
     return {
         "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
         "alt": figure.alt,
-        "image": base64.b64encode(figure.paths[0].read_bytes()).decode(),
+        "image": f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
         "width": round(width * scale),
         "height": round(height * scale),
+        "sounds": sounds,
     }

@@ -1,13 +1,24 @@
 """The tables of the HTML report: text cells, in percent, "-" where a value is undefined."""
 
+import re
 from typing import NamedTuple
 
 from speechbrain_fv.evaluation.lists import list_reasons
 from speechbrain_fv.evaluation.report import shown_candidates
 from speechbrain_fv.figures.plots import has_values
+from speechbrain_fv.figures.plots.results import TITLES
 
 SETTINGS = ("seed", "embedding_dim", "num_clusters", "batch_size", "lr", "gamma1", "gamma2")
 MAX_NAMED = 10
+NUMBER = re.compile(r"-|-?[\d.,]+( \[.*\])?")
+INVENTED = {"embedded"}
+"""Corpora of people who do not exist."""
+REAL = re.compile("voxceleb|mavceleb")
+STRATA = (
+    "A stratum says who the other person of a pair may be. U: anybody else. G: of the same gender. "
+    "N: of the same nationality. A: of the same age group. GN: of the same gender and nationality. "
+    "GNA: of the same gender, nationality and age group."
+)
 
 
 class Table(NamedTuple):
@@ -17,6 +28,10 @@ class Table(NamedTuple):
     columns: list
     rows: list
     notes: tuple = ()
+
+    def is_number(self, column):
+        """Whether all cells of a column are numbers, perhaps with intervals, or "-"."""
+        return all(NUMBER.fullmatch(row[column]) for row in self.rows)
 
 
 def cell(node, name):
@@ -39,6 +54,38 @@ def count(node, name):
     """Returns a count with separated thousands; "-" where it is absent."""
     value = None if node is None else node.get(name)
     return "-" if value is None else f"{value:,}"
+
+
+def title(files):
+    """Returns a report's title, with method, corpus and whether its people are real, and a line.
+
+    The line says what that means; it is "" where there is nothing to say.
+    """
+    method = files.optional("hyperparameters", {}).get("method")
+    preparation = files.optional("preparation", {})
+    corpus = preparation.get("corpus")
+    if not corpus:
+        return f"Face-voice matching: {method or files.folder.resolve().name}", ""
+    parts = str(corpus).split("+")
+    invented = [part in INVENTED for part in parts]
+    words, line = "", ""
+    if all(invented):
+        words = " (invented people)"
+        line = (
+            "A program drew these people's faces and made up their voices: no value here tells "
+            "anything about real people."
+        )
+    elif any(invented):
+        words = " (some people invented)"
+        line = (
+            "Some people of this corpus are invented, so its values are not those of real people."
+        )
+    elif all(REAL.match(part) for part in parts):
+        words = " (real people)"
+    if preparation.get("options", {}).get("shuffle_voices"):
+        line += " Everybody has the voice of somebody else here, so that all should be at chance."
+    method = f"{method} on " if method else ""
+    return f"Face-voice matching: {method}{corpus}{words}", line
 
 
 def facts(files):
@@ -101,7 +148,9 @@ def results(report):
         ]
         columns = ["Stratum", *(f"1:{candidates}" for candidates in shown), "probes"]
         notes = ("Chance: " + ", ".join(f"{100 / int(n):.2f}" for n in shown) + ".",)
-        tables.append(Table(f"Matching, {direction}", columns, rows, notes))
+        tables.append(
+            Table(f"Matching, {direction} ({TITLES[direction].lower()})", columns, rows, notes)
+        )
     if has_values(report.get("retrieval")):
         columns = ["Direction", "mAP", "mAP per identity", "chance", "queries", "gallery"]
         rows = [

@@ -7,15 +7,19 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML, YAMLError
 
+from speechbrain_fv.arrays import read_arrays
+from speechbrain_fv.evaluation.calibration import fit_calibration
 from speechbrain_fv.evaluation.embeddings import load_embeddings
 from speechbrain_fv.evaluation.groups import evaluate_groups
 from speechbrain_fv.figures import plots
 from speechbrain_fv.figures.plots.media import read_picture
+from speechbrain_fv.figures.sounds import read_mp3
 from speechbrain_fv.files import read_table
 from speechbrain_fv.protocols import ATTRIBUTES
 from speechbrain_fv.scores import by_name
 
 CLIPS = {"face": "faces", "voice": "voices"}
+SEEN_FILE = "seen_clips.npz"
 
 
 class RunFiles:
@@ -112,6 +116,27 @@ class RunFiles:
         return before
 
     @functools.cached_property
+    def seen(self):
+        """The first training pairs as the model got them."""
+        arrays, _ = read_arrays(self.path(SEEN_FILE))
+        missing = {"rate", "face_identity", "voice_identity"} - set(arrays)
+        if missing or not {"faces", "voices"} & set(arrays):
+            raise ValueError(f"{SEEN_FILE} holds no clips")
+        return plots.SeenClips(
+            arrays.get("faces"),
+            arrays.get("voices"),
+            int(arrays["rate"]),
+            arrays["face_identity"],
+            arrays["voice_identity"],
+        )
+
+    @functools.cached_property
+    def threshold(self):
+        """The score from which on a model of this training says one person, by its validation split."""
+        valid = load_embeddings(self.path("embeddings_valid.npz"))
+        return fit_calibration(valid, self.score).threshold
+
+    @functools.cached_property
     def metadata(self):
         """The labels of the test identities."""
         return read_table(self.path("metadata"))
@@ -164,6 +189,12 @@ class RunFiles:
             picture = read_picture(found[name]) if name in found else None
             tiles.append(plots.Tile(name, str(identities[row]), picture))
         return tiles
+
+    def sounds(self, rows):
+        """Returns the voices of rows of the embeddings as MP3s; None where there is no file."""
+        found, names = self._clips("voice"), self.embeddings.voice_id
+        clips = [None if names is None else found.get(str(names[row])) for row in rows]
+        return [None if clip is None else read_mp3(clip) for clip in clips]
 
     @functools.cache  # noqa: B019, as long-lived as the files
     def _clips(self, modality):

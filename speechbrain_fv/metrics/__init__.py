@@ -9,7 +9,7 @@ A *stratum* is a set of attributes: a negative is allowed when the labels of bot
 known and equal in each of them. Positives are the pairs of one identity, whatever its labels.
 """
 
-from speechbrain_fv.metrics.bootstrap import draw_weights, interval
+from speechbrain_fv.metrics.bootstrap import band, draw_weights, interval
 from speechbrain_fv.metrics.closed_forms import chance_average_precision, win_probabilities
 from speechbrain_fv.metrics.pair_replicates import PairReplicates
 from speechbrain_fv.metrics.query_replicates import QueryReplicates
@@ -50,6 +50,7 @@ __all__ = [
     "QueryScores",
     "Strata",
     "area_under_curve",
+    "band",
     "chance_average_precision",
     "count_pairs",
     "draw_weights",

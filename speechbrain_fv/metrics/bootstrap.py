@@ -64,3 +64,25 @@ def interval(replicates, level=0.95, most_undefined=0.05):
     if len(known) < max(2, (1 - most_undefined) * len(replicates)):
         return None
     return np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
+
+
+def band(replicates, level=0.95):
+    """Returns the percentile intervals of a curve's values, point by point.
+
+    Arguments
+    ---------
+    replicates : array of shape (num_replicates, num_points)
+    level : float in (0, 1)
+
+    Returns
+    -------
+    list of two lists of num_points floats, or None
+        Lower and upper ends; None where `interval` of a point would be.
+
+    Example
+    -------
+    >>> np.round(band(np.arange(41.0)[:, None]), 6).tolist()
+    [[1.0], [39.0]]
+    """
+    ends = [interval(values, level) for values in np.asarray(replicates).T]
+    return None if None in ends else np.transpose(ends).tolist()

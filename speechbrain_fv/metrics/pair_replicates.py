@@ -65,21 +65,53 @@ class PairReplicates:
         tuple of two torch.Tensor of shape (num_replicates,), float64
             NaN where a replicate has no positive or no negative.
         """
+        positives, negatives, missed, passed = self._shares(stratum)
+        areas = (positives * (passed[:, 1:] - negatives / 2)).sum(dim=1)
+        errors = crossing(missed, 1 - passed)
+        return tuple(
+            values[1:] - values[0] + value for values, value in ((areas, auc), (errors, eer))
+        )
+
+    def accepted(self, stratum, false_accept, true_accept):
+        """Returns the replicates of a ROC curve at false accept rates.
+
+        Arguments
+        ---------
+        stratum : int
+            A set of attributes as bits.
+        false_accept, true_accept : torch.Tensor of shape (num_points,), float64, ascending
+            Points of the exact curve.
+
+        Returns
+        -------
+        torch.Tensor of shape (num_replicates, num_points), float64, in [0, 1]
+            True accept rates; NaN where a replicate has no positive or no negative.
+        """
+        _, _, missed, passed = self._shares(stratum)
+        rates = 1 - passed.flip(1).contiguous(), 1 - missed.flip(1)
+        wanted = false_accept.to(missed.device).expand(len(missed), -1).contiguous()
+        after = torch.searchsorted(rates[0], wanted).clamp(1, missed.shape[1] - 1)
+        (left, right), (low, high) = (
+            (rate.gather(1, after - 1), rate.gather(1, after)) for rate in rates
+        )
+        share = ((wanted - left) / (right - left)).nan_to_num(1.0, 1.0, 1.0).clamp(0, 1)
+        values = low + share * (high - low)
+        return (values[1:] - values[0] + true_accept.to(values.device)).clamp(0, 1)
+
+    def _shares(self, stratum):
+        """Returns shares of positives and of negatives by bin, and those below each bin's edges.
+
+        All of shape (1 + num_replicates, num_bins), or num_bins + 1 edges; the first row is the
+        set itself.
+        """
         if self._by_code is None:
             self._by_code = self._weighted()
         positives = self._by_code[-1]
         codes = torch.arange(len(self._by_code) - 1, device=positives.device)
         negatives = self._by_code[:-1][codes & stratum == stratum].sum(dim=0)
-        positives = positives / positives.sum(dim=1, keepdim=True)
-        negatives = negatives / negatives.sum(dim=1, keepdim=True)
-        below = negatives.cumsum(dim=1)
-        areas = (positives * (below - negatives / 2)).sum(dim=1)
-        ends = torch.zeros_like(below[:, :1])
-        missed = torch.cat([ends, positives.cumsum(dim=1)], dim=1)
-        errors = crossing(missed, 1 - torch.cat([ends, below], dim=1))
-        return tuple(
-            values[1:] - values[0] + value for values, value in ((areas, auc), (errors, eer))
-        )
+        shares = [counts / counts.sum(dim=1, keepdim=True) for counts in (positives, negatives)]
+        ends = torch.zeros_like(positives[:, :1])
+        return *shares, *(torch.cat([ends, share.cumsum(dim=1)], dim=1) for share in shares)
 
     def _pair(self, one, other):
         """Returns the row of each unordered pair of identities, in the order of `triu_indices`."""

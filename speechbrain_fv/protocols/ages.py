@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from numbers import Real
 
 import numpy as np
@@ -66,6 +67,20 @@ def group_ages(ages, edges=None):
             "empty"
         )
     return ages.mask(is_year, years.map(_decade if not edges else lambda age: _between(age, edges)))
+
+
+def first_year(group):
+    """Returns a number by which age groups are in order; groups without a number come last.
+
+    Example
+    -------
+    >>> sorted(["100-109", "old", "40+", "<18", "18-39", "20s"], key=first_year)
+    ['<18', '18-39', '20s', '40+', '100-109', 'old']
+    """
+    number = re.search(r"\d+(\.\d+)?", group)
+    if not number:
+        return math.inf
+    return float(number[0]) - group.startswith("<") / 2
 
 
 def with_age_groups(table, edges=None):

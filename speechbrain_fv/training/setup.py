@@ -411,7 +411,7 @@ def _trained_manifests(hparams, folder, record, has_checkpoints):
     return check(earlier)
 
 
-def prepared(hparams, run_opts, resolved_yaml):
+def prepared(hparams, run_opts, resolved_yaml, show=None):
     """Returns the manifests and the classes of a run whose settings and folder fit together.
 
     Nothing of an earlier run in the folder is touched before all checks have passed. The first of
@@ -425,6 +425,9 @@ def prepared(hparams, run_opts, resolved_yaml):
         SpeechBrain's run options.
     resolved_yaml : str
         The YAML's text with all overrides and includes in place, for the record.
+    show : callable, optional
+        Called by the first process with the YAML and the manifests once these are there, before
+        features are computed.
 
     Raises
     ------
@@ -450,6 +453,8 @@ def prepared(hparams, run_opts, resolved_yaml):
     check_record(folder, record, has_checkpoints)
     manifests = _trained_manifests(hparams, folder, record, has_checkpoints)
     check_monitor(hparams["monitor"], manifests.identities)
+    if show and if_main_process():
+        show(hparams, manifests)
     features.use_features(hparams, run_opts, manifests, described)
     media_cache.use_cache(hparams, resolved_yaml, manifests)
     classes = build_objective(hparams, manifests)

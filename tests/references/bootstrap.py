@@ -12,17 +12,29 @@ def draws(num_people, num_replicates, seed):
     return np.random.default_rng(seed).multinomial(num_people, shares, size=num_replicates)
 
 
-def verification(scores, one, other, allowed, weights):
-    """Returns (AUC, EER) with weight w_i for positives of i and w_i w_k for negatives."""
+def weighted_pairs(scores, one, other, allowed, weights):
+    """Returns labels, scores and weights: w_i for positives of i, w_i w_k for negatives."""
     same = one[:, None] == other
     weight = np.where(same, weights[one][:, None], np.outer(weights[one], weights[other]))
     weight = np.where(same | allowed[np.ix_(one, other)], weight, 0)
-    label, score, weight = (part[weight > 0] for part in (same, scores, weight))
+    return [part[weight > 0] for part in (same, scores, weight)]
+
+
+def verification(scores, one, other, allowed, weights):
+    """Returns (AUC, EER)."""
+    label, score, weight = weighted_pairs(scores, one, other, allowed, weights)
     if label.all() or not label.any():
         return np.nan, np.nan
     accepted, found, _ = roc_curve(label, score, sample_weight=weight, drop_intermediate=False)
     eer = np.interp(0, accepted - (1 - found), accepted)
     return roc_auc_score(label, score, sample_weight=weight), eer
+
+
+def true_accepts(scores, one, other, allowed, weights, false_accepts):
+    """Returns the true accept rates of the ROC curve at false accept rates."""
+    label, score, weight = weighted_pairs(scores, one, other, allowed, weights)
+    accepted, found, _ = roc_curve(label, score, sample_weight=weight, drop_intermediate=False)
+    return np.interp(false_accepts, accepted, found)
 
 
 def resampled_gallery(query, person, scores, gallery, allowed, weights):

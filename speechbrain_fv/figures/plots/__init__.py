@@ -1,12 +1,15 @@
 """Reports, curves and what `analysis` makes of embeddings -> figures; never loads a model.
 
-One file per family: `report`, `training`, `scores`, `groups`, `retrieval`, `embedding_map`; their
-common look is in `style`. `run_figures` draws all that the files of a run allow.
+One file per family: `results`, `training`, `scores`, `groups`, `retrieval`, `embedding_map`,
+`contact_sheet`; their common look is in `style`. `run_figures` draws all that the files of a run
+allow.
 """
 
+from speechbrain_fv.figures.plots.contact_sheet import SeenClips, contact_sheet_figure
 from speechbrain_fv.figures.plots.embedding_map import embedding_map_figure
 from speechbrain_fv.figures.plots.groups import group_figure
 from speechbrain_fv.figures.plots.results import (
+    LEAST_ACCEPTED,
     has_values,
     matching_figure,
     plot_report,
@@ -24,9 +27,12 @@ from speechbrain_fv.figures.plots.training import (
 )
 
 __all__ = [
+    "LEAST_ACCEPTED",
+    "SeenClips",
     "Tile",
     "agreement_figure",
     "comparison_figure",
+    "contact_sheet_figure",
     "embedding_map_figure",
     "group_figure",
     "has_values",

@@ -45,7 +45,7 @@ def embedding_map_figure(maps, face_identity, voice_identity):
             f"identities: expected at most {len(COLOURS)} to tell apart, got {len(people)}."
         )
     number = {person: index for index, person in enumerate(people)}
-    figure = Figure(figsize=(3.9 * len(maps) + 0.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(3.9 * len(maps) + 0.2, 4.7), layout="constrained")
     panels = figure.subplots(1, len(maps), squeeze=False)[0]
     for axes, (title, (faces, voices)) in zip(panels, maps.items(), strict=True):
         for places, names, is_face in (
@@ -55,7 +55,7 @@ def embedding_map_figure(maps, face_identity, voice_identity):
             _clips(axes, np.asarray(places), [number[name] for name in names], is_face)
         axes.set(title=title, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
         axes.margins(0.06)
-    dot = {"linestyle": "", "color": "0.3", "markersize": 8}
+    dot = {"linestyle": "", "color": "0.3", "markersize": 10}
     figure.legend(
         handles=[
             Line2D([], [], marker="o", label="face", **dot),
@@ -72,10 +72,10 @@ def _clips(axes, places, numbers, is_face):
     for (x, y), number in zip(places, numbers, strict=True):
         light = is_face and number not in (1, 2, 4, 5)  # letters on dark discs are white
         axes.scatter(
-            x, y, s=52, marker="o" if is_face else "s", linewidths=1.1, zorder=3,
+            x, y, s=105, marker="o" if is_face else "s", linewidths=1.1, zorder=3,
             facecolors=COLOURS[number] if is_face else "white", edgecolors=COLOURS[number],
         )  # fmt: skip
         axes.annotate(
             string.ascii_uppercase[number], (x, y), ha="center", va="center_baseline",
-            fontsize=5.5, weight="bold", zorder=3, color="white" if light else "black",
+            fontsize=7.5, weight="bold", zorder=3, color="white" if light else "black",
         )  # fmt: skip

@@ -9,6 +9,8 @@ from speechbrain_fv.media.audio import AudioFile
 
 SIDE = 160  # pixels
 MAX_SECONDS = 2.5
+SOUND = {"cmap": "gray_r", "origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1}
+"""How matplotlib shows the picture of a sound."""
 
 
 def read_picture(row):
@@ -27,7 +29,7 @@ def read_picture(row):
         frames) in [0, 1], the lowest frequency first.
     """
     try:
-        return _face(row["image"]) if "image" in row else _spectrogram(row)
+        return _face(row["image"]) if "image" in row else sound_picture(*read_sound(row))
     except (OSError, ValueError):
         return None
 
@@ -39,12 +41,33 @@ def _face(path):
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE)))
 
 
-def _spectrogram(row):
-    """Returns levels in dB below the loudest, from `RANGE_DB` below it (0) to it (1)."""
+def sound_picture(samples, rate):
+    """Returns the spectrogram of samples, in [0, 1], from `RANGE_DB` below the loudest to it."""
+    return 1 + spectrogram(samples, rate)[0] / RANGE_DB
+
+
+def read_sound(row):
+    """Returns the first `MAX_SECONDS` of a voice's speech, and their rate.
+
+    Arguments
+    ---------
+    row : dict
+        Row of a manifest, with ``wav``, ``start``, ``stop``, ``speech``.
+
+    Returns
+    -------
+    samples : numpy.ndarray of float32, shape (num_samples,)
+        Mono.
+    rate : int
+        In Hz.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the file cannot be read.
+    """
     start, stop = int(row["start"]), int(row["stop"])
     if row.get("speech"):
         start, stop = parse_speech(row["speech"])[0][0], parse_speech(row["speech"])[-1][1]
     with AudioFile(row["wav"]) as file:
-        rate = file.rate
-        samples = file.read(start, min(stop, start + round(MAX_SECONDS * rate)))
-    return 1 + spectrogram(samples, rate)[0] / RANGE_DB
+        return file.read(start, min(stop, start + round(MAX_SECONDS * file.rate))), file.rate

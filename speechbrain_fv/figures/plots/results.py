@@ -21,6 +21,8 @@ from speechbrain_fv.figures.plots.style import (
     save,
 )
 
+LEAST_ACCEPTED = 20
+"""Pairs of one person, and of two, that a point of a ROC curve on logarithmic axes accepts."""
 TITLES = {"F-V": "Face to voice", "V-F": "Voice to face"}
 
 
@@ -139,13 +141,17 @@ def _auc_bar(axes, place, colour, values):
 
 
 def roc_figure(report):
-    """Returns the ROC curve of each stratum, on linear and on logarithmic axes.
+    """Returns the ROC curve of each stratum with its band, on linear and on logarithmic axes.
+
+    On the logarithmic axes a curve begins where `LEAST_ACCEPTED` pairs of one person and as many
+    of two are accepted: below, it is the accident of a few pairs.
 
     Arguments
     ---------
     report : dict
         With ``roc`` in the strata of its entry "verification": ``false_accept`` and
-        ``true_accept``, fractions of equal length. Strata without it are left out.
+        ``true_accept``, fractions of equal length, and if there are bands
+        ``true_accept_interval``, their lower and their upper ends. Strata without it are left out.
 
     Returns
     -------
@@ -164,7 +170,7 @@ def roc_figure(report):
     ['U: any other person', 'chance']
     """
     curves = {
-        stratum: {name: 100 * np.asarray(rates) for name, rates in values["roc"].items()}
+        stratum: values
         for stratum, values in report["verification"].items()
         if values and values.get("roc")
     }
@@ -172,15 +178,21 @@ def roc_figure(report):
         raise ValueError("report: no stratum of its verification holds a ROC curve; evaluate anew")
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     panels = figure.subplots(1, 2)
-    diagonal = np.geomspace(_least_rate(curves), 100, 100)
-    for axes in panels:
-        for stratum, curve in curves.items():
+    whole = {stratum: _roc_points(values, 0) for stratum, values in curves.items()}
+    sure = {stratum: _roc_points(values, LEAST_ACCEPTED) for stratum, values in curves.items()}
+    for axes, points in zip(panels, (whole, sure), strict=True):
+        for stratum, (false_accept, true_accept, ends) in points.items():
             colour, style, _ = STRATA[stratum]
             label = f"{stratum}: {CONSTRAINTS[stratum]}"
-            line = {"color": colour, "linestyle": style, "label": label}
-            axes.plot(curve["false_accept"], curve["true_accept"], **line)
-        axes.plot(diagonal, diagonal, label="chance", **CHANCE)
+            axes.plot(false_accept, true_accept, color=colour, linestyle=style, label=label)
+            if ends is not None:
+                band = {"color": colour, "alpha": BAND_OPACITY, "linewidth": 0}
+                axes.fill_between(false_accept, *ends, **band)
         axes.set_xlabel("false accept rate [%]")
+    rates = [rate for x, y, _ in sure.values() for rate in (*x[:1], *y[:1])]
+    diagonal = np.geomspace(np.clip(min(rates, default=1), 0.01, 10), 100, 100)
+    for axes in panels:
+        axes.plot(diagonal, diagonal, label="chance", **CHANCE)
     limits = (diagonal[0], 100)
     panels[1].set(xscale="log", yscale="log", xlim=limits, ylim=limits)
     for axis in (panels[1].xaxis, panels[1].yaxis):
@@ -191,10 +203,22 @@ def roc_figure(report):
     return finished(figure, grid="both")
 
 
-def _least_rate(curves):
-    """Returns the smallest positive false accept rate in percent, within 0.01 to 1."""
-    rates = np.concatenate([curve["false_accept"] for curve in curves.values()])
-    return float(np.clip(rates[rates > 0].min(initial=1), 0.01, 1))
+def _roc_points(values, least):
+    """Returns false and true accepts in percent and the ends of the band (2, num_points) or None.
+
+    Of the points at which at least so many pairs of either kind are accepted.
+    """
+    roc = values["roc"]
+    rates = [np.asarray(roc[name], dtype=float) for name in ("false_accept", "true_accept")]
+    kept = np.full(len(rates[0]), True)
+    for rate, name in zip(rates, ("num_negatives", "num_positives"), strict=True):
+        if values.get(name):
+            kept &= rate * values[name] >= least
+    if least:  # not the corner at 0, of which a logarithm knows nothing
+        kept &= (rates[0] > 0) & (rates[1] > 0)
+    ends = roc.get("true_accept_interval")
+    ends = None if ends is None else 100 * np.asarray(ends)[:, kept]
+    return 100 * rates[0][kept], 100 * rates[1][kept], ends
 
 
 def plot_report(report, folder):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from speechbrain_fv.figures.plots.media import SOUND
 from speechbrain_fv.figures.plots.style import POSITIVE, shortened
 
 QUERIES = {"F-V": "query: a face", "V-F": "query: a voice"}
@@ -77,7 +78,6 @@ def _draw(axes, tile, title, right):
         text = f"{shortened(tile.identity)}\n{shortened(tile.name)}"
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=6, parse_math=False)
     else:
-        sound = {"cmap": "gray_r", "origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1}
-        axes.imshow(tile.picture, **(sound if tile.picture.ndim == 2 else {"aspect": "auto"}))
+        axes.imshow(tile.picture, **(SOUND if tile.picture.ndim == 2 else {"aspect": "auto"}))
     for spine in axes.spines.values():
         spine.set(color=POSITIVE if right else "0.6", linewidth=3.5 if right else 0.6)

@@ -15,7 +15,7 @@ BARS = 60  # over the scores that occur
 TAIL = 1e-5  # share of the pairs beyond either end that the axis leaves out
 
 
-def histogram_figure(histograms):
+def histogram_figure(histograms, threshold=None):
     """Returns the densities of positives and negatives, one panel per stratum.
 
     Arguments
@@ -23,6 +23,8 @@ def histogram_figure(histograms):
     histograms : dict
         From `analysis.score_histograms`; its bins are merged to about `BARS` over the scores that
         occur.
+    threshold : float, optional
+        The score from which on a pair is taken for one person.
 
     Returns
     -------
@@ -53,6 +55,8 @@ def histogram_figure(histograms):
             merged = np.add.reduceat(counts[:last], starts)
             density = merged / np.diff(edges) / max(counts.sum(), 1)
             axes.stairs(density, edges, label=label, linewidth=1.4, **look)
+        if threshold is not None:
+            axes.axvline(threshold, color="0.15", linewidth=1.1, label=f"threshold {threshold:.2f}")
         axes.set_title(
             f"{stratum}: {CONSTRAINTS[stratum]}\n{negatives.sum():,} pairs of two people"
         )
@@ -60,7 +64,7 @@ def histogram_figure(histograms):
         axes.set_xlabel(f"score ({name})")
     panels[0].set_ylabel("density")
     title = f"{positives.sum():,} pairs of the same person"
-    legend_below(figure, ncols=2, title=title, title_fontsize=9)
+    legend_below(figure, ncols=3, title=title, title_fontsize=9)
     return finished(figure)
 
 

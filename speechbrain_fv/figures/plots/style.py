@@ -88,11 +88,6 @@ def line_look(colour, style, marker):
     return {"color": colour, "linestyle": style, "marker": marker, "markersize": 4}
 
 
-def legend_beside(axes):
-    """Puts the legend of a panel to its right."""
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
 def legend_below(figure, **options):
     """Puts one legend, that of the panel with the most entries, below all panels of a figure."""
     panels = [axes.get_legend_handles_labels() for axes in figure.axes]

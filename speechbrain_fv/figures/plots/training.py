@@ -1,6 +1,5 @@
 """Figures of the training: loss terms, label agreement, validation; several runs compared."""
 
-from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
@@ -13,27 +12,24 @@ from speechbrain_fv.figures.plots.style import (
     STRATA,
     finished,
     legend_below,
-    legend_beside,
     line_look,
     save,
 )
 
-PANELS = (  # prefix of the names in the curves, title, vertical axis, scale
-    ("L_", "Training losses, unweighted", "loss", 1),
-    ("agreement_", "Face and voice pseudo-labels agree", "pairs [%]", 100),
-    ("valid_auc_", "Validation, verification", "AUC [%]", 100),
-)
+FLOOR = {**CHANCE, "color": "0.15", "marker": "x", "markersize": 4}
 POINTS_SHOWN = 60  # a training curve is averaged to about this many points
+COLUMNS = 3  # panels of label agreement beside each other, at most
 
 
-def training_figure(curves):
-    """Returns loss terms, label agreement (Bi-Pcm, Fig. 7) and validation AUC over the steps.
+def training_figure(curves, bounds=None):
+    """Returns each loss term and the validation AUC over the steps, a panel each.
 
     Arguments
     ---------
     curves : pandas.DataFrame
-        Columns ``step``, ``name``, ``value``; names ``L_*``, ``agreement_*`` and ``valid_auc_*``
-        are drawn, each kind in a panel of its own if there is any.
+        Columns ``step``, ``name``, ``value``; names ``L_*`` and ``valid_auc_*`` are drawn.
+    bounds : dict of str to dict of str to float, optional
+        Name of a term -> lines to draw beside it, by what they are.
 
     Returns
     -------
@@ -48,47 +44,69 @@ def training_figure(curves):
     -------
     >>> curves = pd.DataFrame({"step": [1, 2], "name": "L_id", "value": [2.0, 1.5]})
     >>> training_figure(curves).axes[0].get_title()
-    'Training losses, unweighted'
+    'L_id'
     """
-    panels = [panel for panel in PANELS if curves.name.str.startswith(panel[0]).any()]
-    if not panels:
+    names = {*curves.name}
+    terms = [name for name in curves.name.unique() if name.startswith("L_")]
+    strata = [name for name in STRATA if f"valid_auc_{name}" in names]
+    if not terms and not strata:
         raise ValueError(
-            f"curves: expected names starting with {[panel[0] for panel in PANELS]}, found "
-            f"{sorted(curves.name.unique())}; draw the figure once a step is logged."
+            f"curves: expected names starting with 'L_' or 'valid_auc_', found {sorted(names)}; "
+            "draw the figure once a step is logged."
         )
-    figure = Figure(figsize=(7.2, 2.3 * len(panels)), layout="constrained")
-    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (prefix, title, label, scale) in zip(rows, panels, strict=True):
-        names = curves.name[curves.name.str.startswith(prefix)].unique()
-        for name, (colour, style) in zip(names, cycle(LINES), strict=False):
-            points = _averaged(curves[curves.name == name], curves.step.max())
-            axes.plot(
-                points.step,
-                points.value * scale,
-                color=colour,
-                linestyle=style,
-                marker="." if len(points) < POINTS_SHOWN / 2 else None,
-                label=name.removeprefix("agreement_").removeprefix("valid_auc_"),
-            )
-        if prefix == "valid_auc_":
-            axes.axhline(50, label="chance", **CHANCE)
-        axes.set(title=title, ylabel=label)
-        legend_beside(axes)
-    rows[-1].set_xlabel("optimiser step")
+    num_rows = -(-len(terms) // 2)
+    height = 1.9 * num_rows + 2.6 * bool(strata)
+    figure = Figure(figsize=(7.2, height), layout="constrained")
+    grid = figure.add_gridspec(
+        num_rows + bool(strata), 2, height_ratios=[1.9] * num_rows + [2.6] * bool(strata)
+    )
+    for place, name in enumerate(terms):
+        row, column = divmod(place, 2)
+        alone = place == len(terms) - 1 and not column  # in its row
+        axes = figure.add_subplot(grid[row, :] if alone else grid[row, column])
+        _term(axes, curves, name, (bounds or {}).get(name, {}))
+    if strata:
+        axes = figure.add_subplot(grid[-1, :])
+        for stratum in strata:
+            points = curves[curves.name == f"valid_auc_{stratum}"]
+            axes.plot(points.step, points.value * 100, label=stratum, **line_look(*STRATA[stratum]))
+        axes.axhline(50, label="chance", **CHANCE)
+        axes.set(title="Validation, verification", ylabel="AUC [%]")
+        legend_below(figure, ncols=7, fontsize=8, columnspacing=1.2)
+    for axes in figure.axes:
+        axes.set_xlim(0, 1.03 * curves.step.max())
+        axes.title.set_fontsize(10)
+    figure.axes[-1].set_xlabel("optimiser step")
     return finished(figure)
 
 
-def agreement_figure(curves):
-    """Returns the hard label agreement (Eq. 5) per q over training, beside its floor (Fig. 7).
+def _term(axes, curves, name, bounds):
+    points = _averaged(curves[curves.name == name], curves.step.max())
+    few = len(points) < POINTS_SHOWN / 2
+    axes.plot(points.step, points.value, color=LINES[0][0], marker="." if few else None)
+    for label, value in bounds.items():
+        axes.axhline(value, **CHANCE)
+        axes.annotate(
+            label, (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2),
+            textcoords="offset points", ha="right", fontsize=7.5, color=CHANCE["color"],
+        )  # fmt: skip
+    if points.value.min() >= 0:
+        axes.set_ylim(0, 1.12 * max(points.value.max(), *bounds.values(), 0))
+    axes.set_title(name)
 
-    The floor is the agreement of shuffled held-out pairs; it is not 1/q, since clusters differ in
-    size, and pairs may seed them. Training logged it per epoch; without it none is drawn.
+
+def agreement_figure(curves):
+    """Returns the hard label agreement (Eq. 5) over training, a panel per q (Bi-Pcm, Fig. 7).
+
+    Held-out pairs stand beside the same pairs shuffled, which is their floor; it is not 1/q, since
+    clusters differ in size, and pairs may seed them. Training logged both per epoch; without them
+    the training batches are drawn alone.
 
     Arguments
     ---------
     curves : pandas.DataFrame
-        Columns ``step``, ``name``, ``value``; names ``agreement_q<q>`` and
-        ``valid_agreement_q<q>_shuffled`` are drawn.
+        Columns ``step``, ``name``, ``value``; names ``agreement_q<q>``, ``valid_agreement_q<q>``
+        and ``valid_agreement_q<q>_shuffled`` are drawn.
 
     Returns
     -------
@@ -102,7 +120,7 @@ def agreement_figure(curves):
     Example
     -------
     >>> curves = pd.DataFrame({"step": [1, 2], "name": "agreement_q8", "value": [0.1, 0.3]})
-    >>> [text.get_text() for text in agreement_figure(curves).axes[0].get_legend().texts]
+    >>> [axes.get_title() for axes in agreement_figure(curves).axes]
     ['q = 8']
     """
     names = curves.name[curves.name.str.fullmatch(r"agreement_q\d+")].unique()
@@ -112,20 +130,28 @@ def agreement_figure(curves):
             f"curves: expected names agreement_q<q>, found {sorted(curves.name.unique())}; only "
             "training with pseudo-labels logs them."
         )
-    figure = Figure(figsize=(5.4, 3.2), layout="constrained")
-    axes, has_floor = figure.subplots(), False
-    for look, q in zip(cycle(STRATA.values()), counts, strict=False):
-        points = _averaged(curves[curves.name == f"agreement_q{q}"], curves.step.max())
-        line = {**line_look(*look), "label": f"q = {q}", "markevery": 0.08}
-        axes.plot(points.step, points.value * 100, **line)
-        floor = curves[curves.name == f"valid_agreement_q{q}_shuffled"]
-        has_floor |= len(floor) > 0
-        axes.plot(floor.step, floor.value * 100, **CHANCE | {"color": look[0]})
-    if has_floor:
-        axes.plot([], [], label="shuffled pairs, held out", **CHANCE)
-    axes.set(xlabel="optimiser step", ylabel="pairs of equal label [%]", ylim=(0, None))
-    axes.set_title("Face and voice pseudo-labels agree")
-    legend_beside(axes)
+    num_rows, num_columns = -(-len(counts) // COLUMNS), min(len(counts), COLUMNS)
+    figure = Figure(
+        figsize=(max(2.5 * num_columns, 4.5), 2.3 * num_rows + 0.6), layout="constrained"
+    )
+    panels = figure.subplots(num_rows, num_columns, sharex=True, squeeze=False)
+    for axes in panels.flat[len(counts) :]:
+        axes.remove()
+    for axes, q in zip(panels.flat, counts, strict=False):
+        batches = _averaged(curves[curves.name == f"agreement_q{q}"], curves.step.max())
+        light = {"color": "0.75", "linewidth": 1}
+        axes.plot(batches.step, batches.value * 100, label="training batches", **light)
+        for name, label, look in (
+            (f"valid_agreement_q{q}", "held-out pairs", line_look(*STRATA["U"])),
+            (f"valid_agreement_q{q}_shuffled", "the same, shuffled: the floor", FLOOR),
+        ):
+            points = curves[curves.name == name]
+            if len(points):
+                axes.plot(points.step, points.value * 100, label=label, **look)
+        axes.set(title=f"q = {q}", ylim=(0, None), xlabel="optimiser step")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("pairs of equal label [%]")
+    legend_below(figure, ncols=3, fontsize=8)
     return finished(figure)
 
 
