@@ -132,7 +132,7 @@ class RunFiles:
 
     @functools.cached_property
     def threshold(self):
-        """The score from which on a model of this training says one person, by its validation split."""
+        """The score from which on a model of this training says one person."""
         valid = load_embeddings(self.path("embeddings_valid.npz"))
         return fit_calibration(valid, self.score).threshold
 
