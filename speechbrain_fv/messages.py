@@ -1,7 +1,11 @@
 """What is shown while something runs: errors and other text in one line, and progress bars."""
 
+import sys
+
 from huggingface_hub.utils import disable_progress_bars
 from tqdm import tqdm
+
+SECONDS_IN_FILES = 30
 
 _shown = {"bars": True}
 
@@ -21,9 +25,12 @@ def progress_bar(*args, disable=False, **kwargs):
     *args, **kwargs
         tqdm's.
     disable : bool or None
-        tqdm's; None draws it in a terminal only.
+        tqdm's; None draws it as in a terminal there, and in a file of long work alone: every
+        `SECONDS_IN_FILES`.
     """
-    return tqdm(*args, disable=disable if _shown["bars"] else True, **kwargs)
+    if disable is None and not sys.stderr.isatty():
+        kwargs |= {"delay": SECONDS_IN_FILES, "mininterval": SECONDS_IN_FILES, "miniters": 1}
+    return tqdm(*args, disable=not _shown["bars"] or bool(disable), **kwargs)
 
 
 def in_one_line(error, most=300):

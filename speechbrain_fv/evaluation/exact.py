@@ -65,7 +65,7 @@ def evaluate(
     device : str
         Where to compute ("cpu", "cuda").
     progress : bool
-        Whether to show a progress bar on stderr, if that is a terminal.
+        Whether to show a progress bar on stderr.
     score : Score, optional
         How a face and a voice are compared; `scores.Cosine` by default.
 

@@ -141,9 +141,9 @@ def log_epoch(train_logger, epoch, train, valid):
 
 @contextmanager
 def vanishing_bars():
-    """Draws SpeechBrain's bars in terminals only, and removes each when it is full.
+    """Removes each of SpeechBrain's bars when it is full, and draws them rarely in files.
 
-    What a terminal keeps of a training, and a file altogether, is a line per epoch.
+    What is kept of a training is a line per epoch.
     """
     kept = core.tqdm
 
