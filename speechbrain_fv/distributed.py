@@ -223,7 +223,8 @@ class GlobalBatchNorm(torch.nn.SyncBatchNorm):
         momentum = self.momentum
         if self.track_running_stats:
             self.num_batches_tracked += 1
-            momentum = momentum or 1 / int(self.num_batches_tracked)
+            if momentum is None:  # torch's sign for the mean over all batches
+                momentum = 1 / int(self.num_batches_tracked)
         return _NormaliseGathered.apply(
             x, self.weight, self.bias, self.running_mean, self.running_var, momentum, self.eps
         )

@@ -101,7 +101,7 @@ def check_batch_norm(rank, world):
         torch.nn.Flatten(2),
         torch.nn.BatchNorm1d(4, track_running_stats=False),
         torch.nn.Flatten(1),
-        torch.nn.BatchNorm1d(36, affine=False),
+        torch.nn.BatchNorm1d(36, affine=False, momentum=0.0),
     )
     torch.nn.init.normal_(whole[1].weight)
     behind = torch.nn.BatchNorm1d(36)

@@ -114,6 +114,18 @@ def test_slurm_is_asked_for_what_is_told_and_a_job_in_its_queue_is_not_repeated(
         assert f"#SBATCH {line}\n" in asked
 
 
+def test_a_job_whose_state_cannot_be_read_is_not_repeated(script, tmp_path, slurm):
+    run = make_run(tmp_path, "run")
+    (run.folder / "cluster").mkdir(parents=True)
+    (run.folder / "cluster" / "job_id.txt").write_text("77")
+    slurm.write_text("")  # of no job sacct tells anything
+    with pytest.raises(
+        ValueError, match=r"job_id.txt: the state of job 77 cannot be read .*squeue"
+    ):
+        schedule.run_all([run], script, ["cpu"], start=Cluster("slurm").start)
+    assert not slurm.read_text()
+
+
 class EndedJob:
     """A job that was taken off the queue before it began, so that nothing was printed."""
 

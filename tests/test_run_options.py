@@ -345,6 +345,33 @@ def test_a_person_without_any_file_left_is_replaced_and_a_resumed_run_still_name
     assert len(brain.training_summary()["lost_files"]) == len(gone)
 
 
+def test_a_kill_after_the_checkpoint_of_an_epochs_last_step_repeats_no_row(
+    corpus, tmp_path, monkeypatch
+):
+    """The validation stood twice in the curves: once of the run that was killed while saving it."""
+    brain, hparams, fit = build(corpus, tmp_path, f"--ckpt_interval_steps={NUM_BATCHES}")
+    save = brain.checkpointer.save_and_keep_only
+
+    def killed(*args, end_of_epoch=True, **kwargs):
+        if end_of_epoch:
+            raise KeyboardInterrupt
+        save(*args, end_of_epoch=False, **kwargs)
+
+    monkeypatch.setattr(brain.checkpointer, "save_and_keep_only", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit()
+    assert "valid_auc_U" in pd.read_csv(hparams["curves"].path).name.tolist()
+    fitted(corpus, tmp_path)
+    table = pd.read_csv(hparams["curves"].path)
+    assert "valid_auc_U" in table.name.tolist() and not table.duplicated(["step", "name"]).any()
+
+
+def test_batches_for_the_cpu_are_not_pinned_where_a_gpu_is(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    _, hparams, _ = build(corpus, tmp_path, "--device=cpu")
+    assert not hparams["training"].loader.pin_memory and not hparams["training"].sample.pin_memory
+
+
 def test_validation_takes_as_many_clips_as_it_is_told(corpus, tmp_path, caplog):
     caplog.set_level("DEBUG", "speechbrain_fv")
     brain, _, fit = build(corpus, tmp_path, "--valid_clips=9")

@@ -240,6 +240,10 @@ def test_curves_rewind_to_a_step_and_survive_a_torn_line(tmp_path):
     table = pd.read_csv(log.path)
     assert table.step.tolist() == [1, 2, 3] and table.value[2] == 1.0
     assert log.epoch_means(1) == {"loss": pytest.approx(2 / 3)}
+    log.append(3, 1, {"valid_auc": 0.5})
+    log.append(3, 2, {"valid_auc": 0.6})  # of an epoch that made no step, not kept
+    log.rewind(3, epoch=1)
+    assert pd.read_csv(log.path).query("name == 'valid_auc'").value.tolist() == [0.5]
     log.path.write_text("")  # killed, or the disk full, before the first row
     log.rewind(0)
     log.append(1, 1, {"loss": 2.0})

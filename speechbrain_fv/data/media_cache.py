@@ -147,7 +147,7 @@ class Arrays:
 
     @functools.cached_property
     def _bytes(self):
-        return np.memmap(self.path, np.uint8, "r")
+        return np.memmap(self.path, np.uint8, "c")  # torch warns of memory not to be written to
 
     def __getstate__(self):
         kept = ("path", "dtype", "ends", "shapes")
@@ -157,7 +157,7 @@ class Arrays:
         return len(self.ends)
 
     def __getitem__(self, row):
-        """Returns a row, not to be written to."""
+        """Returns a row; what is written to it does not reach the file."""
         shape = [length for length in self.shapes[row].tolist() if length]
         end = int(self.ends[row])
         start = end - math.prod(shape) * self.dtype.itemsize
@@ -186,7 +186,7 @@ class CachedReader:
 
     def raw(self, clip, draw):
         """Returns the crop or window of a clip, as it leaves the reading process."""
-        return self.reader.view(torch.from_numpy(np.array(self.arrays[self.rows[clip]])), draw)
+        return self.reader.view(torch.from_numpy(self.arrays[self.rows[clip]]), draw)
 
     def finish(self, batch):
         """Returns what the reader makes of a batch on the device."""

@@ -127,7 +127,7 @@ class ClipDataset(torch.utils.data.Dataset):
         return {**item, "lost": lost}
 
 
-def training_loader(faces, voices, sampler, num_workers=0):
+def training_loader(faces, voices, sampler, num_workers=0, pin_memory=False):
     """Returns the loader of training batches, which SpeechBrain can checkpoint in mid-epoch.
 
     Arguments
@@ -138,6 +138,8 @@ def training_loader(faces, voices, sampler, num_workers=0):
         Draws the rows of the batches.
     num_workers : int
         Processes that read; 0 reads in this one.
+    pin_memory : bool
+        Whether batches lie where a GPU fetches them faster.
 
     Returns
     -------
@@ -152,12 +154,19 @@ def training_loader(faces, voices, sampler, num_workers=0):
         num_workers=num_workers,
         collate_fn=functools.partial(_collate, keep_rows=True),
         persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
     )
 
 
 def evaluation_loader(
-    faces, voices, batch_size, num_workers=0, rank=0, num_processes=1, keep_rows=False
+    faces,
+    voices,
+    batch_size,
+    num_workers=0,
+    rank=0,
+    num_processes=1,
+    keep_rows=False,
+    pin_memory=False,
 ):
     """Returns the loader of all faces and all voices, in batches of one modality, by turns.
 
@@ -178,6 +187,8 @@ def evaluation_loader(
         Which process this one is, in [0, num_processes), and of how many.
     keep_rows : bool
         As of `ClipDataset`.
+    pin_memory : bool
+        As of `training_loader`.
 
     Returns
     -------
@@ -192,7 +203,7 @@ def evaluation_loader(
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=functools.partial(_collate, keep_rows=keep_rows),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
     )
 
 

@@ -31,6 +31,11 @@ LOG_SECONDS = 0.2
 """The least time between two transfers of logged scalars from the device, and writings of them."""
 
 
+def _log_dtype(device):
+    """Returns the type in which scalars wait on a device: Apple's MPS has no float64."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
 class NonFiniteError(ValueError):
     """A batch whose embeddings or loss are NaN or infinite; the text names its clips."""
 
@@ -191,7 +196,8 @@ class FaceVoiceBrain(sb.Brain):
         super().on_fit_start()
         if text := self.progress.begin(self.optimizer_step):
             logger.info("%s", text)
-        run_on_main(self.hparams.curves.rewind, [self.optimizer_step])
+        done = [self.optimizer_step, self.hparams.epoch_counter.current]
+        run_on_main(self.hparams.curves.rewind, done)
         if (last := self.checkpointer.find_checkpoint()) is not None:
             self.lost = list(last.meta.get("lost_files", ()))
 
@@ -308,7 +314,7 @@ class FaceVoiceBrain(sb.Brain):
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Keeps the unweighted terms and the monitors of the batch; logs them after a step."""
         scalars = {"loss": loss.detach(), **self.scalars}
-        kept = {"device": self.device, "dtype": torch.float64}
+        kept = {"device": self.device, "dtype": _log_dtype(self.device)}
         values = torch.stack([value.reshape(()).to(**kept) for value in scalars.values()])
         self.group.append(([*scalars], values))
         if should_step:
@@ -324,7 +330,7 @@ class FaceVoiceBrain(sb.Brain):
         """Writes what was logged, brought over in one transfer; returns the mean loss after it."""
         (logged, self.logged), (losses, self.losses) = (self.logged, []), (self.losses, [])
         tensors = [values for *_, group in logged for _, values in group]
-        tensors += [loss.view(1).double() for _, loss in losses]
+        tensors += [loss.view(1).to(_log_dtype(loss.device)) for _, loss in losses]
         numbers = iter(torch.cat(tensors).tolist() if tensors else ())
         rows = []
         for step, epoch, lr, group in logged:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from pathlib import Path
 
@@ -53,12 +54,23 @@ class CurveLog:
                     (step, epoch, name, float(value)) for name, value in scalars.items()
                 )
 
-    def rewind(self, step):
-        """Drops the rows after a step, which a resumed run is about to write again."""
+    def rewind(self, step, epoch=math.inf):
+        """Drops the rows that a resumed run is about to write again.
+
+        Arguments
+        ---------
+        step : int
+            The step of the checkpoint; later rows go.
+        epoch : int, optional
+            The last one that ended. A later one's validation goes too: the checkpoint may be of the
+            last step of an epoch whose validation was written but not kept.
+        """
         if not self.path.exists() or not self.path.stat().st_size:  # of a full disk, or a kill
             return
         table = pd.read_csv(self.path, on_bad_lines="skip")
-        kept = table[pd.to_numeric(table.step, errors="coerce") <= step].dropna()
+        steps, epochs = (pd.to_numeric(table[of], errors="coerce") for of in ("step", "epoch"))
+        is_again = (epochs > epoch) & table.name.astype(str).str.startswith("valid_")
+        kept = table[(steps <= step) & ~is_again].dropna()
         write_table(kept.drop_duplicates(["step", "name"], keep="last"), self.path)
 
     def epoch_means(self, epoch):

@@ -268,7 +268,8 @@ def make_brain(hparams, run_opts, manifests, classes):
         num_processes=num_processes,
     )
     workers = hparams["num_workers"]
-    train = training_loader(*datasets["train"], sampler, workers)
+    pinned = torch.device(run_opts["device"] or infer_device()).type == "cuda"
+    train = training_loader(*datasets["train"], sampler, workers, pinned)
     rows = pair_clips(*(tables[modality]["train"].spk_id for modality in MODALITIES))
     sample = [
         clip_dataset(
@@ -279,8 +280,9 @@ def make_brain(hparams, run_opts, manifests, classes):
         )
         for modality, index in zip(MODALITIES, rows, strict=True)
     ]
+    dealt = hparams["batch_size"], workers, rank, num_processes
     every_train_clip, valid, test, sample = (
-        evaluation_loader(*clips, hparams["batch_size"], workers, rank, num_processes, keep_rows)
+        evaluation_loader(*clips, *dealt, keep_rows, pinned)
         for clips, keep_rows in (
             *((datasets[split], split == "train") for split in SPLITS),
             (sample, True),
@@ -303,9 +305,7 @@ def make_brain(hparams, run_opts, manifests, classes):
             clip_dataset(table, modality, hparams["corpus"][f"{modality}_reader"], {})
             for modality, table in zip(MODALITIES, manifests.challenge, strict=True)
         ]
-        hparams["challenge"] = evaluation_loader(
-            *clips, hparams["batch_size"], workers, rank, num_processes
-        )
+        hparams["challenge"] = evaluation_loader(*clips, *dealt, pin_memory=pinned)
     hparams["test_clips"] = attributes_table({m: tables[m]["test"] for m in MODALITIES})
     hparams["readers"] = {
         modality: hparams["corpus"][f"{modality}_reader"] for modality in MODALITIES

@@ -93,13 +93,22 @@ class Cluster:
         return ClusterJob(run, device, job, os.dup(lock.fileno()))
 
     def _earlier(self, folder):
-        """Returns the job that a killed command has left in the queue, or None."""
+        """Returns the job that a killed command has left in the queue, or None.
+
+        A job whose state cannot be read is neither lost nor finished: ValueError.
+        """
         path = folder / ID_FILE
         if not path.is_file():
             return None
         kind = self.submitit.SlurmJob if self.cluster == "slurm" else self.submitit.LocalJob
         job = kind(folder, path.read_text(encoding="utf-8").strip())
-        return job if job.state in GOING_ON else None
+        state = job.state
+        if state == "UNKNOWN" and not job.paths.result_pickle.exists():
+            raise ValueError(
+                f"{path}: the state of job {job.job_id} cannot be read (sacct does not tell); try "
+                "again later, or, if squeue does not list it, delete this file"
+            )
+        return job if state in GOING_ON else None
 
 
 def starter(cluster, slots):

@@ -152,14 +152,14 @@ def rates(run, num_pairs, repeats=3):
     return {"pairs_per_cpu_s": num_pairs / min(cpu), "pairs_per_s": num_pairs / min(wall)}
 
 
-def loader_of(tables, readers, batch_size, num_batches, num_workers):
+def loader_of(tables, readers, batch_size, num_batches, num_workers, pin_memory=False):
     """The project's own loader of training pairs."""
     sets = [
         clip_dataset(table, modality, readers[modality], {})
         for modality, table in zip(("face", "voice"), tables, strict=True)
     ]
     sampler = PairSampler(*tables, batch_size, num_batches)
-    return training_loader(*sets, sampler, num_workers)
+    return training_loader(*sets, sampler, num_workers, pin_memory)
 
 
 def data_path(folder, tables, readers, stored, options):

@@ -186,7 +186,8 @@ def training(tables, readers, stored, options):
             yield batch
 
     def read_by(of):
-        return loader_of(tables, of, options.batch_size, num_batches, options.workers)
+        pinned = options.device.startswith("cuda")
+        return loader_of(tables, of, options.batch_size, num_batches, options.workers, pinned)
 
     sources = {
         CEILING: at_hand,
