@@ -121,10 +121,22 @@ def test_a_found_face_is_what_is_shown_and_ranked(model, media_run, tmp_path, cl
     clip = found.candidates[0].clip
     torch.testing.assert_close(clip.embedding, wanted)
     whole = comparer.rank_faces(clips / "voice0.wav", [tmp_path / "photo.png"], False)
+    assert "The model sees what was found to be the face" in result_html(found, "face")
+    assert "The model sees what was found to be the face" not in result_html(whole, "face")
     assert whole.candidates[0].clip.picture != clip.picture
     faceless = files(clips, "face0.jpg")
     with pytest.raises(ValueError, match=r"face0\.jpg: no face of at least 32 pixels found"):
         comparer.rank_faces(clips / "voice0.wav", faceless, True)
+
+
+def test_marks_show_where_the_model_begins_to_say_one_person(model, clips):
+    """At 50 %; models of an older version have a threshold elsewhere, which has a mark too."""
+    result = Comparer(model, LIMITS).rank_faces(clips / "voice0.wav", files(clips, "face0.jpg"))
+    assert result.threshold_probability == pytest.approx(0.5, abs=1e-6)
+    page = result_html(result, "face")
+    assert 'class="fv-mark fv-threshold" style="left: 50.0%"' in page and "fv-half" not in page
+    page = result_html(result._replace(threshold_probability=0.54), "face")
+    assert 'fv-threshold" style="left: 54.0%"' in page and 'class="fv-mark fv-half"' in page
 
 
 def test_models_on_vectors_are_refused(model, monkeypatch):
@@ -185,9 +197,9 @@ def test_training_data_in_words():
 def test_text_of_others_stays_text():
     """File names, notices, reasons and the bundle's own texts hold markup: it is shown only."""
     clip = Clip(ATTACK, "data:,", [ATTACK], torch.zeros(2))
-    result = Result(clip, [Candidate(clip, 0.5, 0.5, True)], [(ATTACK, ATTACK)])
+    result = Result(clip, [Candidate(clip, 0.5, 0.5, True)], [(ATTACK, ATTACK)], 0.1, 0.5, True)
     config = {"name": ATTACK, "training_data": {"corpus": ATTACK}, "error_rates": {}}
-    pages = [result_html(result, kind, 0.1) for kind in ("face", "voice")]
+    pages = [result_html(result, kind) for kind in ("face", "voice")]
     pages += [problem_html(ValueError(ATTACK)), about_html(config, ATTACK, LIMITS)]
     for page in pages:
         tree = html5lib.parse(page, namespaceHTMLElements=False)

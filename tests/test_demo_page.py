@@ -5,10 +5,12 @@ import json
 import re
 import signal
 import uuid
+from pathlib import Path
 
 import pytest
 
 from speechbrain_fv.bundles.config import CAUTIONS
+from speechbrain_fv.demo.invented import write_invented
 from speechbrain_fv.demo.statement import error_statements
 from speechbrain_fv.inference import FaceVoiceAssociation
 from tests.browser import Server, Visitor, chromium, find_chromium
@@ -70,7 +72,7 @@ def test_requests_beyond_the_bounds_are_refused(server):
 
 
 def test_uploads_that_are_kept_are_bounded_together(server):
-    (folder,) = server.folder.glob("speechbrain-fv-*")
+    (folder,) = server.folder.glob("speechbrain-fv-*/uploads")
     with open(folder / "many", "wb") as file:
         file.truncate(8 * (LIMITS.files + 1) * (LIMITS.bytes + 10_000) - 10_000)
     upload = "/gradio_api/upload"
@@ -175,6 +177,41 @@ def test_a_file_too_large_is_refused_and_the_page_works_on(visitor, model, clips
 
 
 @in_browser
+@pytest.mark.parametrize("kind", ["face", "voice"])
+def test_an_invented_person_is_clicked_on(visitor, model, tmp_path, kind):
+    """Files at hand are not needed; voices in the ranking are played."""
+    people = {person.name: person.files for person in write_invented(tmp_path / "people")}
+    if kind == "voice":
+        visitor.open_tab("Which voice is it?")
+    visitor.page.locator(f"#{kind}-Noa button").click()
+    visitor.page.wait_for_selector(f"#{kind}-result .fv-result")
+    other = "voice" if kind == "face" else "face"
+    probe, names = people["Noa"][other], [Path(files[kind]).name for files in people.values()]
+    same(visitor.ranking(kind), expected(model, tmp_path / "people", Path(probe).name, names))
+    sounds = visitor.page.locator(f"#{kind}-result audio")
+    assert sounds.count() == (3 if kind == "voice" else 0)
+    if kind == "voice":
+        seconds = sounds.first.evaluate(
+            "sound => new Promise((tell, fail) => {sound.onloadedmetadata = () => "
+            "tell(sound.duration); sound.onerror = fail; sound.load(); sound.preload = 'auto'})"
+        )
+        assert seconds == pytest.approx(model.config["clip_seconds"], abs=0.01)
+
+
+@in_browser
+def test_faces_are_seen_at_once_and_wrong_files_are_told(visitor, clips):
+    visitor.upload("face-candidates", *files(clips, "face0.jpg", "voice0.wav", "text.jpg"))
+    visitor.page.wait_for_selector(".fv-looks:visible ul.fv-clips img")
+    assert visitor.page.locator("ul.fv-clips:visible").inner_text().split() == ["face0.jpg"]
+    told = visitor.page.locator(".fv-left-out:visible").inner_text()
+    assert "voice0.wav: a recording, expected an image of a face" in told
+    assert "text.jpg: no image that can be read" in told
+    visitor.page.locator("#face-probe input[type=file]").set_input_files(clips / "face0.jpg")
+    visitor.page.get_by_text("That is no recording. Here goes a voice").wait_for()
+    assert not visitor.page.get_by_text("audio/aac").count()
+
+
+@in_browser
 def test_two_visitors_at_once_see_their_own(browser, server, model, clips):
     with Visitor(browser, server.address) as ann, Visitor(browser, server.address) as bob:
         for visitor, voice, faces in (
@@ -211,7 +248,7 @@ def test_a_voice_is_recorded(visitor, clips):
 def test_uploads_that_were_deleted_are_asked_for_again(visitor, server, clips):
     visitor.upload("face-probe", clips / "voice0.wav")
     visitor.upload("face-candidates", clips / "face0.jpg")
-    for path in server.folder.rglob("*.*"):
+    for path in server.folder.glob("speechbrain-fv-*/uploads/**/*.*"):
         if path.is_file():
             path.unlink()
     assert "upload" in visitor.rank("face")
@@ -224,6 +261,11 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(browser, server, clips):
         visitor.upload("face-candidates", *files(clips, *FACES))
         visitor.rank("face")
         assert visitor.page.evaluate("document.documentElement.scrollWidth") == 390
+        visitor.page.wait_for_function("scrollY > 100")
+        picture = visitor.page.locator("#face-result .fv-probe img").bounding_box()
+        last = visitor.page.locator("#face-result ol.fv-ranks > li").last.bounding_box()
+        assert picture["y"] >= 0 and last["y"] + last["height"] <= 844
+        assert picture["width"] > 280 and picture["height"] > 100
 
 
 @in_browser

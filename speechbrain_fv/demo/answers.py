@@ -6,10 +6,13 @@ from typing import NamedTuple
 import torch
 
 from speechbrain_fv.demo.limits import check_size
-from speechbrain_fv.demo.pictures import face_picture, voice_picture
-from speechbrain_fv.inference.clips import least_of, silence_notices
+from speechbrain_fv.demo.pictures import face_picture, voice_picture, voice_sound
+from speechbrain_fv.inference.clips import least_of, silence_notices, swapped_told
 from speechbrain_fv.media.audio import read_audio, resampled_notice
 from speechbrain_fv.media.images import read_image
+
+PLAYED_SECONDS = 10
+"""Longest part of a recording that is played where silence is removed from what the model hears."""
 
 
 class Clip(NamedTuple):
@@ -18,13 +21,15 @@ class Clip(NamedTuple):
     name : str, of the file
     picture : str, address of a picture
     notices : list of str, what had to be converted
-    embedding : torch.Tensor of shape (K,)
+    embedding : torch.Tensor of shape (K,), or None where it is only shown
+    sound : str, address of what the model hears of a voice; "" of a face
     """
 
     name: str
     picture: str
     notices: list
-    embedding: torch.Tensor
+    embedding: torch.Tensor | None
+    sound: str = ""
 
 
 class Candidate(NamedTuple):
@@ -42,11 +47,17 @@ class Result(NamedTuple):
     probe : Clip
     candidates : list of Candidate, best first
     left_out : list of (name, reason)
+    threshold : float, the score from which on a pair is taken for one person
+    threshold_probability : float, its probability; 0.5 unless an older version made the model
+    detected : bool, whether the model sees what a detector took for the face
     """
 
     probe: Clip
     candidates: list
     left_out: list
+    threshold: float
+    threshold_probability: float
+    detected: bool
 
 
 class Comparer:
@@ -92,22 +103,35 @@ class Comparer:
             If the voice or all faces are unusable, or there are too many; without file paths.
         """
         probe = self._named("voice", self._voice, voice, False)
-        return self._ranked(probe, "face", self._face, faces, detect_faces)
+        return self._ranked(probe, "face", self._face, faces, detect_faces, detect_faces)
 
     def rank_voices(self, face, voices, detect_faces=False):
         """Returns the `Result` of one face and several voices; arguments as for `rank_faces`."""
         probe = self._named("face", self._face, face, detect_faces)
-        return self._ranked(probe, "voice", self._voice, voices, True)
+        return self._ranked(probe, "voice", self._voice, voices, True, detect_faces)
 
-    def _ranked(self, probe, kind, read, paths, option):
+    def shown(self, kind, paths):
+        """Returns how files look before anything is ranked: clips, and what cannot be used.
+
+        Arguments
+        ---------
+        kind : str
+            "face" or "voice".
+        paths : list of path
+
+        Returns
+        -------
+        clips : list of Clip
+            Without embeddings.
+        left_out : list of (name, reason)
+        """
+        look = self._seen if kind == "face" else self._heard
+        return self._usable(lambda path: look(path)[0], paths[: self.limits.files])
+
+    def _ranked(self, probe, kind, read, paths, option, detected):
         if len(paths) > self.limits.files:
             raise ValueError(f"{len(paths)} {kind}s are too many; at most {self.limits.files}")
-        clips, left_out = [], []
-        for path in paths:
-            try:
-                clips.append(read(path, option))
-            except ValueError as error:
-                left_out.append((Path(path).name, _reason(error, path)))
+        clips, left_out = self._usable(lambda path: read(path, option), paths)
         if not clips:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out)
             raise ValueError(f"no {kind} could be used. {reasons}")
@@ -116,6 +140,7 @@ class Comparer:
         ranking = self.model.match(probe.embedding, candidates, direction)
         rows = zip(*(field.tolist() for field in ranking), strict=True)
         threshold = self.model.threshold
+        at_threshold = self.model.calibration.probability(torch.tensor(threshold)).item()
         return Result(
             probe,
             [
@@ -123,7 +148,21 @@ class Comparer:
                 for index, score, probability in rows
             ],
             left_out,
+            threshold,
+            at_threshold,
+            detected and self.detector is not None,
         )
+
+    @staticmethod
+    def _usable(read, paths):
+        """Returns what becomes of files, and (name, reason) of those that cannot be used."""
+        usable, left_out = [], []
+        for path in paths:
+            try:
+                usable.append(read(path))
+            except ValueError as error:
+                left_out.append((Path(path).name, _reason(error, path)))
+        return usable, left_out
 
     def _named(self, kind, read, path, option):
         try:
@@ -133,36 +172,53 @@ class Comparer:
             raise ValueError(f"the {kind} {Path(path).name} cannot be used: {reason}") from error
 
     def _face(self, path, detect_faces):
+        clip, image = self._seen(path, detect_faces)
+        return clip._replace(embedding=self.model.encode_face(image)[0])
+
+    def _seen(self, path, detect_faces=False):
+        """Returns a face as a `Clip` without embedding, and its image."""
         check_size(path, self.limits)
-        image = read_image(path, self.limits.pixels, self.least.face_pixels)
+        with swapped_told(path, "face"):
+            image = read_image(path, self.limits.pixels, self.least.face_pixels)
         notices = []
         if detect_faces and self.detector is not None:
             found = self.detector.find(image)
             image, notices = found.crop, found.notices
-        embedding = self.model.encode_face(image)[0]
-        return Clip(Path(path).name, face_picture(image), notices, embedding)
+        return Clip(Path(path).name, face_picture(image), notices, None), image
 
     def _voice(self, path, small):
+        clip, (samples, rate) = self._heard(path, small)
+        clip = clip._replace(embedding=self.model.encode_voice_files(path)[0])
+        if self.model.config["remove_silence"]:
+            return clip
+        silent = silence_notices(self.model.readers["voice_reader"].window(samples, rate))
+        return clip._replace(notices=[*clip.notices, *silent])
+
+    def _heard(self, path, small=True):
+        """Returns a voice as a `Clip` without embedding, and its samples and their rate."""
         check_size(path, self.limits)
-        recording = read_audio(path, None, self.limits.seconds, self.least)
+        with swapped_told(path, "voice"):
+            recording = read_audio(path, None, self.limits.seconds, self.least)
         samples, rate, notices = recording.samples, recording.rate, list(recording.notices)
-        embedding = self.model.encode_voice_files(path)[0]
         reader = self.model.readers["voice_reader"]
         if rate != reader.sample_rate:
             notices.append(resampled_notice(rate, reader.sample_rate))
         heard = None
         if not self.model.config["remove_silence"]:
-            notices += silence_notices(reader.window(samples, rate))
-            heard = None if small else _middle(len(samples) / rate, reader)
-        if heard:
+            heard = _middle(len(samples) / rate, reader.num_samples / reader.sample_rate)
+        if heard and not small:
             notices.append(f"the model hears the {heard[1] - heard[0]:g} s between the lines")
-        picture = voice_picture(samples, rate, heard, small)
-        return Clip(Path(path).name, picture, notices, embedding)
+        picture = voice_picture(samples, rate, None if small else heard, small)
+        first, last = (
+            heard or _middle(len(samples) / rate, PLAYED_SECONDS) or (0, self.limits.seconds)
+        )
+        part = samples[round(first * rate) : round(last * rate)]
+        sound = voice_sound(part, rate, reader.sample_rate)
+        return Clip(Path(path).name, picture, notices, None, sound), (samples, rate)
 
 
-def _middle(seconds, reader):
-    """Returns beginning and end of the window that the model hears; None if it hears all."""
-    taken = reader.num_samples / reader.sample_rate
+def _middle(seconds, taken):
+    """Returns beginning and end of the middle of a recording; None if all of it is taken."""
     return ((seconds - taken) / 2, (seconds + taken) / 2) if seconds > taken else None
 
 

@@ -1,14 +1,16 @@
-"""Small pictures of faces and voices as `data:` addresses, which need no further request."""
+"""Small pictures and sounds of clips as `data:` addresses, which need no further request."""
 
 import base64
 import io
 
+import soundfile
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from torchvision.transforms.v2.functional import to_pil_image
 
 from speechbrain_fv.figures.plots.spectrogram import RANGE_DB, spectrogram
 from speechbrain_fv.figures.plots.style import finished
+from speechbrain_fv.media.resampling import resample
 
 FACE_SIDE = 224  # pixels: twice the size on the page, for dense screens
 
@@ -39,7 +41,7 @@ def voice_picture(samples, rate, heard=None, small=False):
     small : bool
         Without axes, for a list.
     """
-    figure = Figure(figsize=(2.4, 1.2) if small else (7.2, 2.4))
+    figure = Figure(figsize=(2.4, 1.2) if small else (3.6, 1.6))  # readable on a phone
     figure.set_layout_engine("none" if small else "constrained")
     axes = figure.add_axes((0, 0, 1, 1)) if small else figure.subplots()
     levels, highest = spectrogram(samples, rate)
@@ -57,19 +59,39 @@ def voice_picture(samples, rate, heard=None, small=False):
     if small:
         axes.set_axis_off()
     else:
-        axes.set(xlabel="time [s]", ylabel="frequency [kHz]")
+        axes.set(xlabel="time [s]", ylabel="kHz")
         finished(figure, grid="both")
         axes.grid(False)
     file = io.BytesIO()
-    figure.savefig(file, dpi=110, format="png")
-    return _encoded(file.getvalue(), "png")
+    figure.savefig(file, dpi=110 if small else 220, format="png")
+    return _encoded(file.getvalue(), "image/png")
+
+
+def voice_sound(samples, rate, new_rate):
+    """Returns a recording as FLAC, which all browsers play.
+
+    Arguments
+    ---------
+    samples : torch.Tensor of float32, shape (samples,)
+    rate, new_rate : int
+        That of the samples and that of the FLAC, in Hz.
+
+    Example
+    -------
+    >>> import torch
+    >>> voice_sound(torch.zeros(800), 8000, 16000)[:22]
+    'data:audio/flac;base64'
+    """
+    file = io.BytesIO()
+    soundfile.write(file, resample(samples, rate, new_rate).numpy(), new_rate, format="FLAC")
+    return _encoded(file.getvalue(), "audio/flac")
 
 
 def _address(image, kind, **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return _encoded(file.getvalue(), kind)
+    return _encoded(file.getvalue(), f"image/{kind}")
 
 
 def _encoded(content, kind):
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -46,20 +46,24 @@ def serve(model, host="127.0.0.1", port=7860, limits=None, detector=None):
     limits = Limits() if limits is None else limits
     check_serving(host, port, limits)
     with tempfile.TemporaryDirectory(prefix="speechbrain-fv-") as folder, _terminable():
+        uploads = os.path.join(folder, "uploads")
+        os.mkdir(uploads)
         # Gradio reads these while it is imported.
-        os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)
+        os.environ.update(SETTINGS, GRADIO_TEMP_DIR=uploads)
         from speechbrain_fv.demo.answers import Comparer
+        from speechbrain_fv.demo.invented import write_invented
         from speechbrain_fv.demo.page import build_page
 
-        page = build_page(Comparer(model, limits, detector))
+        people = write_invented(os.path.join(folder, "invented"))
+        page = build_page(Comparer(model, limits, detector), people)
         try:
-            address = _launch(page, host, port, limits, folder)
+            address = _launch(page, host, port, limits, uploads)
             print(f"open {address} (Ctrl-C stops)", file=sys.stderr, flush=True)
             if not _is_loopback(host):
                 print("others can reach this page: it asks for no password", file=sys.stderr)
             while True:
                 time.sleep(min(60, 6 * limits.minutes))
-                _delete_old(folder, 60 * limits.minutes)
+                _delete_old(uploads, 60 * limits.minutes)
         finally:
             page.close(verbose=False)
 
@@ -90,7 +94,7 @@ def _launch(page, host, port, limits, folder):
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from speechbrain_fv.demo.guard import Guard
-    from speechbrain_fv.demo.rendering import CSS
+    from speechbrain_fv.demo.rendering import CSS, JS
 
     largest_upload = (limits.files + 1) * (limits.bytes + 10_000)
     guard = Middleware(Guard, largest_upload, folder, STORED_REQUESTS * largest_upload)
@@ -116,6 +120,7 @@ def _launch(page, host, port, limits, folder):
             primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
         css=CSS.read_text(encoding="utf-8"),
+        head=f"<script>{JS.read_text(encoding='utf-8')}</script>",
         app_kwargs={"middleware": middleware, "openapi_url": None},
     )
     return address
