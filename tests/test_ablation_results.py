@@ -70,7 +70,7 @@ def test_the_table_equals_loops_over_seeds_and_resamples(plan):
             draws[variant, seed] = np.load(run.folder / "replicates.npz")["verification/U/auc"]
     for row in auc[auc.seed.notna()].itertuples():
         assert row.value == values[row.variant, row.seed]
-        ends = reference.interval_of_mean([draws[row.variant, row.seed]])
+        ends = reference.interval_of_mean([row.value], [draws[row.variant, row.seed]])
         assert (row.low, row.high) == pytest.approx(ends)
     means = auc[auc.seed.isna()].set_index("variant")
     for variant, seeds in (("0.1", (1, 2, 3)), ("0.2", (1, 2)), ("all_1", (1, 2, 3))):
@@ -79,13 +79,15 @@ def test_the_table_equals_loops_over_seeds_and_resamples(plan):
         assert row.value == pytest.approx(reference.mean(own))
         assert row["std"] == pytest.approx(reference.standard_deviation(own))
         own_draws = [draws[variant, seed] for seed in seeds]
-        assert (row.low, row.high) == pytest.approx(reference.interval_of_mean(own_draws))
+        assert (row.low, row.high) == pytest.approx(reference.interval_of_mean(own, own_draws))
         if variant == "0.1":
             assert pd.isna(row.difference)
             continue
         others = [values["0.1", seed] for seed in seeds]
         assert row.difference == pytest.approx(reference.mean(own) - reference.mean(others))
-        ends = reference.interval_of_difference(own_draws, [draws["0.1", seed] for seed in seeds])
+        ends = reference.interval_of_difference(
+            own, others, own_draws, [draws["0.1", seed] for seed in seeds]
+        )
         assert (row.difference_low, row.difference_high) == pytest.approx(ends)
         assert row.difference_high - row.difference_low < 0.3 * (row.high - row.low)  # paired
     accuracy = table[table.metric.str.startswith("matching")]

@@ -149,9 +149,11 @@ def test_the_table_equals_loops_over_folds_seeds_and_resamples(comparison):
         row = means.loc[method]
         assert row.value == pytest.approx(reference.mean(own))
         assert row["std"] == pytest.approx(reference.standard_deviation(own))
-        assert (row.low, row.high) == pytest.approx(reference.interval_of_mean(own_draws))
-    others = [draws["bipcm_fst", seed] for seed in SEEDS]
-    ends = reference.interval_of_difference([draws["ssnet", seed] for seed in SEEDS], others)
+        assert (row.low, row.high) == pytest.approx(reference.interval_of_mean(own, own_draws))
+    ends = reference.interval_of_difference(
+        *([auc[method, seed] for seed in SEEDS] for method in ("ssnet", "bipcm_fst")),
+        *([draws[method, seed] for seed in SEEDS] for method in ("ssnet", "bipcm_fst")),
+    )
     assert (row.difference_low, row.difference_high) == pytest.approx(ends)
     assert row.difference == pytest.approx(
         reference.mean(own) - reference.mean([auc["bipcm_fst", seed] for seed in SEEDS])

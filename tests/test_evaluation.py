@@ -205,7 +205,12 @@ def test_schema():
     assert list(report["verification"]["U"]) == [
         *("auc", "auc_interval", "eer", "eer_interval", "num_positives", "num_negatives", "roc")
     ]
-    assert report["bootstrap"] == {"num_replicates": 20, "seed": 0, "num_identities": 12}
+    assert report["bootstrap"] == {
+        "num_replicates": 20,
+        "seed": 0,
+        "num_identities": 12,
+        "interval": "percentiles about the value",
+    }
     for direction in ("F-V", "V-F"):
         assert list(report["matching"][direction]) == ["U", "G", "N", "GN"]
         for values in report["matching"][direction].values():

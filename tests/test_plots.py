@@ -79,7 +79,7 @@ def test_bands_and_bars_hold_the_intervals():
     axes = plots.matching_figure({"matching": {"F-V": strata, "V-F": strata}}).axes[0]
     band = axes.collections[0].get_paths()[0].vertices
     assert {*band[:, 1]} == {50, 80}
-    values = {"auc": 0.6, "auc_interval": [0.7, 0.9]}  # a value may lie outside
+    values = {"auc": 0.6, "auc_interval": [0.7, 0.9]}  # of an earlier version
     axes = plots.verification_figure({"verification": {"U": values}}).axes[0]
     assert axes.collections[0].get_segments()[0].tolist() == [[0, 70], [0, 90]]
     assert not plots.matching_figure(report()).axes[0].collections

@@ -256,7 +256,7 @@ def evaluate_strata(
                 of_key = np.full(num_replicates, np.nan)
                 if spread is not None:
                     of_key = spread[place].cpu().numpy()
-                node[f"{key}_interval"] = metrics.interval(of_key)
+                node[f"{key}_interval"] = metrics.interval(of_key, node[key])
                 report.replicates[f"{name}/{key}"] = of_key
         node["num_positives"] = int(counts.num_positives.sum())
         node["num_negatives"] = counts.num_negatives

@@ -193,4 +193,4 @@ def _shares(counts, trials):
 def _with_interval(name, shares):
     """Returns the entries of a rate: the value of the set and the interval of the replicates."""
     value = None if np.isnan(shares[0]) else float(shares[0])
-    return {name: value, f"{name}_interval": metrics.interval(shares[1:])}
+    return {name: value, f"{name}_interval": metrics.interval(shares[1:], value)}

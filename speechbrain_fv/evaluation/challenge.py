@@ -230,7 +230,7 @@ def evaluate_challenges(
                 resolved, comparison, num_replicates, bootstrap_seed, scores=similarities
             )
         if spread:
-            node["eer_interval"] = metrics.interval(spread["eer"])
+            node["eer_interval"] = metrics.interval(spread["eer"], node["eer"])
             spreads[challenge.part] = spread["eer"]
             people.add(tuple(people_of(resolved, embeddings)))
         section["lists"][challenge.part] = node
@@ -285,7 +285,7 @@ def _mean(nodes, spreads):
         values = [node.get(key) for node in nodes]
         mean[key] = None if None in values else float(np.mean(values))
     if all(spread is not None for spread in spreads) and mean["eer"] is not None:
-        mean["eer_interval"] = metrics.interval(np.mean(spreads, axis=0))
+        mean["eer_interval"] = metrics.interval(np.mean(spreads, axis=0), mean["eer"])
     return mean
 
 

@@ -165,6 +165,7 @@ class _Trials:
             "num_replicates": num_replicates,
             "seed": seed,
             "num_identities": len(identities),
+            "interval": metrics.INTERVAL,
         }
         self.reasons = {}
         if num_replicates:
@@ -199,7 +200,7 @@ class _Trials:
                 ),
             )
             if pairs and len(roc[0]):
-                ends = metrics.band(pairs.accepted(bits, *roc).cpu().numpy())
+                ends = metrics.band(pairs.accepted(bits, *roc).cpu().numpy(), roc[1].tolist())
                 self.node(path)["roc"]["true_accept_interval"] = ends
 
     def rank(self, direction, tasks, max_candidates, tick):
@@ -322,5 +323,5 @@ class _Trials:
             values = np.full(self.bootstrap["num_replicates"], np.nan)
         else:
             values = replicates.cpu().numpy()
-        node[f"{name}_interval"] = metrics.interval(values)
+        node[f"{name}_interval"] = metrics.interval(values, node[name])
         self.report.replicates["/".join((*path, name))] = values

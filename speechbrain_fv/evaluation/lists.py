@@ -122,8 +122,9 @@ def evaluate_lists(
             replicates = list_replicates(
                 resolved, comparison, num_replicates, bootstrap_seed, chunk_size, scores
             )
+            node = section[resolved.trials.name]
             for key, values in (replicates or {}).items():
-                section[resolved.trials.name][f"{key}_interval"] = metrics.interval(values)
+                node[f"{key}_interval"] = metrics.interval(values, node[key])
     return section
 
 

@@ -68,12 +68,13 @@ def compare_reports(one: Report, other: Report) -> dict[str, dict[str, Any]]:
         known = None not in values
         differences = other.replicates[path] - one.replicates[path]
         defined = differences[~np.isnan(differences)]
+        difference = values[1] - values[0] if known else None
         share = (np.sign(defined) + 1).mean() / 2 if known and len(defined) else None
         result[path] = {
             "one": values[0],
             "other": values[1],
-            "difference": values[1] - values[0] if known else None,
-            "difference_interval": interval(differences) if known else None,
+            "difference": difference,
+            "difference_interval": interval(differences, difference),
             "share_greater": None if share is None else float(share),
         }
     return result

@@ -79,7 +79,9 @@ def compare_score_files(
             if name in spread:
                 differences = spread[name][1] - spread[name][0]
                 differences = differences[~np.isnan(differences)]
-                node["difference_interval"] = metrics.interval(spread[name][1] - spread[name][0])
+                node["difference_interval"] = metrics.interval(
+                    spread[name][1] - spread[name][0], node["difference"]
+                )
                 node["share_greater"] = float((np.sign(differences) + 1).mean() / 2)
         result[f"list/{name}"] = node
     return result

@@ -226,7 +226,7 @@ def _mean(single):
         return node | {"reason": "the sets have different people, so their mean has no interval"}
     for key in VALUES:
         spread = np.mean([of_set[f"verification/U/{key}"] for of_set in replicates], axis=0)
-        node[f"{key}_interval"] = metrics.interval(spread)
+        node[f"{key}_interval"] = metrics.interval(spread, node[key])
     return node
 
 

@@ -9,7 +9,7 @@ A *stratum* is a set of attributes: a negative is allowed when the labels of bot
 known and equal in each of them. Positives are the pairs of one identity, whatever its labels.
 """
 
-from speechbrain_fv.metrics.bootstrap import band, draw_weights, interval
+from speechbrain_fv.metrics.bootstrap import INTERVAL, band, draw_weights, interval
 from speechbrain_fv.metrics.closed_forms import chance_average_precision, win_probabilities
 from speechbrain_fv.metrics.pair_replicates import PairReplicates
 from speechbrain_fv.metrics.query_replicates import QueryReplicates
@@ -40,6 +40,7 @@ from speechbrain_fv.metrics.verification import (
 
 __all__ = [
     "CHUNK_SIZE",
+    "INTERVAL",
     "SCORE_STEP",
     "Clips",
     "MeanPrecisions",

@@ -1,6 +1,7 @@
 """Slow bootstrap: the values of resampled people, by weights of pairs given to scikit-learn."""
 
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
@@ -10,6 +11,20 @@ def draws(num_people, num_replicates, seed):
     """Returns how often each person is drawn, (num_replicates, num_people)."""
     shares = np.full(num_people, 1 / num_people)
     return np.random.default_rng(seed).multinomial(num_people, shares, size=num_replicates)
+
+
+def interval(replicates, value):
+    """Returns the 95 % interval about a value: percentiles counted from it, not from the median."""
+    normal, known = NormalDist(), sorted(r for r in replicates if r == r)
+    below = sum(0.5 if abs(r - value) < 1e-9 else float(r < value) for r in known) / len(known)
+    below = min(max(below, 0.5 / len(known)), 1 - 0.5 / len(known))
+    ends = []
+    for share in (0.025, 0.975):
+        place = normal.cdf(normal.inv_cdf(below) + normal.inv_cdf(share)) * (len(known) - 1)
+        first = int(place)
+        second = min(first + 1, len(known) - 1)
+        ends.append(known[first] + (place - first) * (known[second] - known[first]))
+    return min(ends[0], value), max(ends[1], value)
 
 
 def weighted_pairs(scores, one, other, allowed, weights):

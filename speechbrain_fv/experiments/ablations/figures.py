@@ -240,7 +240,7 @@ def _errors(rows):
     spread = rows["std"].astype(float)
     low = (rows.value - rows.low.astype(float)).fillna(spread)
     high = (rows.high.astype(float) - rows.value).fillna(spread)
-    # A percentile interval may miss its estimate; matplotlib takes no negative length.
+    # An interval of an earlier version may miss its value; matplotlib takes no negative length.
     return 100 * np.clip([low, high], 0, None)
 
 

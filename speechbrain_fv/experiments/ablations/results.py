@@ -7,6 +7,7 @@ import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.evaluation.report import metric_label
+from speechbrain_fv.metrics import interval
 
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
@@ -68,7 +69,7 @@ def read_runs(plan):
         curves = pd.read_csv(run.folder / "train_curves.csv")
         measured = [(name, 0, value) for name, value in flatten(report)]
         for name, epoch, value in measured + agreement_by_epoch(curves):
-            low, high = interval(draws[name]) if name in draws else (np.nan, np.nan)
+            low, high = ends(draws[name], value) if name in draws else (np.nan, np.nan)
             rows.append((*cell, name, epoch, value, low, high))
     return pd.DataFrame(rows, columns=COLUMNS[:8]), replicates
 
@@ -127,18 +128,9 @@ def load_replicates(folder):
     return read_arrays(path)[0]
 
 
-def interval(replicates):
-    """Returns the 2.5 and 97.5 percentiles of replicates, shape (num_replicates,).
-
-    Resamples in which the measurement is undefined (NaN) are left out; NaN if all are.
-
-    Example
-    -------
-    >>> [round(float(end), 1) for end in interval(np.arange(101.0))]
-    [2.5, 97.5]
-    """
-    defined = replicates[np.isfinite(replicates)]
-    return tuple(np.percentile(defined, [2.5, 97.5])) if len(defined) else (np.nan, np.nan)
+def ends(replicates, value):
+    """Returns the ends of `metrics.interval`, NaN where it is undefined."""
+    return interval(replicates, value) or (np.nan, np.nan)
 
 
 def _over_seeds(runs, replicates, references):
@@ -151,7 +143,7 @@ def _over_seeds(runs, replicates, references):
         row["num_seeds"] = len(own)
         draws = [replicates[grid, variant, seed] for seed in own.index]
         if _same_resamples(draws, metric):
-            row["low"], row["high"] = interval(_mean(draws, metric))
+            row["low"], row["high"] = ends(_mean(draws, metric), row["value"])
         reference = references[grid]
         other = values.get((grid, reference, metric, epoch))
         if other is not None and variant != reference:
@@ -161,7 +153,7 @@ def _over_seeds(runs, replicates, references):
             others = [replicates[grid, reference, seed] for seed in seeds]
             if _same_resamples(draws + others, metric):
                 difference = _mean(draws, metric) - _mean(others, metric)
-                row["difference_low"], row["difference_high"] = interval(difference)
+                row["difference_low"], row["difference_high"] = ends(difference, row["difference"])
         rows.append(row)
     columns = [name for name in COLUMNS if name != "seed"]
     return pd.DataFrame(rows).reindex(columns=columns)

@@ -74,8 +74,10 @@ def _pool(table, replicates, num_folds):
         draws = pooled[POOLED, method, seed] = _pool_draws([replicates[cell] for cell in cells])
         for metric, values in own.groupby("metric", sort=False).value:
             if len(values) == num_folds:
-                ends = results.interval(draws[metric]) if metric in draws else (np.nan, np.nan)
-                rows.append((POOLED, method, seed, metric, 0, values.mean(), *ends))
+                value, ends = values.mean(), (np.nan, np.nan)
+                if metric in draws:
+                    ends = results.ends(draws[metric], value)
+                rows.append((POOLED, method, seed, metric, 0, value, *ends))
     return pd.DataFrame(rows, columns=results.COLUMNS[:8]), pooled
 
 
