@@ -81,7 +81,7 @@ def test_replicates_from_bins_are_those_of_the_slow_bootstrap(
     draws = reference.draws(30, 200, seed=0)
     labels = torch.empty(30, 0, dtype=torch.int64)
     pairs = metrics.PairReplicates(torch.as_tensor(draws), faces, voices, labels, num_bins=num_bins)
-    counts = metrics.count_pairs(faces, voices, labels, histogram=pairs).within(0)
+    counts = metrics.count_pairs(faces, voices, labels, users=[pairs]).within(0)
     exact = metrics.area_under_curve(counts), metrics.equal_error_rate(counts)
     everyone = np.ones((30, 30), dtype=bool)
     expected = [reference.verification(scores, one, other, everyone, w) for w in draws]

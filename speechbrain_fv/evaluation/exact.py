@@ -112,7 +112,8 @@ def evaluate(
     hidden = None if progress else True
     with progress_bar(total=total, unit=" clips", desc="evaluate", disable=hidden) as bar:
         if "verification" in tasks:
-            trials.verify(bar.update)
+            ranked = trials.ranking("F-V", tasks, max_candidates, bar.update)
+            trials.verify(bar.update, ranked)
         for direction in directions:
             trials.rank(direction, tasks, max_candidates, bar.update)
     return trials.finished()
@@ -167,12 +168,15 @@ class _Trials:
             "num_identities": len(identities),
             "interval": metrics.INTERVAL,
         }
-        self.reasons = {}
+        self.reasons, self.rankings = {}, {}
         if num_replicates:
             self.report.replicates = {"identities": np.array(identities), "seed": np.array(seed)}
 
-    def verify(self, tick):
-        """Adds AUC, EER, their counts and the ROC curve of each stratum."""
+    def verify(self, tick, ranking=None):
+        """Adds AUC, EER, their counts and the ROC curve of each stratum.
+
+        Faces are ranked in passing where a ranking is given, which saves their comparison.
+        """
         faces, voices = self.clips["F"], self.clips["V"]
         reason = self.score.unable("verification")
         defined = list(self._defined("verification", protocols.VERIFICATION_STRATA, reason))
@@ -181,7 +185,8 @@ class _Trials:
         pairs = None
         if self.weights is not None:
             pairs = metrics.PairReplicates(self.weights, faces, voices, self.labels)
-        counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, pairs, tick)
+        users = [user for user in (pairs, ranking) if user is not None]
+        counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, users, tick)
         for stratum, bits in defined:
             inside = counts.within(bits)
             auc, eer = metrics.area_under_curve(inside), metrics.equal_error_rate(inside)
@@ -203,9 +208,28 @@ class _Trials:
                 ends = metrics.band(pairs.accepted(bits, *roc).cpu().numpy(), roc[1].tolist())
                 self.node(path)["roc"]["true_accept_interval"] = ends
 
+    def ranking(self, direction, tasks, max_candidates, tick):
+        """Returns the `metrics.Ranking` of a direction, made once; None where nothing is ranked."""
+        if direction not in self.rankings:
+            strata = []
+            if "matching" in tasks and not self.score.unable("matching", direction):
+                strata = [s for s in protocols.MATCHING_STRATA if not self._undefined(s)]
+            retrieval = "retrieval" in tasks and not self.score.unable("retrieval", direction)
+            ranks = not self.comparison.ranks and (strata or retrieval)
+            masks = [self._bits(stratum) for stratum in strata] or [0]
+            made = self._new_ranking(direction, masks, max_candidates, tick) if ranks else None
+            self.rankings[direction] = made
+        return self.rankings[direction]
+
+    def _new_ranking(self, direction, masks, max_candidates, tick):
+        sides, replicates = [self.clips[key] for key in direction.split("-")], None
+        strata = metrics.Strata(self.labels, masks)
+        if self.weights is not None:
+            replicates = metrics.QueryReplicates(self.weights, *sides, strata, max_candidates)
+        return metrics.Ranking(*sides, strata, max_candidates, self.chunk_size, replicates, tick)
+
     def rank(self, direction, tasks, max_candidates, tick):
         """Adds matching in each stratum and retrieval, of one direction."""
-        queries, gallery = (self.clips[key] for key in direction.split("-"))
         matching, path = (), f"matching/{direction}"
         if "matching" in tasks:
             reason = self.score.unable("matching", direction)
@@ -216,20 +240,14 @@ class _Trials:
         retrieval = "retrieval" in tasks and not unable
         if self.comparison.ranks:
             matching_by_candidates(self, direction, matching, max_candidates)
-        if self.comparison.ranks or not (matching or retrieval):
-            return tick(len(queries.vectors))
-        masks = [bits for _, bits in matching] or [0]
-        strata = metrics.Strata(self.labels, masks)
-        replicates, values = None, (np.full(len(masks), None), None, None)
-        if self.weights is not None:
-            replicates = metrics.QueryReplicates(
-                self.weights, queries, gallery, strata, max_candidates
-            )
-        scores = metrics.score_queries(
-            queries, gallery, strata, max_candidates, self.chunk_size, replicates, tick
-        )
-        if replicates:
-            values = replicates.values()
+        ranking = self.ranking(direction, tasks, max_candidates, tick)
+        if ranking is None:
+            return tick(len(self.clips[direction[0]].vectors))
+        scores = ranking.scores()
+        values = (np.full(len(scores.accuracy), None), None, None)
+        if ranking.replicates:
+            values = ranking.replicates.values()
+        del self.rankings[direction]
         for (stratum, _), accuracy, of_stratum in zip(
             matching, scores.accuracy, values[0], strict=False
         ):
@@ -299,12 +317,19 @@ class _Trials:
         That is one of the metadata, or for all strata that the score is unable.
         """
         for stratum in strata:
-            reason = unable or protocols.undefined_reason(self.metadata, stratum)
+            reason = unable or self._undefined(stratum)
             if reason:
                 self.leave_out((*path.split("/"), stratum), reason)
             else:
                 self.node((*path.split("/"), stratum))
-                yield stratum, sum(self.bits[letter] for letter in stratum if letter != "U")
+                yield stratum, self._bits(stratum)
+
+    def _undefined(self, stratum):
+        return protocols.undefined_reason(self.metadata, stratum)
+
+    def _bits(self, stratum):
+        """The attributes of a stratum as bits."""
+        return sum(self.bits[letter] for letter in stratum if letter != "U")
 
     def node(self, path):
         """Returns the dict at a path of the report, made when absent."""

@@ -16,6 +16,7 @@ from speechbrain_fv.metrics.query_replicates import QueryReplicates
 from speechbrain_fv.metrics.ranking import (
     MeanPrecisions,
     QueryScores,
+    Ranking,
     Strata,
     mean_precisions,
     score_queries,
@@ -49,6 +50,7 @@ __all__ = [
     "PooledCounts",
     "QueryReplicates",
     "QueryScores",
+    "Ranking",
     "Strata",
     "area_under_curve",
     "band",

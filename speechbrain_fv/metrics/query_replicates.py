@@ -64,6 +64,7 @@ class QueryReplicates:
         self.sampled, represents = self._sample(num_sampled, seed)
         self.represents = torch.as_tensor(represents, device=weights.device)
         self.kept = []
+        self.waiting = ()
         num_replicates = len(weights)
         self.wins = self.weights.new_zeros(len(strata), max_candidates - 1, num_replicates)
         # Of queries, and of identities.
@@ -86,6 +87,7 @@ class QueryReplicates:
             The mean average precision with the same weight for each identity.
             NaN where a replicate has no trial.
         """
+        self._add_waiting()
         sampled = _Sampled(*(torch.cat(parts) for parts in zip(*self.kept, strict=True)))
         every = torch.arange(len(sampled.identity))
         some = every if self.complete else every[::_MATCHING_EVERY]
@@ -167,8 +169,22 @@ class QueryReplicates:
         totals = torch.cat([constant.flatten(0, 1), ap_constant[None], ap_slope[None]])
         totals = totals.sum(dim=2).T
         totals = totals.new_zeros(len(identity), len(totals.T)).index_add_(0, index, totals)
-        for part in torch.arange(len(identity)).split(16):
+        if self.waiting and self.waiting[0] == identity[0]:
+            by_identity[0] += self.waiting[1][0]
+            totals[0] += self.waiting[2][0]
+        else:
+            self._add_waiting()
+        complete = len(identity) - 1
+        for start in range(0, complete, 16):
+            part = slice(start, min(start + 16, complete))
             self._add_weighted(identity[part], by_identity[part], totals[part])
+        # Queries come by identity: the last one's may go on in the next block.
+        self.waiting = identity[-1:], by_identity[-1:], totals[-1:]
+
+    def _add_waiting(self):
+        if self.waiting:
+            self._add_weighted(*self.waiting)
+        self.waiting = ()
 
     def _slopes(self, below, tied, num_negatives):
         """Returns a count, and the change of each accuracy with it, all negatives being fixed.

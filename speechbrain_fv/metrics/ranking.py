@@ -115,9 +115,6 @@ def score_queries(
 ):
     """Returns the exact 1:N accuracies of each query in each stratum, and its average precision.
 
-    Each row of scores is sorted once; how many clips of each identity lie below a positive serves
-    every stratum, every N, and the replicates.
-
     Arguments
     ---------
     queries, gallery : Clips
@@ -136,22 +133,62 @@ def score_queries(
     -------
     QueryScores
     """
-    num_queries = len(queries.vectors)
-    num_positives = gallery.num_clips[queries.identity]
-    accuracy = queries.vectors.new_empty(len(strata), max_candidates - 1, num_queries)
-    average_precision = queries.vectors.new_empty(num_queries)
-    for rows in _blocks(gallery, num_positives, len(strata) * max_candidates, chunk_size):
-        block = _rank(queries, gallery, rows, int(num_positives[rows].max()))
-        counts = count_strata(block, strata, gallery.num_clips)
-        wins = win_probabilities(*counts, max_candidates)
-        accuracy[:, :, rows] = mean_of_positives(wins, block.valid).transpose(0, 1)
+    return Ranking(queries, gallery, strata, max_candidates, chunk_size, replicates, tick).scores()
+
+
+class Ranking:
+    """The queries' scores while blocks of them are ranked; arguments as of `score_queries`.
+
+    Each row of scores is sorted once; how many clips of each identity lie below a positive serves
+    every stratum, every N, and the replicates.
+    """
+
+    def __init__(self, queries, gallery, strata, max_candidates, chunk_size, replicates, tick):
+        self.queries, self.gallery, self.strata = queries, gallery, strata
+        self.max_candidates, self.chunk_size = max_candidates, chunk_size
+        self.replicates, self.tick = replicates, tick
+        self.num_positives = gallery.num_clips[queries.identity]
+        shape = len(strata), max_candidates - 1, len(queries.vectors)
+        self.accuracy = queries.vectors.new_empty(shape)
+        self.average_precision = queries.vectors.new_empty(shape[-1])
+        self.num_ranked = 0
+
+    def __call__(self, scores, rows):
+        """Ranks the next queries, by their integer scores (num_rows, gallery_size)."""
+        for block in self._blocks(rows):
+            self._add(scores[block.start - rows.start : block.stop - rows.start], block)
+
+    def scores(self):
+        """Returns the `QueryScores`; compares and ranks the queries that are left."""
+        for rows in self._blocks(slice(self.num_ranked, len(self.num_positives))):
+            vectors = self.queries.vectors[rows]
+            self._add(self.queries.compare(vectors, self.gallery.vectors), rows)
+        return QueryScores(self.num_positives, self.accuracy, self.average_precision)
+
+    def _blocks(self, rows):
+        """Yields slices of rows that hold scores, counts by identity, or values by positive."""
+        positives, size = self.num_positives[rows], len(self.gallery.vectors)
+        most = int(positives.max()) if len(positives) else 0
+        by_identity = (2 * most + 2) * (len(self.gallery.num_clips) + 2)
+        num_values = len(self.strata) * self.max_candidates * most
+        row_size = max(size + most, by_identity // 2, num_values)
+        for block in row_blocks(len(positives), row_size, self.chunk_size, positives.device):
+            yield slice(rows.start + block.start, rows.start + block.stop)
+
+    def _add(self, scores, rows):
+        block = _rank(
+            scores, self.queries.identity[rows], self.gallery, int(self.num_positives[rows].max())
+        )
+        counts = count_strata(block, self.strata, self.gallery.num_clips)
+        wins = win_probabilities(*counts, self.max_candidates)
+        self.accuracy[:, :, rows] = mean_of_positives(wins, block.valid).transpose(0, 1)
         precision = precisions(block, counts)
-        average_precision[rows] = mean_of_positives(precision, block.valid)
-        if replicates:
-            replicates.add(block, rows, counts, wins, precision)
-        if tick:
-            tick(rows.stop - rows.start)
-    return QueryScores(num_positives, accuracy, average_precision)
+        self.average_precision[rows] = mean_of_positives(precision, block.valid)
+        if self.replicates:
+            self.replicates.add(block, rows, counts, wins, precision)
+        self.num_ranked = rows.stop
+        if self.tick:
+            self.tick(rows.stop - rows.start)
 
 
 def mean_precisions(scores, queries, gallery):
@@ -221,24 +258,14 @@ def mean_of_positives(values, valid):
     return torch.where(valid, values, 0.0).sum(dim=-1) / valid.sum(dim=-1)
 
 
-def _blocks(gallery, num_positives, num_values, chunk_size):
-    """Yields slices of queries; a row holds scores, counts by identity, or values by positive."""
-    most = int(num_positives.max()) if len(num_positives) else 0
-    by_identity = (2 * most + 2) * (len(gallery.num_clips) + 2)
-    row_size = max(len(gallery.vectors) + most, by_identity // 2, num_values * most)
-    return row_blocks(len(num_positives), row_size, chunk_size, gallery.vectors.device)
-
-
-def _rank(queries, gallery, rows, most):
+def _rank(scores, identity, gallery, most):
     """Returns the `RankedBlock` of some queries with at most `most` positives each."""
-    identity = queries.identity[rows]
     num_positives = gallery.num_clips[identity, None]
     place = torch.arange(most, device=identity.device)
     valid = place < num_positives
     columns = torch.where(valid, gallery.first[identity, None] + place, len(gallery.vectors))
     last = len(gallery.num_clips) + 1  # label of the mark after a positive; 0 is before it
     bits = last.bit_length()
-    scores = queries.compare(queries.vectors[rows], gallery.vectors)
     keys, positives = _marked_keys(scores, gallery, columns, valid, bits, last)
     num_spaces = 2 * most + 2  # a last one holds padding
     negatives = _count_spaces(sort_(keys), bits, last, num_spaces)

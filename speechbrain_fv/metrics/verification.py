@@ -1,5 +1,6 @@
 """Verification: all face-voice pairs in one pool, every stratum from one pass."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -64,7 +65,7 @@ class PairCounts(NamedTuple):
         )
 
 
-def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, histogram=None, tick=None):
+def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, users=(), tick=None):
     """Returns the `PairCounts` of all face-voice pairs.
 
     The scores of a chunk are sorted together with two marks per threshold, one before and one
@@ -77,8 +78,8 @@ def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, histogram=None, ti
     chunk_size : int
         Scores held at once, >= 1. The positive scores are held besides, and a chunk is never
         smaller than their number.
-    histogram : callable, optional
-        Called with the `integer_scores` of each block of faces, as (scores, rows).
+    users : sequence of callable
+        Each is called with the `integer_scores` of each block of faces, as (scores, rows).
     tick : callable, optional
         Called with the number of faces of each block, to show progress.
 
@@ -95,12 +96,22 @@ def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, histogram=None, ti
     table = thresholds.new_zeros(size, dtype=torch.int64 if many else torch.int32)
     marks = thresholds * 2 ** num_labels.bit_length()
     marks = torch.stack([marks, marks + num_labels - 1], dim=1).flatten()
-    step = max(max(chunk_size, len(marks)) // max(len(voices.vectors), 1), 1)
-    for rows in torch.arange(len(faces.vectors)).split(step):
-        rows = slice(int(rows[0]), int(rows[-1]) + 1)
-        keys = _labelled(faces, voices, labels, rows, histogram, tick)
-        for part in _with_marks(keys, marks):
-            _count_between_marks(table, part, num_labels)
+    num_faces, num_voices = len(faces.vectors), len(voices.vectors)
+    num_parts = 1 if marks.is_cuda else torch.get_num_threads()  # sorted side by side
+    step = max(chunk_size, len(marks)) // max(num_voices, 1) // num_parts
+    step = max(min(step, -(-num_faces // num_parts)), 1)
+    # One for all chunks: new memory costs the system as much time as the sorting.
+    keys = marks.new_empty(num_parts, step * num_voices + len(marks))
+    for chunk in range(0, num_faces, step * num_parts):
+        starts = range(chunk, min(chunk + step * num_parts, num_faces), step)
+        for part, start in zip(keys, starts, strict=False):
+            rows = slice(start, min(start + step, num_faces))
+            shape = rows.stop - start, num_voices
+            size = math.prod(shape)
+            _label(part[:size].view(shape), faces, voices, labels, rows, users, tick)
+            part[size : step * num_voices] = num_codes + 1  # counted where nobody reads
+            part[step * num_voices :] = marks
+        _count_between_marks(table, sort_(keys[: len(starts)]), num_labels)
     return PairCounts(thresholds, num_positives, table.view(-1, num_labels)[:, 1 : num_codes + 1])
 
 
@@ -249,33 +260,22 @@ def _corners(counts):
     return missed, accepted / counts.num_negatives
 
 
-def _labelled(faces, voices, labels, rows, histogram, tick):
-    """Returns keys (num_rows, num_voices): a score and, in the low bits, what the pair shares."""
+def _label(keys, faces, voices, labels, rows, users, tick):
+    """Fills keys (num_rows, num_voices): a score and, in the low bits, what the pair shares."""
     num_codes = 2 ** labels.shape[1]
     bits = (num_codes + 3).bit_length()
     identity, index = faces.identity[rows].unique_consecutive(return_inverse=True)
     codes = 1 + agreement(labels, identity)
     codes[torch.arange(len(identity), device=codes.device), identity] = num_codes + 1
     codes = codes[:, voices.identity]
-    keys = codes.new_empty(rows.stop - rows.start, len(voices.vectors))
     for block in row_blocks(*keys.shape, keys.numel(), keys.device):
         inside = slice(rows.start + block.start, rows.start + block.stop)
         scores = faces.compare(faces.vectors[inside], voices.vectors)
-        if histogram:
-            histogram(scores, inside)
+        for use in users:
+            use(scores, inside)
         torch.add(codes[index[block]], scores, alpha=2**bits, out=keys[block])
         if tick:
             tick(block.stop - block.start)
-    return keys
-
-
-def _with_marks(keys, marks):
-    """Yields ascending rows (num_parts, size) that hold all keys, each row all marks too."""
-    num_parts = 1 if keys.is_cuda else min(torch.get_num_threads(), len(keys))
-    whole = len(keys) // num_parts * num_parts
-    for part in (keys[:whole].view(num_parts, -1), keys[whole:].view(1, -1)):
-        if part.numel():
-            yield sort_(torch.cat([part, marks.expand(len(part), -1)], dim=1))
 
 
 def _count_between_marks(table, keys, num_labels):
