@@ -134,7 +134,7 @@ def agreement_figure(curves):
     figure = Figure(
         figsize=(max(2.5 * num_columns, 4.5), 2.3 * num_rows + 0.6), layout="constrained"
     )
-    panels = figure.subplots(num_rows, num_columns, sharex=True, squeeze=False)
+    panels = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes in panels.flat[len(counts) :]:
         axes.remove()
     for axes, q in zip(panels.flat, counts, strict=False):
@@ -149,6 +149,7 @@ def agreement_figure(curves):
             if len(points):
                 axes.plot(points.step, points.value * 100, label=label, **look)
         axes.set(title=f"q = {q}", ylim=(0, None), xlabel="optimiser step")
+        axes.set_xlim(0, 1.03 * curves.step.max())
     for axes in panels[:, 0]:
         axes.set_ylabel("pairs of equal label [%]")
     legend_below(figure, ncols=3, fontsize=8)
