@@ -12,11 +12,16 @@ is done. --dry_run lists the runs. A run that fails is reported at the end, with
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings import reads
+from speechbrain_fv.settings.script import answer, run_script
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, "ablations.yaml", reads.ABLATE_OPTIONS)
+
 from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
 from speechbrain_fv.experiments.ablations.cluster import starter
 from speechbrain_fv.files import replacing, write_table
-from speechbrain_fv.settings import reads
-from speechbrain_fv.settings.script import load_hparams, run_script
+from speechbrain_fv.settings.loading import load_hparams
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
@@ -57,4 +62,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__, "ablations.yaml", reads.ABLATE_OPTIONS))
+    sys.exit(run_script(main, __doc__))

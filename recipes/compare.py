@@ -20,19 +20,11 @@ import json
 import sys
 from pathlib import Path
 
-from hyperpyyaml import load_hyperpyyaml
-
-from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
-from speechbrain_fv.evaluation.report_sheets import comparison_sheet
-from speechbrain_fv.evaluation.score_files import compare_score_files
-from speechbrain_fv.evaluation.sheets import write_sheets
-from speechbrain_fv.files import only_process, replacing
-from speechbrain_fv.scores import with_weights
-from speechbrain_fv.settings.script import Parser, run_script
+from speechbrain_fv.settings.script import Parser, answer, run_script
 
 
-def main(argv):
-    """Opens both, compares and reports."""
+def parse(argv):
+    """Returns the options of the command line."""
     parser = Parser("compare.py", __doc__)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
@@ -45,7 +37,25 @@ def main(argv):
     parser.add_argument("--submitted", default="distance")
     parser.add_argument("--people")
     parser.add_argument("--score", default="!new:speechbrain_fv.scores.Cosine")
-    options = vars(parser.parse_args(argv))
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, parse=parse)
+
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_fv.evaluation.paired import compare_reports, format_comparison, open_report
+from speechbrain_fv.evaluation.report_sheets import comparison_sheet
+from speechbrain_fv.evaluation.score_files import compare_score_files
+from speechbrain_fv.evaluation.sheets import write_sheets
+from speechbrain_fv.files import only_process, replacing
+from speechbrain_fv.scores import with_weights
+
+
+def main(argv):
+    """Opens both, compares and reports."""
+    options = vars(parse(argv))
     truth, submitted, people = (options.pop(key) for key in ("truth", "submitted", "people"))
     options["score"] = with_weights(load_hyperpyyaml(f"score: {options['score']}")["score"])
     sources = [options.pop("a"), options.pop("b")]

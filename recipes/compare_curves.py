@@ -9,16 +9,26 @@ FIGURE.png and FIGURE.pdf are written; of a name with one of these endings, both
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings.script import Parser, answer, run_script
+
+
+def parse(argv):
+    """Returns the options of the command line."""
+    parser = Parser("compare_curves.py", __doc__)
+    parser.add_argument("figure", metavar="FIGURE", type=Path)
+    parser.add_argument("runs", metavar="LABEL=RUN_FOLDER", nargs="+")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, parse=parse)
+
 from speechbrain_fv.figures import plots
-from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Reads the runs' training curves and draws them."""
-    parser = Parser("compare_curves.py", __doc__)
-    parser.add_argument("figure", metavar="FIGURE", type=Path)
-    parser.add_argument("runs", metavar="LABEL=RUN_FOLDER", nargs="+")
-    options = parser.parse_args(argv)
+    options = parse(argv)
     if len(options.runs) > 6 or not all("=" in run for run in options.runs):
         raise ValueError(f"expected FIGURE and one to six LABEL=RUN_FOLDER, got {argv}")
     stem = options.figure

@@ -14,12 +14,17 @@ code 1. --cluster='{cluster: slurm, timeout_min: 240}' hands the runs to SLURM.
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings import reads
+from speechbrain_fv.settings.script import answer, run_script
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, "comparison.yaml", reads.COMPARE_OPTIONS)
+
 from speechbrain_fv.experiments.ablations import grids, schedule
 from speechbrain_fv.experiments.ablations.cluster import starter
 from speechbrain_fv.experiments.comparison import methods as rows
 from speechbrain_fv.experiments.comparison import tuning, values, writing
-from speechbrain_fv.settings import reads
-from speechbrain_fv.settings.script import load_hparams, run_script
+from speechbrain_fv.settings.loading import load_hparams
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
 
@@ -69,4 +74,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__, "comparison.yaml", reads.COMPARE_OPTIONS))
+    sys.exit(run_script(main, __doc__))

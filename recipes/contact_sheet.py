@@ -9,6 +9,21 @@ IMAGE is the file to write; its suffix names the format. One row per person.
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings.script import Parser, answer, run_script
+
+
+def parse(argv):
+    """Returns the options of the command line."""
+    parser = Parser("contact_sheet.py", __doc__)
+    parser.add_argument("image")
+    parser.add_argument("--num_identities", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1234)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, parse=parse)
+
 from matplotlib.figure import Figure
 
 from speechbrain_fv.corpora.embedded import CLIPS_PER_IDENTITY
@@ -17,16 +32,11 @@ from speechbrain_fv.corpora.embedded.identities import draw_identities
 from speechbrain_fv.corpora.embedded.voices import SAMPLE_RATE, speak
 from speechbrain_fv.figures.plots.spectrogram import spectrogram
 from speechbrain_fv.files import replacing
-from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Draws the sheet."""
-    parser = Parser("contact_sheet.py", __doc__)
-    parser.add_argument("image")
-    parser.add_argument("--num_identities", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=1234)
-    options = parser.parse_args(argv)
+    options = parse(argv)
     if options.num_identities < 1:
         raise ValueError(f"--num_identities: expected at least 1, got {options.num_identities}")
     people = draw_identities(options.num_identities, options.seed)

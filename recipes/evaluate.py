@@ -12,6 +12,12 @@ paths, the lists are audited and nothing is scored.
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings import reads
+from speechbrain_fv.settings.script import answer, run_script
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, "evaluate.yaml", reads.EVALUATE_OPTIONS)
+
 from speechbrain_fv.corpora.voxceleb_splits import read_meta
 from speechbrain_fv.evaluation import exact as evaluation
 from speechbrain_fv.evaluation.audit import format_audit
@@ -28,8 +34,7 @@ from speechbrain_fv.protocols import resolve_lists
 from speechbrain_fv.protocols.ages import with_age_groups
 from speechbrain_fv.protocols.leakage import check_leakage, read_train_identities
 from speechbrain_fv.scores import with_weights
-from speechbrain_fv.settings import reads
-from speechbrain_fv.settings.script import load_hparams, run_script
+from speechbrain_fv.settings.loading import load_hparams
 
 
 def main(argv):
@@ -151,4 +156,4 @@ def _tell(report, hparams, folder, score, audit_only):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__, "evaluate.yaml", reads.EVALUATE_OPTIONS))
+    sys.exit(run_script(main, __doc__))

@@ -11,18 +11,28 @@ scores with weights are drawn by train.py and evaluate.py alone.
 import sys
 from pathlib import Path
 
+from speechbrain_fv.settings.script import Parser, answer, run_script
+
+
+def parse(argv):
+    """Returns the options of the command line."""
+    parser = Parser("figures.py", __doc__)
+    parser.add_argument("folder")
+    parser.add_argument("--output_folder")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, parse=parse)
+
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.figures.run_files import RunFiles
 from speechbrain_fv.files import only_process
-from speechbrain_fv.settings.script import Parser, run_script
 
 
 def main(argv):
     """Draws, and tells what was drawn."""
-    parser = Parser("figures.py", __doc__)
-    parser.add_argument("folder")
-    parser.add_argument("--output_folder")
-    options = parser.parse_args(argv)
+    options = parse(argv)
     output_folder = options.output_folder or options.folder
     files = RunFiles(options.folder)  # an error where there is no such folder
     with only_process(Path(output_folder, "figures")):

@@ -16,15 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from speechbrain_fv.bundles import hub
-from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, FILES, REPORT_FILE
-from speechbrain_fv.files import only_process
-from speechbrain_fv.publish.card import model_card
-from speechbrain_fv.publish.card_settings import read_settings
-from speechbrain_fv.publish.check import check_bundle
-from speechbrain_fv.publish.export import export_bundle
-from speechbrain_fv.publish.named_encoders import NamedEncoders
-from speechbrain_fv.settings.script import Parser, run_script
+from speechbrain_fv.settings.script import Parser, answer, run_script
 
 
 def parse(argv):
@@ -44,6 +36,19 @@ def parse(argv):
     add("--message", default="Publish a face-voice association model", help="of the commit")
     add("--token", help="of the hub, with write permission; better set HF_TOKEN")
     return parser.parse_args(argv)
+
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, parse=parse)
+
+from speechbrain_fv.bundles import hub
+from speechbrain_fv.bundles.layout import CARD_FILE, CONFIG_FILE, FILES, REPORT_FILE
+from speechbrain_fv.files import only_process
+from speechbrain_fv.publish.card import model_card
+from speechbrain_fv.publish.card_settings import read_settings
+from speechbrain_fv.publish.check import check_bundle
+from speechbrain_fv.publish.export import export_bundle
+from speechbrain_fv.publish.named_encoders import NamedEncoders
 
 
 def build(options, folder):

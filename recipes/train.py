@@ -13,16 +13,20 @@ several GPUs:
 
 import sys
 
+from speechbrain_fv.settings import reads
+from speechbrain_fv.settings.script import answer, run_script
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer(__doc__, "bipcm_fst.yaml")
+
 import speechbrain as sb
 from speechbrain.utils.distributed import if_main_process
 
 from speechbrain_fv.figures.loggers import log_figures
 from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.figures.seen_clips import save_seen_clips
-from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.logs import LOG_CONFIG
-from speechbrain_fv.settings.script import run_script
 from speechbrain_fv.training import costs, results, setup
 
 
@@ -58,4 +62,4 @@ def run(hparams, run_opts, resolved_yaml):
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main, __doc__, "bipcm_fst.yaml"))
+    sys.exit(run_script(main, __doc__))

@@ -9,6 +9,7 @@ Without torchrun every function here is the plain single-process one.
 """
 
 import datetime
+import functools
 import logging
 import os
 import sys
@@ -16,7 +17,6 @@ import sys
 import torch
 import torch.distributed as dist
 from speechbrain.utils.distributed import ddp_init_group
-from timm.layers import SyncBatchNormAct, convert_sync_batchnorm
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.nn import functional as differentiable
 from torch.nn.parallel import DistributedDataParallel
@@ -151,11 +151,13 @@ def share(modules, of_own_rows, compression=None):
         if compression:
             exchange.register_comm_hook(None, _COMPRESSIONS[compression])
     # The same parameters in other layers: DistributedDataParallel refuses SyncBatchNorm on the CPU.
+    if of_own_rows:
+        from timm.layers import convert_sync_batchnorm
     for name in of_own_rows:  # by timm, which knows its own layers too
         modules[name] = convert_sync_batchnorm(modules[name])
     for module in modules.modules():
         if isinstance(module, torch.nn.SyncBatchNorm) and _on_cpu(module):
-            module.__class__ = _ON_CPU[type(module)]
+            module.__class__ = _on_cpu_classes()[type(module)]
     return exchange
 
 
@@ -265,14 +267,14 @@ def _own_rows(batch):
     return batch.chunk(num_processes)[rank].clone()
 
 
-class _GlobalBatchNormAct(SyncBatchNormAct, GlobalBatchNorm):
-    """timm's BatchNorm with an activation, which adds the latter to `GlobalBatchNorm`."""
+@functools.cache
+def _on_cpu_classes():
+    from timm.layers import SyncBatchNormAct
 
+    class GlobalBatchNormAct(SyncBatchNormAct, GlobalBatchNorm):
+        """timm's BatchNorm with an activation, which adds the latter to `GlobalBatchNorm`."""
 
-_ON_CPU = {
-    torch.nn.SyncBatchNorm: GlobalBatchNorm,
-    SyncBatchNormAct: _GlobalBatchNormAct,
-}
+    return {torch.nn.SyncBatchNorm: GlobalBatchNorm, SyncBatchNormAct: GlobalBatchNormAct}
 
 
 class Dropout(torch.nn.Dropout):

@@ -12,8 +12,6 @@ import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pandas as pd
-
 logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
@@ -262,6 +260,8 @@ def read_table(file, separator=","):
         If the file is absent, empty, not a CSV in UTF-8, separated by something else, or a line has
         more cells or fewer than the header.
     """
+    import pandas as pd
+
     _check_separator(file, separator)
     try:
         with warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 import sys
 
-from huggingface_hub.utils import disable_progress_bars
 from tqdm import tqdm
 
 SECONDS_IN_FILES = 30
@@ -14,6 +13,8 @@ def show_progress(shown):
     """Says for this process whether progress bars are drawn, those of downloads among them."""
     _shown["bars"] = shown
     if not shown:
+        from huggingface_hub.utils import disable_progress_bars
+
         disable_progress_bars()
 
 

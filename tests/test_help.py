@@ -1,9 +1,13 @@
 """What every recipe answers to `--help`, `--version`, to nothing, too little, and a wrong path."""
 
+import subprocess
+import sys
+
 import pytest
+from speechbrain.utils.run_opts import HELP_TEXTS
 
 from speechbrain_fv import __version__
-from speechbrain_fv.settings.help import settings_help
+from speechbrain_fv.settings.help import run_option_texts, settings_help
 from tests.paths import HPARAMS, ROOT
 from tests.processes import recipe, run_forked
 
@@ -33,6 +37,32 @@ def test_every_recipe_answers(name, tmp_path):
         assert result.returncode == 2, arguments
         assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1
         assert result.stdout == ""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_waits_for_no_heavy_import(name):
+    """In a fresh process: --help takes a tenth of a second, importing torch alone takes two."""
+    command = [sys.executable, "-X", "importtime", ROOT / "recipes" / f"{name}.py", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[-1].strip() for line in told.stderr.splitlines()}
+    assert "argparse" in imported and name in told.stdout
+    assert not imported & {"torch", "speechbrain", "numpy", "pandas", "matplotlib", "sklearn"}
+
+
+def test_the_library_is_imported_without_what_its_first_use_needs():
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, speechbrain_fv.inference; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(told.stdout.split())
+    assert "torch" in imported
+    assert not imported & {"torchvision", "timm", "sklearn", "matplotlib", "faiss", "transformers"}
+
+
+def test_run_options_are_told_in_the_words_of_speechbrain():
+    assert run_option_texts() == HELP_TEXTS
 
 
 def test_keys_have_the_comments_of_their_yaml():

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 from speechbrain.utils.fetching import FetchFrom, FetchSource, LocalStrategy, link_with_strategy
 
-from speechbrain_fv.bundles import hub
 from speechbrain_fv.bundles.config import read_config
 from speechbrain_fv.bundles.layout import CONFIG_FILE, HPARAMS_FILE, WEIGHTS_FILE
 
@@ -46,6 +45,8 @@ def collect(source, savedir, strategy, config, revision=None, token=None, more=(
     OSError
         As `hub.fetch`.
     """
+    from speechbrain_fv.bundles import hub  # imports the hub's client
+
     source, is_remote = _located(source)
     names = list(dict.fromkeys((HPARAMS_FILE, WEIGHTS_FILE, CONFIG_FILE, *more)))
     for name in more:

@@ -10,7 +10,6 @@ from math import prod
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import flop_registry
 
 META = torch.device("meta")
 
@@ -104,7 +103,10 @@ class _Bounded(TorchDispatchMode):
     """Asks the meta device what an operation would make, and refuses it where that is too much."""
 
     def __init__(self, subject, max_tensor, max_elements, max_seconds):
+        from torch.utils.flop_counter import flop_registry  # imports triton
+
         super().__init__()
+        self.work_of = flop_registry
         self.subject, self.max_tensor, self.max_elements = subject, max_tensor, max_elements
         self.elements, self.max_seconds = 0, max_seconds
         self.end = time.thread_time() + max_seconds
@@ -139,8 +141,8 @@ class _Bounded(TorchDispatchMode):
                 "those under the windows of a pooling counted"
             )
         packet = operation.overloadpacket
-        if packet in flop_registry:
-            work = flop_registry[packet](*args, **kwargs, out_val=result)
+        if packet in self.work_of:
+            work = self.work_of[packet](*args, **kwargs, out_val=result)
             if packet is torch.ops.aten.convolution:  # few channels take as long as 16
                 work *= prod(max(1, 16 / channels) for channels in args[1].shape[:2])
             if work > MAX_WORK:

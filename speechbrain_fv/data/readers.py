@@ -11,8 +11,6 @@ import functools
 
 import numpy as np
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from torchvision.transforms import v2
 
 from speechbrain_fv.arrays import array_shape, read_arrays
 from speechbrain_fv.data.schema import parse_speech
@@ -22,11 +20,8 @@ from speechbrain_fv.media.images import decode_image
 from speechbrain_fv.media.resampling import resample
 from speechbrain_fv.names import names_of
 
-INTERPOLATIONS = {
-    "nearest": v2.InterpolationMode.NEAREST,
-    "bilinear": v2.InterpolationMode.BILINEAR,
-    "bicubic": v2.InterpolationMode.BICUBIC,
-}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROPS = ("center", "squash")
 
 
@@ -62,8 +57,8 @@ class ImageReader:
         self,
         image_size,
         resize,
-        mean=IMAGENET_DEFAULT_MEAN,
-        std=IMAGENET_DEFAULT_STD,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         interpolation="bilinear",
         crop="center",
         augment=True,
@@ -73,6 +68,8 @@ class ImageReader:
 
     def configure(self, image_size, resize, mean, std, interpolation, crop):
         """Sets how images are read, as the arguments of the same names do."""
+        from torchvision.transforms import v2
+
         for name, pixels in (("image_size", image_size), ("resize", resize)):
             if type(pixels) is not int or pixels < 1:
                 raise ValueError(f"{name}: expected a number of pixels, got {pixels!r}")
@@ -90,7 +87,7 @@ class ImageReader:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
         self.image_size, self.resize = image_size, resize
         size = [resize, resize] if crop == "squash" else resize
-        self.resized = v2.Resize(size, INTERPOLATIONS[interpolation], antialias=True)
+        self.resized = v2.Resize(size, v2.InterpolationMode(interpolation), antialias=True)
         self.mean, self.std = list(mean), list(std)
 
     def __call__(self, image, draw):
@@ -122,6 +119,8 @@ class ImageReader:
 
     def view(self, pixels, draw):
         """Returns the crop of a resized image (..., H, W) that a draw chooses, perhaps mirrored."""
+        from torchvision.transforms import v2
+
         size = self.image_size
         if draw is None or not self.augment:
             return v2.functional.center_crop(pixels, [size, size])
@@ -135,6 +134,8 @@ class ImageReader:
 
     def finish(self, pixels):
         """Returns pixels (..., 3, H, W) of uint8 as float32, normalised."""
+        from torchvision.transforms import v2
+
         mean, std = _channels(tuple(self.mean), tuple(self.std), pixels.device)
         return v2.functional.to_dtype(pixels, torch.float32, scale=True).sub(mean).div_(std)
 

@@ -10,7 +10,6 @@ from speechbrain_fv.encoders.face import FaceEncoder
 from speechbrain_fv.encoders.frozen import FrozenNetwork
 from speechbrain_fv.encoders.ge2e import GE2E
 from speechbrain_fv.encoders.onnx_network import OnnxNetwork
-from speechbrain_fv.encoders.timm_models import timm_network
 from speechbrain_fv.encoders.vectors import VectorNetwork
 from speechbrain_fv.encoders.voice import DimnetVoice, LayerMean, VoiceEncoder, Xvector
 
@@ -30,3 +29,12 @@ __all__ = [
     "Xvector",
     "timm_network",
 ]
+
+
+def __getattr__(name):
+    """Returns `timm_network` when it is asked for: importing timm takes a second."""
+    if name != "timm_network":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from speechbrain_fv.encoders.timm_models import timm_network
+
+    return timm_network

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from speechbrain_fv import metrics, protocols
 from speechbrain_fv.evaluation.embeddings import Embeddings
@@ -73,6 +72,8 @@ def fit_calibration(embeddings: Embeddings, score: Score | None = None) -> Calib
     >>> 0 < calibration.threshold <= 1
     True
     """
+    from sklearn.linear_model import LogisticRegression
+
     comparison = _comparison(embeddings, score)
     ends = comparison.ends()
     positives, negatives = _histograms(comparison, *ends)

@@ -7,7 +7,6 @@ reported metric.
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.manifold import TSNE
 
 from speechbrain_fv import protocols
 from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
@@ -256,6 +255,8 @@ def map_clips(faces, voices, seed=0):
     # Distances are scaled: of nearly equal vectors t-SNE would else see only rounding.
     spread = np.sqrt(vectors.var(axis=0).sum()) or 1.0
     perplexity = min(30.0, (len(vectors) - 1) / 3)
+    from sklearn.manifold import TSNE
+
     model = TSNE(perplexity=perplexity, init="pca", random_state=seed)
     places = model.fit_transform((vectors - vectors.mean(axis=0)) / spread)
     return places[: len(faces)], places[len(faces) :]

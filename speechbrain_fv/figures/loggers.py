@@ -2,7 +2,6 @@
 
 import numpy as np
 from PIL import Image
-from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger
 
 
 def log_figures(train_logger, figures):
@@ -14,6 +13,8 @@ def log_figures(train_logger, figures):
     figures : list of RunFigure
         From `run_figures.report_run`; their PNGs are sent, under "figures/<name>".
     """
+    from speechbrain.utils.train_logger import TensorboardLogger, WandBLogger  # imports torchvision
+
     if isinstance(train_logger, TensorboardLogger) and train_logger.writer:
         for figure in figures:
             with Image.open(figure.paths[0]) as image:

@@ -7,7 +7,6 @@ from typing import IO, Literal
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from speechbrain_fv.files import PathLike
 from speechbrain_fv.media.bounds import LEAST, MAX_PEAK
@@ -68,6 +67,8 @@ def prepared_image(image, reader, axes=3):
 
 def _as_pixels(image):
     if isinstance(image, Image.Image):
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
         return pil_to_tensor(image.convert("RGB"))
     if not isinstance(image, torch.Tensor):
         raise ValueError(

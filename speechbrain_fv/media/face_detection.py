@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torchvision.ops import nms
-from torchvision.transforms.v2 import functional
 
 from speechbrain_fv.media.bounds import LEAST
 from speechbrain_fv.media.face_landmarks import levelled, load_landmarks, tilt_of
@@ -187,7 +185,7 @@ class FaceDetector:
             tilt = tilt_of(view)
             crop = levelled(view, tilt, crop.shape[1]) if tilt else crop
         if self.max_pixels is not None and crop.shape[1] > self.max_pixels:
-            crop = functional.resize(crop, [self.max_pixels, self.max_pixels], antialias=True)
+            crop = _resized(crop, [self.max_pixels, self.max_pixels])
         return FoundFace(crop, faces[0], turns, notices, rivals, tilt)
 
     def _best_turn(self, image):
@@ -206,6 +204,8 @@ class FaceDetector:
 
     def _faces(self, scaled, turns):
         """The faces in a photo after quarter turns, best first; boxes in its pixels."""
+        from torchvision.ops import nms
+
         found = torch.cat([self._boxes(small, turns, scale) for small, scale in scaled])  # (N, 5)
         found = found[nms(found[:, :4], found[:, 4], _MAX_OVERLAP)]
         faces = [Detection(tuple(row[:4]), round(row[4], 2)) for row in found.tolist()]
@@ -269,6 +269,8 @@ def crop_face(image: torch.Tensor, detection: Detection, margin: float = MARGIN)
     >>> crop_face(image, Detection((20.0, 30.0, 50.0, 70.0), 0.9), margin=1.5).shape
     torch.Size([3, 60, 60])
     """
+    from torchvision.transforms.v2 import functional
+
     side = _crop_side(detection, margin)
     left, top, right, bottom = detection.box
     return functional.crop(
@@ -323,9 +325,14 @@ def _scaled(image):
         scales.append(min(1.0, far / longest))
     shapes = [[max(1, round(scale * side)) for side in image.shape[1:]] for scale in scales]
     return [
-        (functional.resize(image, shape, antialias=True).cpu(), scale)
-        for shape, scale in zip(shapes, scales, strict=True)
+        (_resized(image, shape).cpu(), scale) for shape, scale in zip(shapes, scales, strict=True)
     ]
+
+
+def _resized(image, shape):
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(image, shape, antialias=True)
 
 
 def _crop_side(detection, margin):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
 
 from speechbrain_fv.shipped import install_command
 
@@ -76,6 +75,8 @@ def tilt_of(view: torch.Tensor) -> float:
     float
         In [-45, 45]; 0 where it is less than 5, or cannot be told, as of a profile.
     """
+    from torchvision.transforms.v2 import functional
+
     landmarks = load_landmarks()
     view, tilt = functional.resize(view, [_SIDE, _SIDE], antialias=True).cpu(), 0.0
     for _ in range(_ROUNDS):
@@ -93,6 +94,8 @@ def tilt_of(view: torch.Tensor) -> float:
 
 def levelled(view: torch.Tensor, tilt: float, side: int) -> torch.Tensor:
     """Returns the middle (3, side, side) of a view after a turn by degrees anticlockwise."""
+    from torchvision.transforms.v2 import functional
+
     turned = functional.rotate(view, tilt, functional.InterpolationMode.BILINEAR)
     return functional.center_crop(turned, [side, side])
 

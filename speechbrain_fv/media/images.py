@@ -9,8 +9,6 @@ import functools
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torchvision.io import ImageReadMode
-from torchvision.io import decode_image as decode_bytes
 
 from speechbrain_fv.media.bounds import (
     LEAST,
@@ -94,9 +92,11 @@ def decode_image(path, max_pixels=MAX_PIXELS, min_pixels=1):
     file_format = _image_format(path, max_pixels, min_pixels)
     try:
         if file_format in _TORCHVISION_FORMATS:
+            from torchvision import io
+
             # From bytes: torchvision takes no path that is not Unicode.
             data = torch.from_numpy(np.fromfile(path, np.uint8))
-            return decode_bytes(data, ImageReadMode.RGB, apply_exif_orientation=True)
+            return io.decode_image(data, io.ImageReadMode.RGB, apply_exif_orientation=True)
         return _decode_with_pillow(path)
     except Exception as error:  # decoders raise errors of many kinds on broken files
         raise ValueError(

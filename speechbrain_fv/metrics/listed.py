@@ -2,9 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.interpolate import interp1d
-from scipy.optimize import brentq
-from sklearn.metrics import roc_curve
 
 from speechbrain_fv.metrics import SCORE_STEP, PooledCounts
 from speechbrain_fv.metrics.scores import row_blocks
@@ -169,6 +166,10 @@ def official_eer(labels, distances):
     >>> round(official_eer([1, 1, 0, 0], [0.1, 0.6, 0.5, 0.9]), 9)
     0.5
     """
+    from scipy.interpolate import interp1d
+    from scipy.optimize import brentq
+    from sklearn.metrics import roc_curve
+
     labels = np.asarray(labels).astype(int)
     if labels.all() or not labels.any():
         return float("nan")

@@ -1,12 +1,12 @@
 """`--help` of scripts that take a YAML: what they do, the keys of the YAML, the run options."""
 
+import ast
 import os
 import re
 import textwrap
+from importlib.util import find_spec
+from pathlib import Path
 
-from speechbrain.utils.run_opts import HELP_TEXTS
-
-from speechbrain_fv.settings.arguments import RUN_OPTIONS
 from speechbrain_fv.shipped import shipped, shipped_yaml
 
 KEY = re.compile(r"^([A-Za-z]\w*):[ ]*(.*?)(?:(?:^|\s+)#\s*(.*))?$")
@@ -40,10 +40,23 @@ def settings_help(usage, argv, default_yaml, options=None):
         parts += _keys_of_includes()
     else:
         parts.append("All keys of all includes: --keys. A mapping changes some of an include's.")
-    names = sorted(RUN_OPTIONS & set(HELP_TEXTS) if options is None else options)
-    lines = [_line(f"--{name}", HELP_TEXTS[name]) for name in names]
+    texts = run_option_texts()
+    names = sorted(texts if options is None else options)
+    lines = [_line(f"--{name}", texts[name]) for name in names]
     parts.append("\n".join(["Run options of SpeechBrain:", "", *lines]))
     return "\n\n".join(parts)
+
+
+def run_option_texts():
+    """Returns what SpeechBrain says of each run option, read from its source.
+
+    Importing it would take seconds, as torch is imported with it.
+    """
+    source = Path(find_spec("speechbrain").origin).with_name("utils") / "run_opts.py"
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "HELP_TEXTS":
+            return ast.literal_eval(node.value)
+    raise ValueError(f"{source}: HELP_TEXTS not found; install the version in constraints.txt")
 
 
 def keys_of(text):

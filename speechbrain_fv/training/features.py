@@ -7,7 +7,6 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
 from speechbrain.utils.distributed import infer_device, run_on_main
 
@@ -84,6 +83,8 @@ def describe(hparams, resolved_yaml, run_opts):
     dict of str to dict of str to str
         None of a modality whose features are not cached.
     """
+    import timm
+
     described = {}
     for modality in filter(lambda modality: is_cached(hparams, modality), MODALITIES):
         encoder = hparams[f"{modality}_encoder"]
