@@ -18,6 +18,13 @@ def show_progress(shown):
         disable_progress_bars()
 
 
+class _BarInFile(tqdm):
+    """A bar that a new postfix does not draw before its time, as tqdm's own would."""
+
+    def set_postfix(self, ordered_dict=None, refresh=True, **kwargs):
+        super().set_postfix(ordered_dict, refresh=False, **kwargs)
+
+
 def progress_bar(*args, disable=False, **kwargs):
     """Returns tqdm's progress bar, which `show_progress` turns off.
 
@@ -29,9 +36,11 @@ def progress_bar(*args, disable=False, **kwargs):
         tqdm's; None draws it as in a terminal there, and in a file of long work alone: every
         `SECONDS_IN_FILES`.
     """
+    bar = tqdm
     if disable is None and not sys.stderr.isatty():
         kwargs |= {"delay": SECONDS_IN_FILES, "mininterval": SECONDS_IN_FILES, "miniters": 1}
-    return tqdm(*args, disable=not _shown["bars"] or bool(disable), **kwargs)
+        bar = _BarInFile
+    return bar(*args, disable=not _shown["bars"] or bool(disable), **kwargs)
 
 
 def in_one_line(error, most=300):
