@@ -7,7 +7,6 @@ import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
 from speechbrain_fv.evaluation.report import metric_label
-from speechbrain_fv.metrics import interval
 
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
@@ -130,6 +129,8 @@ def load_replicates(folder):
 
 def ends(replicates, value):
     """Returns the ends of `metrics.interval`, NaN where it is undefined."""
+    from speechbrain_fv.metrics import interval  # torch, which figures do without
+
     return interval(replicates, value) or (np.nan, np.nan)
 
 
