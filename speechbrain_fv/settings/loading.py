@@ -193,4 +193,6 @@ def _entry_at(text, mark):
 
 def _told(error):
     """Returns an error in one line, without the quotes and brackets of its arguments."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(": ".join(map(str, error.args)).split()) or type(error).__name__
