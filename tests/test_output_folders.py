@@ -43,8 +43,6 @@ def arguments(name, folder, tmp_path):
     if name == "train":
         corpus = write_corpus(there)
         return [HPARAMS / "bipcm_fst.yaml", corpus, *OPTIONS, f"--output_folder={folder}"]
-    if name == "ablate":
-        return [HPARAMS / "ablations.yaml", f"--output_folder={folder}"]
     return {
         "evaluate": [HPARAMS / "evaluate.yaml", "--embeddings=e.npz", f"--output_folder={folder}"],
         "compare": ["a.npz", "b.npz", f"--output_folder={folder}"],
@@ -81,7 +79,7 @@ def test_a_second_start_in_one_folder_is_refused(name, held, tmp_path, monkeypat
     assert str(held) in line and "another process" in line and "choose another folder" in line
 
 
-@pytest.mark.parametrize("name", [*LOCKED, "ablate"])
+@pytest.mark.parametrize("name", LOCKED)
 def test_a_folder_that_cannot_be_made_is_one_line(name, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     line = told(name, tmp_path / "file" / "run", tmp_path, monkeypatch, capsys)
