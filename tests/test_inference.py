@@ -211,6 +211,7 @@ def test_any_iterable_lists_files(model, files):
     assert model.match_files(voice, iter(faces)).files == model.match_files(voice, faces).files
     assert model.encode_people_files("face", [iter(faces)]).num_clips == [2]
     assert model.encode_people_files("face", faces[0]).num_clips == [1]
+    assert [field.shape for field in model.verify_files([], iter([]))] == [(0,)] * 3
 
 
 def test_what_cannot_be_opened_is_skipped_as_what_cannot_be_decoded(model, files, tmp_path):

@@ -239,5 +239,5 @@ def _among(values, places, count):
     """Returns values at their places among `count`; the others are NaN, or False."""
     empty = False if values.dtype == torch.bool else torch.nan
     among = torch.full((count,), empty, dtype=values.dtype, device=values.device)
-    among[torch.as_tensor(places, device=values.device)] = values
+    among[torch.as_tensor(places, dtype=torch.int64, device=values.device)] = values
     return among
