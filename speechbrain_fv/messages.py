@@ -68,3 +68,23 @@ def in_one_line(error, most=300):
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
     return text if most is None or len(text) <= most else f"{text[:200]} ... {text[-95:]}"
+
+
+def metric_label(path: str) -> str:
+    """Returns a short name of the value at a path of a report.
+
+    Example
+    -------
+    >>> metric_label("matching/F-V/U/2/accuracy"), metric_label("retrieval/F-V/map")
+    ('1:2 F-V U', 'mAP F-V')
+    """
+    match path.split("/"):
+        case ["verification", stratum, ("auc" | "eer") as name]:
+            return f"{name.upper()} {stratum}"
+        case ["matching", direction, stratum, candidates, "accuracy"]:
+            return f"1:{candidates} {direction} {stratum}"
+        case ["retrieval", direction, "map"]:
+            return f"mAP {direction}"
+        case ["losses", part, name]:
+            return f"{name.replace('_', ' ')}, {part}"
+    return path

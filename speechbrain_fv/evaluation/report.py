@@ -270,26 +270,6 @@ def higher_is_better(path: str) -> bool:
     return path.split("/")[-1] != "eer"
 
 
-def metric_label(path: str) -> str:
-    """Returns a short name of the value at a path of a report.
-
-    Example
-    -------
-    >>> metric_label("matching/F-V/U/2/accuracy"), metric_label("retrieval/F-V/map")
-    ('1:2 F-V U', 'mAP F-V')
-    """
-    match path.split("/"):
-        case ["verification", stratum, ("auc" | "eer") as name]:
-            return f"{name.upper()} {stratum}"
-        case ["matching", direction, stratum, candidates, "accuracy"]:
-            return f"1:{candidates} {direction} {stratum}"
-        case ["retrieval", direction, "map"]:
-            return f"mAP {direction}"
-        case ["losses", part, name]:
-            return f"{name.replace('_', ' ')}, {part}"
-    return path
-
-
 def check_value(path: str, score: Score) -> None:
     """Raises ValueError if no report has a value at a path, or a score can give none there.
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from speechbrain import core
 
-from speechbrain_fv.evaluation.report import higher_is_better, metric_label
-from speechbrain_fv.messages import progress_bar
+from speechbrain_fv.evaluation.report import higher_is_better
+from speechbrain_fv.messages import metric_label, progress_bar
 
 SHOWN = ("verification/U/auc", "verification/G/auc")
 

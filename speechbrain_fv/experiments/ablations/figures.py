@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from speechbrain_fv.evaluation.report import metric_label
 from speechbrain_fv.experiments.ablations.results import METRICS
 from speechbrain_fv.figures.plots.style import (
     CHANCE,
@@ -20,6 +19,7 @@ from speechbrain_fv.figures.plots.style import (
     line_look,
     save,
 )
+from speechbrain_fv.messages import metric_label
 
 LOOKS = (*STRATA.values(), ("#000000", (0, (4, 1, 1, 1)), "X"))  # colour, line style, marker
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "+++")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
-from speechbrain_fv.evaluation.report import metric_label
+from speechbrain_fv.messages import metric_label
 
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
