@@ -1,9 +1,11 @@
-"""Output folders that somebody else writes to, or nobody can: one line, before any work."""
+"""Output folders that somebody else writes to, or nobody can, and full disks: one line."""
 
 import importlib.util
+import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from speechbrain_fv import commands
@@ -84,3 +86,22 @@ def test_a_folder_that_cannot_be_made_is_one_line(name, tmp_path, monkeypatch, c
     (tmp_path / "file").touch()
     line = told(name, tmp_path / "file" / "run", tmp_path, monkeypatch, capsys)
     assert str(tmp_path / "file") in line
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_a_disk_without_room_is_one_line_and_leaves_no_part(name, tmp_path, monkeypatch, capsys):
+    """A limit to the size of files stands for the disk: the system refuses the same write."""
+    monkeypatch.chdir(tmp_path)
+    vectors = np.random.default_rng(0).normal(size=(6, 4))
+    people = [f"p{number}" for number in range(6)]
+    clips = {"face": vectors, "voice": vectors, "face_identity": people, "voice_identity": people}
+    for file in ("a.npz", "b.npz", "e.npz"):
+        np.savez(file, **clips)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        line = told(name, tmp_path / "run", tmp_path, monkeypatch, capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "File too large" in line and str(tmp_path / "run") in line
+    assert not [path for path in (tmp_path / "run").rglob("*") if "partial" in path.name]
