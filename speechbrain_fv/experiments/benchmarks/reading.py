@@ -1,5 +1,6 @@
 """How fast training pairs are read: the project's loader beside plain readers of the same files."""
 
+import copy
 import functools
 import io
 import tarfile
@@ -103,6 +104,22 @@ class PlainPairs(torch.utils.data.Dataset):
         return image, torch.from_numpy(window)
 
 
+def reduced(reader):
+    """Returns an image reader as another, but JPEGs are decoded at 1/2, 1/4 or 1/8 of their size.
+
+    The least of them that is not below the length to which the image is resized.
+    """
+    other = copy.copy(reader)
+
+    def stored(path):
+        image = Image.open(path)
+        image.draft("RGB", (reader.resize, reader.resize))
+        return reader.resized(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+
+    other.stored = stored
+    return other
+
+
 def write_shard(path, faces, voices, face_reader):
     """One tar with a JPEG, resized, and the samples of each pair, as WebDataset has them."""
     with tarfile.open(path, "w") as shard:
@@ -192,6 +209,15 @@ def data_path(folder, tables, readers, stored, options):
             read_shard, shard, *readers.values(), num_pairs
         ),
         "files": lambda: list(loader_of(tables, readers, options.batch_size, options.batches, 0)),
+        "files, JPEG at reduced size": lambda: list(
+            loader_of(
+                tables,
+                {**readers, "face": reduced(readers["face"])},
+                options.batch_size,
+                options.batches,
+                0,
+            )
+        ),
         "cache": lambda: list(loader_of(tables, stored, options.batch_size, options.batches, 0)),
     }
     return {name: rates(way, num_pairs) for name, way in ways.items()}
