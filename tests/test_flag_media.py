@@ -19,7 +19,7 @@ SMALL = (
 def test_media_and_frozen_encoders_end_in_a_submission(tmp_path):
     folder = write_corpus(tmp_path / "v4", "v4", [f"id{number:04d}" for number in range(1, 21)])
     files = write_test(folder, "v4")
-    reading = "vad: False, image_size: 32, resize: 36, clip_seconds: 1.0"
+    reading = "vad: False, scan_workers: 0, image_size: 32, resize: 36, clip_seconds: 1.0"
     tests = ", ".join(f"{language}: {file}" for language, file in files.items())
     result = run_forked(
         recipe(
