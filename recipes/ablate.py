@@ -3,7 +3,7 @@
 
     python recipes/ablate.py hparams/ablations.yaml [--grids=table4,tau --seeds='[1, 2]' ...]
 
-Leaves ablations.csv, ablations.md and figures/ in the output folder, and every run in
+Leaves ablations.csv, table.md, table.tex and figures/ in the output folder, and every run in
 <grid>/<variant>/<seed> there. Run again, it goes on where it was stopped and repeats nothing that
 is done. --dry_run lists the runs. A run that fails is reported at the end, with exit code 1.
 --cluster='{cluster: slurm, timeout_min: 240}' hands the runs to SLURM.
@@ -18,9 +18,10 @@ from speechbrain_fv.settings.script import answer, run_script
 if __name__ == "__main__":  # before the imports that take seconds
     answer(__doc__, "ablations.yaml", reads.ABLATE_OPTIONS)
 
-from speechbrain_fv.experiments.ablations import figures, grids, results, schedule
+from speechbrain_fv.evaluation.sheets import write_sheets
+from speechbrain_fv.experiments.ablations import figures, grids, results, schedule, tables
 from speechbrain_fv.experiments.ablations.cluster import starter
-from speechbrain_fv.files import replacing, write_table
+from speechbrain_fv.files import write_table
 from speechbrain_fv.settings.loading import load_hparams
 
 TRAIN = Path(__file__).resolve().with_name("train.py")
@@ -35,11 +36,10 @@ def write_results(hparams, plan, selected):
         return
     write_table(table, folder / "ablations.csv")
     missing = ["/".join(map(str, cell)) for cell, run in plan.items() if not run.is_done]
-    text = results.format_markdown(table, selected, references, missing)
-    with replacing(folder / "ablations.md") as file:
-        file.write(text.encode())
+    sheets = tables.build(table, selected, references)
+    write_sheets(folder, sheets, introduction=tables.introduction(table, missing))
     figures.plot_ablations(folder / "ablations.csv", selected, folder / "figures")
-    print(f"Table, text and figures: {folder}")
+    print(f"Tables and figures: {folder}")
 
 
 def main(argv):

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speechbrain_fv.experiments.ablations import figures, grids, results
+from speechbrain_fv.evaluation.sheets import write_sheets
+from speechbrain_fv.experiments.ablations import figures, grids, results, tables
 from tests.references import ablations as reference
+from tests.tables import tabulars
 
 
 def save_replicates(run, draws, identities=("ann", "bob")):
@@ -116,23 +118,48 @@ def test_agreement_is_kept_by_epoch(plan):
     assert means.value.tolist() == pytest.approx([2.15, 2.35])
 
 
-def test_the_text_shows_mean_deviation_interval_and_difference(plan):
+def test_the_tables_show_mean_deviation_interval_and_difference(plan, tmp_path):
     table = results.collect(plan, {"tau": "0.1"})
     missing = [name for name, run in plan.items() if not run.is_done]
-    content = {"tau": {"title": "temperature"}}
-    text = results.format_markdown(table, content, {"tau": "0.1"}, map("/".join, [["tau", "0.2"]]))
-    assert missing == [("tau", "0.2", 3)] and text.endswith("Not done: tau/0.2\n")
+    assert missing == [("tau", "0.2", 3)]
+    content = {"tau": {"title": "temperature in %"}, "none": {}}
+    sheets = tables.build(table, content, {"tau": "0.1", "none": "0.1"})
+    text = tables.introduction(table, ["tau/0.2/3"])
+    assert text.endswith("Not done: tau/0.2/3\n") and "replicates.npz" not in text
+    write_sheets(tmp_path, sheets, introduction=text)
+    text = (tmp_path / "table.md").read_text()
     row = table[table.seed.isna() & (table.metric == "verification/U/auc")].iloc[1]
-    cell = f"{100 * row.value:.2f} ± {100 * row['std']:.2f} [{100 * row.low:.2f}, "
-    assert f"| 0.2 | 2 | {cell}{100 * row.high:.2f}] | " in text
-    assert f"| 0.2 | 2 | {100 * row.difference:+.2f} [{100 * row.difference_low:+.2f}, " in text
-    assert "## tau: temperature" in text and "| variant | seeds | AUC U | 1:2 V-F U |" in text
-    assert "replicates.npz" not in text
+    cell = f"{100 * row.value:.1f} ± {100 * row['std']:.1f} [{100 * row.low:.1f}, "
+    assert f"| 0.2 | 2 | {cell}{100 * row.high:.1f}]* | " in text
+    assert f"| 0.2 | 2 | {100 * row.difference:+.1f} [{100 * row.difference_low:+.1f}, " in text
+    assert "## Temperature in %\n" in text and "| variant | seeds | AUC U | 1:2 V-F U |" in text
+    values, differences = tabulars(tmp_path / "table.tex")
+    assert [cells[0] for cells in values] == ["variant", "0.1", "0.2", "all 1"]
+    assert [cells[0] for cells in differences] == ["variant", "0.2", "all 1"]
+    assert values[2][2] == f"${cell}{100 * row.high:.1f}]^*$".replace("±", r"\pm")
     for run in plan.values():
         (run.folder / "replicates.npz").unlink(missing_ok=True)
     bare = results.collect(plan, {"tau": "0.1"})
     assert bare.low.isna().all() and bare.difference_high.isna().all()
-    assert "No run has a replicates.npz" in results.format_markdown(bare, content, {"tau": "0.1"})
+    assert "No run has a replicates.npz" in tables.introduction(bare)
+
+
+@pytest.mark.parametrize("name", ["auc", "eer"])
+def test_the_best_is_marked_with_what_the_paired_test_does_not_tell_from_it(plan, name):
+    """One variant is far from the best, one within the noise of its draws."""
+    metric, sign = f"verification/U/{name}", 1 if name == "auc" else -1
+    values, rng = {"0.1": 0.3, "0.2": 0.4999, "all_1": 0.5}, np.random.default_rng(1)
+    for (_, variant, _), run in plan.items():
+        if run.is_done:
+            value = 0.5 + sign * (values[variant] - 0.5)
+            report = {"verification": {"U": {name: value}}}
+            (run.folder / "report.json").write_text(json.dumps(report))
+            draws = {metric: value + 0.002 * rng.normal(size=200)}
+            np.savez(run.folder / "replicates", identities=["a"], seed=0, **draws)
+    table = results.collect(plan, {"tau": "0.1"})
+    means = table[table.seed.isna() & (table.metric == metric)].set_index("variant")
+    assert means.best.to_dict() == {"0.1": False, "0.2": True, "all_1": True}
+    assert table[table.seed.notna() | table.metric.str.startswith("agreement")].best.isna().all()
 
 
 def test_figures_show_the_table(plan, tmp_path):

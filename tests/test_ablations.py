@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from tests.paths import HPARAMS, ROOT
 from tests.processes import recipe, wait_for
 from tests.small_runs import OPTIONS, write_corpus
+from tests.tables import tabulars
 
 
 def write_ablation(folder):
@@ -60,7 +61,7 @@ def test_a_grid_is_stopped_resumed_and_tabulated(
     assert not list(out.rglob("report.json"))
 
     ablate([str(yaml), "--grids=parts"])
-    assert f"Table, text and figures: {out}" in capsys.readouterr().out
+    assert f"Tables and figures: {out}" in capsys.readouterr().out
     reports = {path: path.stat().st_mtime_ns for path in out.rglob("report.json")}
     assert len(reports) == 4
     assert "Loading a checkpoint" in (out / "parts" / "id" / "1" / "log.txt").read_text()
@@ -73,8 +74,9 @@ def test_a_grid_is_stopped_resumed_and_tabulated(
     agreement = {f"agreement/{name}" for name in ("train/4", "train/16", "valid/4", "shuffled/4")}
     assert {name for name in table.metric if name.startswith("agreement")} == agreement
     assert "q = [16] is left out" in (out / "parts" / "all" / "1" / "console.txt").read_text()
-    text = (out / "ablations.md").read_text()
-    assert f"| all | 2 | {100 * np.mean(own):.2f} ± {100 * np.std(own, ddof=1):.2f}" in text
+    text = (out / "table.md").read_text()
+    assert f"{100 * np.mean(own):.1f} ± {100 * np.std(own, ddof=1):.1f} [" in text
+    tabulars(out / "table.tex")
     names = {path.name for path in (out / "figures").glob("*.png")}
     assert names == {"parts_bars.png", "parts_agreement.png"}
 
@@ -83,7 +85,7 @@ def test_a_grid_is_stopped_resumed_and_tabulated(
     assert exit_code.value.code == 1
     message = "failed: broken/bad/1: exit code 2: error: num_clusters: q = 64 is larger"
     assert message in capsys.readouterr().err
-    assert "Not done: broken/bad/1" in (out / "ablations.md").read_text()
+    assert "Not done: broken/bad/1" in (out / "table.md").read_text()
     assert reports == {path: path.stat().st_mtime_ns for path in out.rglob("report.json")}
 
 

@@ -24,6 +24,7 @@ from speechbrain_fv.experiments.comparison.published import PUBLISHED
 from speechbrain_fv.training import costs
 from tests.paths import HPARAMS
 from tests.references import ablations as reference
+from tests.tables import tabulars
 
 SHIPPED = YAML(typ="safe").load(HPARAMS / "comparison.yaml")
 CONTENT = {
@@ -165,6 +166,7 @@ def test_what_a_method_cannot_do_is_a_dash_with_its_reason(comparison):
     written(comparison)
     text = (Path(hparams["output_folder"]) / "comparison.md").read_text()
     first = text.split("## ")[1]
+    tabulars(Path(hparams["output_folder"]) / "comparison.tex")
     assert "| SVHF | 2 | - | - |" in first and "| CCA | 0 | - | - |" in first
     assert "-: SVHF (U, N, A, GNA): it ranks two" in first and "-: CCA: it takes vectors" in first
     assert "FST, ssnet, SVHF" in first and "(G): no gender" in first

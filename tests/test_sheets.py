@@ -8,6 +8,7 @@ from speechbrain_fv.evaluation.report_sheets import (
 )
 from speechbrain_fv.evaluation.sheets import Measured, markdown
 from tests.clips import people_with_clips
+from tests.tables import tabulars
 
 
 def node(one, other, low, high):
@@ -29,6 +30,9 @@ def test_a_report_is_a_table_per_task_with_the_values_that_it_holds(tmp_path):
     assert row[1] == Measured(100 * of_gender["auc"], None, 100 * low, 100 * high)
     write_report_tables(tmp_path, report)
     text = (tmp_path / "table.tex").read_text()
+    assert [len(rows) - 1 for rows in tabulars(tmp_path / "table.tex")] == [
+        len(sheet.rows) for sheet in sheets.values()
+    ]
     assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == len(sheets)
     assert r"\begin{tabular}{lrr}" in text and f"{row[1].value:.1f}" in text
     assert "| negatives | AUC | EER |\n| --- | ---: | ---: |" in (tmp_path / "table.md").read_text()

@@ -1,4 +1,4 @@
-"""Finished runs -> one tidy table, and its text in Markdown."""
+"""Finished runs -> one tidy table."""
 
 import json
 
@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from speechbrain_fv.arrays import read_arrays
-from speechbrain_fv.messages import metric_label
+from speechbrain_fv.evaluation.report import higher_is_better
+from speechbrain_fv.metrics import interval
 
 COLUMNS = (
     "grid", "variant", "seed", "metric", "epoch", "value", "low", "high", "std", "num_seeds",
-    "difference", "difference_low", "difference_high",
+    "difference", "difference_low", "difference_high", "best",
 )  # fmt: skip
 CELL = ["grid", "variant", "metric", "epoch"]
 METRICS = (  # of the text, unless a grid names its own
@@ -18,6 +19,8 @@ METRICS = (  # of the text, unless a grid names its own
     *(f"matching/{direction}/U/2/accuracy" for direction in ("F-V", "V-F")),
     *(f"retrieval/{direction}/map" for direction in ("F-V", "V-F")),
 )
+RANKED = ("verification/", "matching/", "retrieval/")  # of these a variant can be the best,
+RATES = ("/auc", "/eer", "/accuracy", "/map", "/map_per_identity")  # by these values
 _COUNTS = ("gallery_size", "reasons")  # and what starts with num_: no measurements
 
 
@@ -37,9 +40,10 @@ def collect(plan, references):
         Columns `COLUMNS`. A row with a ``seed`` is one run: ``value``, and the identity-bootstrap
         interval of it. A row without is the mean over ``num_seeds`` runs, with their standard
         deviation ``std`` (n - 1), the interval of the mean, and its difference to the reference
-        with the paired interval. ``metric`` is the path in the report, "verification/U/auc", or
-        ``agreement/train/<q>`` and ``agreement/valid/<q>``, which alone have an ``epoch``. Values
-        are fractions. An interval is empty where a run has no replicates.
+        with the paired interval; ``best`` is true of the best variant of a grid, and of those whose
+        paired interval to it holds 0. ``metric`` is the path in the report, "verification/U/auc",
+        or ``agreement/train/<q>`` and ``agreement/valid/<q>``, which alone have an ``epoch``.
+        Values are fractions. An interval is empty where a run has no replicates.
     """
     return tabulate(*read_runs(plan), references)
 
@@ -78,7 +82,8 @@ def tabulate(runs, replicates, references):
     if runs.empty:
         return pd.DataFrame(columns=COLUMNS)
     table = pd.concat([runs, _over_seeds(runs, replicates, references)], ignore_index=True)
-    table = table.astype({"seed": "Int64", "epoch": "Int64", "num_seeds": "Int64"})
+    counts = dict.fromkeys(("seed", "epoch", "num_seeds"), "Int64")
+    table = table.astype({**counts, "best": "boolean"})
     return table.assign(epoch=table.epoch.mask(table.epoch == 0))[list(COLUMNS)]
 
 
@@ -129,7 +134,6 @@ def load_replicates(folder):
 
 def ends(replicates, value):
     """Returns the ends of `metrics.interval`, NaN where it is undefined."""
-    from speechbrain_fv.metrics import interval  # torch, which figures do without
 
     return interval(replicates, value) or (np.nan, np.nan)
 
@@ -137,7 +141,7 @@ def ends(replicates, value):
 def _over_seeds(runs, replicates, references):
     """Returns the rows of the means over seeds."""
     values = {cell: part.set_index("seed").value for cell, part in runs.groupby(CELL, sort=False)}
-    rows = []
+    rows = {}
     for cell, own in values.items():
         grid, variant, metric, epoch = cell
         row = {**dict(zip(CELL, cell, strict=True)), "value": own.mean(), "std": own.std()}
@@ -145,19 +149,42 @@ def _over_seeds(runs, replicates, references):
         draws = [replicates[grid, variant, seed] for seed in own.index]
         if _same_resamples(draws, metric):
             row["low"], row["high"] = ends(_mean(draws, metric), row["value"])
-        reference = references[grid]
-        other = values.get((grid, reference, metric, epoch))
-        if other is not None and variant != reference:
-            seeds = own.index.intersection(other.index)
-            row["difference"] = (own[seeds] - other[seeds]).mean()
-            draws = [replicates[grid, variant, seed] for seed in seeds]
-            others = [replicates[grid, reference, seed] for seed in seeds]
-            if _same_resamples(draws + others, metric):
-                difference = _mean(draws, metric) - _mean(others, metric)
-                row["difference_low"], row["difference_high"] = ends(difference, row["difference"])
-        rows.append(row)
+        reference = (grid, references[grid], metric, epoch)
+        if reference in values and reference != cell:
+            difference = _difference(values, replicates, cell, reference)
+            row["difference"], row["difference_low"], row["difference_high"] = difference
+        rows[cell] = row
+    _mark_best(rows, values, replicates)
     columns = [name for name in COLUMNS if name != "seed"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame(rows.values()).reindex(columns=columns)
+
+
+def _mark_best(rows, values, replicates):
+    """Adds to the rows of a grid which are best by a value, and which are tied with the best."""
+    rivals = {}
+    for cell in rows:
+        grid, _, metric, _ = cell
+        if metric.startswith(RANKED) and metric.endswith(RATES):
+            rivals.setdefault((grid, metric), []).append(cell)
+    for (_, metric), cells in rivals.items():
+        choose = max if higher_is_better(metric) else min
+        best = choose(cells, key=lambda cell: rows[cell]["value"])
+        for cell in cells:
+            _, low, high = _difference(values, replicates, cell, best)
+            rows[cell]["best"] = cell == best or low <= 0 <= high
+
+
+def _difference(values, replicates, cell, other):
+    """Returns (difference, low, high) of a cell's mean to another's, over the seeds of both."""
+    seeds = values[cell].index.intersection(values[other].index)
+    difference = (values[cell][seeds] - values[other][seeds]).mean()
+    draws, others = (
+        [replicates[grid, variant, seed] for seed in seeds] for grid, variant, *_ in (cell, other)
+    )
+    metric = cell[2]
+    if not _same_resamples(draws + others, metric):
+        return difference, np.nan, np.nan
+    return difference, *ends(_mean(draws, metric) - _mean(others, metric), difference)
 
 
 def _mean(draws, metric):
@@ -174,87 +201,3 @@ def _same_resamples(draws, metric):
         for draw in draws
     }
     return len(kinds) == 1
-
-
-def format_markdown(table, grids, references, missing=()):
-    """Returns the tables of all grids in percent, a row per variant and a column per measurement.
-
-    Arguments
-    ---------
-    table : pandas.DataFrame
-        From `collect`.
-    grids : dict of str to dict
-        The grids to show; "title" and "metrics" are used.
-    references : dict of str to str
-        Grid -> the variant to which differences are taken.
-    missing : sequence of str
-        Runs that are not done, to be named.
-
-    Returns
-    -------
-    str
-    """
-    means = table[table.seed.isna() & table.epoch.isna()]
-    lines = [
-        "# Ablations",
-        "",
-        "Percent: mean over seeds ± standard deviation over seeds (n - 1) [95 % interval of the "
-        "mean from a bootstrap over the test identities].",
-    ]
-    if means.low.isna().all():
-        lines.append("No run has a replicates.npz beside its report: the intervals are left out.")
-    for name, grid in grids.items():
-        lines += ["", f"## {name}" + (f": {grid['title']}" if "title" in grid else ""), ""]
-        lines += _grid_lines(
-            means[means.grid == name], grid.get("metrics", METRICS), references[name]
-        )
-    if missing:
-        lines += ["", "Not done: " + ", ".join(missing)]
-    return "\n".join(lines) + "\n"
-
-
-def _grid_lines(means, metrics, reference):
-    """Returns the table of one grid, then that of the differences to its reference."""
-    if means.empty:
-        return ["No run is done."]
-    rows = means.set_index(["variant", "metric"])
-    metrics = [metric for metric in metrics if metric in set(means.metric)]
-    head = [
-        _row("variant", "seeds", *map(metric_label, metrics)),
-        _row(*["---"] * (2 + len(metrics))),
-    ]
-    values, differences = [], []
-    for variant in means.variant.unique():
-        cells = [rows.loc[variant, m] if (variant, m) in rows.index else None for m in metrics]
-        num_seeds = rows.loc[variant].num_seeds.max()
-        values.append(_row(variant, num_seeds, *map(_value, cells)))
-        if rows.loc[variant].difference.notna().any():
-            differences.append(_row(variant, num_seeds, *map(_difference, cells)))
-    lines = [*head, *values]
-    if differences:
-        lines += ["", f"Differences to {reference}, seed by seed:", "", *head, *differences]
-    return lines
-
-
-def _value(row):
-    """Returns "mean ± std [low, high]" in percent, without what is undefined."""
-    if row is None:
-        return "-"
-    text = f"{100 * row.value:.2f}"
-    text += f" ± {100 * row['std']:.2f}" if pd.notna(row["std"]) else ""
-    return text + _ends(row.low, row.high, ".2f")
-
-
-def _difference(row):
-    """Returns "difference [low, high]" in points of percent."""
-    if row is None or pd.isna(row.difference):
-        return "-"
-    return f"{100 * row.difference:+.2f}" + _ends(row.difference_low, row.difference_high, "+.2f")
-
-
-def _ends(low, high, form):
-    return f" [{100 * low:{form}}, {100 * high:{form}}]" if pd.notna(low) else ""
-
-
-def _row(*cells):
-    return "| " + " | ".join(map(str, cells)) + " |"

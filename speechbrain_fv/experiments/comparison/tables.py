@@ -3,6 +3,7 @@
 import pandas as pd
 
 from speechbrain_fv.evaluation.sheets import Measured, Printed, Sheet
+from speechbrain_fv.experiments.ablations.tables import BEST, MEANS, difference_cell, mean_cell
 from speechbrain_fv.experiments.comparison.published import (
     FOOTNOTES,
     MATCHING_STRATA,
@@ -88,7 +89,7 @@ def _value_sheet(name, title, measured, printed, means, methods):
     head += ["published on"]
     rows = []
     for method in methods:
-        cells = [_measured(means.get((method.name, path))) for path in measured.values()]
+        cells = [mean_cell(means.get((method.name, path))) for path in measured.values()]
         seeds = [means[key].num_seeds for key in means if key[0] == method.name]
         row = [method.label, str(max(seeds, default=0)), *cells]
         paper = PUBLISHED.get(method.published)
@@ -98,7 +99,7 @@ def _value_sheet(name, title, measured, printed, means, methods):
             rows.append([*row, *texts, f"({source})"])
         else:
             rows.append([*row, *texts, None])
-    notes += [f"({number}) {text}" for text, number in numbers.items()]
+    notes += [MEANS, BEST, *(f"({number}) {text}" for text, number in numbers.items())]
     return Sheet(name, title, head, rows, notes)
 
 
@@ -112,34 +113,12 @@ def _printed(name, path, numbers):
     return Printed(value, note)
 
 
-def _measured(row):
-    if row is None:
-        return None
-    known = {name: _percent(getattr(row, name)) for name in ("std", "low", "high")}
-    return Measured(_percent(row.value), **known, marked=_is_significant(row))
-
-
-def _difference(row):
-    if row is None or pd.isna(row.difference):
-        return None
-    ends = {end: _percent(getattr(row, f"difference_{end}")) for end in ("low", "high")}
-    return Measured(_percent(row.difference), **ends, signed=True, marked=_is_significant(row))
-
-
-def _is_significant(row):
-    return bool(row.difference_low > 0 or row.difference_high < 0)
-
-
-def _percent(value):
-    return None if pd.isna(value) else 100 * float(value)
-
-
 def _difference_sheet(name, title, measured, means, methods, reference):
     """Returns the differences to the reference; None if there are none."""
     measured = {name: path for name, path in measured.items() if "chance" not in name}
     rows = []
     for method in methods:
-        cells = [_difference(means.get((method.name, path))) for path in measured.values()]
+        cells = [difference_cell(means.get((method.name, path))) for path in measured.values()]
         if any(cells):
             rows.append([method.label, *cells])
     if not rows:
@@ -206,7 +185,7 @@ def fold_sheets(table, methods, reference, num_folds):
             cells = [means.get((method.name, path)) for means in folds]
             cells = [None if cell is None else Measured(100 * cell.value) for cell in cells]
             mean = pooled.get((method.name, path))
-            rows.append([method.label, *cells, _measured(mean), _difference(mean)])
+            rows.append([method.label, *cells, mean_cell(mean), difference_cell(mean)])
         if any(any(row[1:]) for row in rows):
             slug = name.lower().replace(" ", "_")
             sheets.append(Sheet(f"folds_{slug}", f"{name} by fold", head, rows))
