@@ -14,7 +14,7 @@ from tests.paths import HPARAMS
 
 OTHERS = (
     *("ablations.yaml", "evaluate.yaml", "train.yaml", "encoders.yaml"),
-    *("comparison.yaml", "comparison_vectors.yaml"),
+    *("comparison.yaml", "comparison_light.yaml", "comparison_vectors.yaml"),
     *("embed_face.yaml", "embed_voice.yaml"),
 )
 METHODS = sorted(path.name for path in HPARAMS.glob("*.yaml") if path.name not in OTHERS)
