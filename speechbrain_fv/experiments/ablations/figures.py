@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from speechbrain_fv.experiments.ablations.results import METRICS
 from speechbrain_fv.figures.plots.style import (
     CHANCE,
     STRATA,
@@ -21,6 +20,11 @@ from speechbrain_fv.figures.plots.style import (
 )
 from speechbrain_fv.messages import metric_label
 
+METRICS = (  # of figures and tables, unless a grid names its own
+    *(f"verification/{stratum}/auc" for stratum in ("U", "G", "N", "A", "GNA")),
+    *(f"matching/{direction}/U/2/accuracy" for direction in ("F-V", "V-F")),
+    *(f"retrieval/{direction}/map" for direction in ("F-V", "V-F")),
+)
 LOOKS = (*STRATA.values(), ("#000000", (0, (4, 1, 1, 1)), "X"))  # colour, line style, marker
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "+++")
 CHANCE_IS_HALF = ("AUC", "1:2")  # how the labels of measurements start whose chance is 50 %

@@ -14,11 +14,6 @@ COLUMNS = (
     "difference", "difference_low", "difference_high", "best",
 )  # fmt: skip
 CELL = ["grid", "variant", "metric", "epoch"]
-METRICS = (  # of the text, unless a grid names its own
-    *(f"verification/{stratum}/auc" for stratum in ("U", "G", "N", "A", "GNA")),
-    *(f"matching/{direction}/U/2/accuracy" for direction in ("F-V", "V-F")),
-    *(f"retrieval/{direction}/map" for direction in ("F-V", "V-F")),
-)
 RANKED = ("verification/", "matching/", "retrieval/")  # of these a variant can be the best,
 RATES = ("/auc", "/eer", "/accuracy", "/map", "/map_per_identity")  # by these values
 _COUNTS = ("gallery_size", "reasons")  # and what starts with num_: no measurements
@@ -134,7 +129,6 @@ def load_replicates(folder):
 
 def ends(replicates, value):
     """Returns the ends of `metrics.interval`, NaN where it is undefined."""
-
     return interval(replicates, value) or (np.nan, np.nan)
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from speechbrain_fv.evaluation.sheets import Measured, Sheet
-from speechbrain_fv.experiments.ablations.results import METRICS
+from speechbrain_fv.experiments.ablations.figures import METRICS
 from speechbrain_fv.messages import metric_label
 
 MEANS = (
