@@ -122,7 +122,7 @@ def test_the_tables_show_mean_deviation_interval_and_difference(plan, tmp_path):
     table = results.collect(plan, {"tau": "0.1"})
     missing = [name for name, run in plan.items() if not run.is_done]
     assert missing == [("tau", "0.2", 3)]
-    content = {"tau": {"title": "temperature in %"}, "none": {}}
+    content = {"tau": {"title": "temperature of L_Bi-P in %"}, "none": {}}
     sheets = tables.build(table, content, {"tau": "0.1", "none": "0.1"})
     text = tables.introduction(table, ["tau/0.2/3"])
     assert text.endswith("Not done: tau/0.2/3\n") and "replicates.npz" not in text
@@ -132,7 +132,8 @@ def test_the_tables_show_mean_deviation_interval_and_difference(plan, tmp_path):
     cell = f"{100 * row.value:.1f} ± {100 * row['std']:.1f} [{100 * row.low:.1f}, "
     assert f"| 0.2 | 2 | {cell}{100 * row.high:.1f}]* | " in text
     assert f"| 0.2 | 2 | {100 * row.difference:+.1f} [{100 * row.difference_low:+.1f}, " in text
-    assert "## Temperature in %\n" in text and "| variant | seeds | AUC U | 1:2 V-F U |" in text
+    assert "## Temperature of L_Bi-P in %\n" in text
+    assert "| variant | seeds | AUC U | 1:2 V-F U |" in text
     values, differences = tabulars(tmp_path / "table.tex")
     assert [cells[0] for cells in values] == ["variant", "0.1", "0.2", "all 1"]
     assert [cells[0] for cells in differences] == ["variant", "0.2", "all 1"]
@@ -160,6 +161,13 @@ def test_the_best_is_marked_with_what_the_paired_test_does_not_tell_from_it(plan
     means = table[table.seed.isna() & (table.metric == metric)].set_index("variant")
     assert means.best.to_dict() == {"0.1": False, "0.2": True, "all_1": True}
     assert table[table.seed.notna() | table.metric.str.startswith("agreement")].best.isna().all()
+    for (_, variant, _), run in plan.items():  # equals, without draws
+        if run.is_done:
+            report = {"verification": {"U": {name: 0.5 if variant == "0.1" else 0.5 + sign / 4}}}
+            (run.folder / "report.json").write_text(json.dumps(report))
+            (run.folder / "replicates.npz").unlink()
+    means = results.collect(plan, {"tau": "0.1"}).query("seed.isna() and metric == @metric")
+    assert means.best.tolist() == [False, True, True]
 
 
 def test_figures_show_the_table(plan, tmp_path):

@@ -35,10 +35,11 @@ def collect(plan, references):
         Columns `COLUMNS`. A row with a ``seed`` is one run: ``value``, and the identity-bootstrap
         interval of it. A row without is the mean over ``num_seeds`` runs, with their standard
         deviation ``std`` (n - 1), the interval of the mean, and its difference to the reference
-        with the paired interval; ``best`` is true of the best variant of a grid, and of those whose
-        paired interval to it holds 0. ``metric`` is the path in the report, "verification/U/auc",
-        or ``agreement/train/<q>`` and ``agreement/valid/<q>``, which alone have an ``epoch``.
-        Values are fractions. An interval is empty where a run has no replicates.
+        with the paired interval; ``best`` is true of the best variant of a grid, of its
+        equals, and of those whose paired interval to it holds 0. ``metric`` is the path in the
+        report, "verification/U/auc", or ``agreement/train/<q>`` and ``agreement/valid/<q>``, which
+        alone have an ``epoch``. Values are fractions. An interval is empty where a run has no
+        replicates.
     """
     return tabulate(*read_runs(plan), references)
 
@@ -165,7 +166,8 @@ def _mark_best(rows, values, replicates):
         best = choose(cells, key=lambda cell: rows[cell]["value"])
         for cell in cells:
             _, low, high = _difference(values, replicates, cell, best)
-            rows[cell]["best"] = cell == best or low <= 0 <= high
+            is_equal = rows[cell]["value"] == rows[best]["value"]
+            rows[cell]["best"] = is_equal or low <= 0 <= high
 
 
 def _difference(values, replicates, cell, other):

@@ -54,7 +54,8 @@ def build(table, grids, references):
         rows = table[table.seed.isna() & table.epoch.isna() & (table.grid == name)]
         if rows.empty:
             continue
-        title = grid.get("title", name).capitalize()
+        title = str(grid.get("title", name))
+        title = title[:1].upper() + title[1:]
         means = {(row.variant, row.metric): row for row in rows.itertuples()}
         metrics = [m for m in grid.get("metrics", METRICS) if m in set(rows.metric)]
         reference = readable(references[name])
