@@ -32,7 +32,10 @@ def test_every_recipe_answers(name, tmp_path):
     if name in WITH_YAML:
         assert "each an option --key=value" in told.stdout
     assert run_forked(recipe(name, "--version")).stdout == f"speechbrain-fv {__version__}\n"
-    for arguments in ([], ["--absent=1"], WRONG.get(name, ["absent"])):
+    mistakes = [[], ["--absent=1"], WRONG.get(name, ["absent"])]
+    if name not in WITH_YAML:
+        mistakes.append(["--keys"])  # as of those with a YAML
+    for arguments in mistakes:
         result = run_forked(recipe(name, *arguments), tmp_path)
         assert result.returncode == 2, arguments
         assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1

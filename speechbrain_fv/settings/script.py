@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from contextlib import suppress
 
 from speechbrain_fv import __version__
 from speechbrain_fv.messages import in_one_line
@@ -54,7 +55,8 @@ def answer(usage, default_yaml=None, options=None, parse=None):
     if default_yaml and wants_help(argv):
         sys.exit(_tell(settings_help(usage, argv, default_yaml, options)))
     if parse and wants_help(argv):
-        parse(argv)
+        with suppress(ValueError):  # of an option before it: `main` says so in one line
+            parse(argv)
     if not argv:
         lines = [line.strip() for line in usage.splitlines() if line.strip()]
         command = next((line for line in lines if line.startswith("python ")), lines[0])
