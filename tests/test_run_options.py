@@ -348,8 +348,13 @@ def test_a_person_without_any_file_left_is_replaced_and_a_resumed_run_still_name
 def test_a_kill_after_the_checkpoint_of_an_epochs_last_step_repeats_no_row(
     corpus, tmp_path, monkeypatch
 ):
-    """The validation stood twice in the curves: once of the run that was killed while saving it."""
+    """The validation stood twice in the curves: once of the run that was killed while saving it.
+
+    A file that could not be read before the kill is still named.
+    """
     brain, hparams, fit = build(corpus, tmp_path, f"--ckpt_interval_steps={NUM_BATCHES}")
+    trained = hparams["training"].loader.dataset.datasets["face"].data[5]["ID"]
+    lose(monkeypatch, {trained})
     save = brain.checkpointer.save_and_keep_only
 
     def killed(*args, end_of_epoch=True, **kwargs):
@@ -361,7 +366,9 @@ def test_a_kill_after_the_checkpoint_of_an_epochs_last_step_repeats_no_row(
     with pytest.raises(KeyboardInterrupt):
         fit()
     assert "valid_auc_U" in pd.read_csv(hparams["curves"].path).name.tolist()
-    fitted(corpus, tmp_path)
+    monkeypatch.undo()
+    lost = fitted(corpus, tmp_path).training_summary()["lost_files"]
+    assert [text.split(":")[0] for text in lost] == [f"{trained}.jpg"]
     table = pd.read_csv(hparams["curves"].path)
     assert "valid_auc_U" in table.name.tolist() and not table.duplicated(["step", "name"]).any()
 

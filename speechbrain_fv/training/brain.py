@@ -10,6 +10,7 @@ from itertools import zip_longest
 import numpy as np
 import speechbrain as sb
 import torch
+from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
 from torch._dynamo.exc import TorchDynamoException
 
@@ -110,6 +111,14 @@ class FaceVoiceBrain(sb.Brain):
             logger.warning(
                 "lost file %d, of at most %d (lost_files): %s", len(self.lost), most, text
             )
+
+    def _share_lost(self):
+        """Lets every process know what the others could not read."""
+        for lost in distributed.gather_objects(self.lost):
+            self._note(lost)
+
+    def _lost_meta(self):
+        return {"lost_files": self.lost} if self.lost else {}
 
     def compute_objectives(self, predictions, batch, stage):
         """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
@@ -351,9 +360,19 @@ class FaceVoiceBrain(sb.Brain):
         return avg_loss
 
     def _save_intra_epoch_ckpt(self):
-        """Saves a checkpoint; the curves up to it are on the disk before."""
+        """Saves a checkpoint as SpeechBrain does, with the files that were lost up to it.
+
+        The curves up to it are on the disk before.
+        """
         self.avg_train_loss = self._write_log(self.avg_train_loss)
-        super()._save_intra_epoch_ckpt()
+        self._share_lost()
+        self.checkpointer.save_and_keep_only(
+            end_of_epoch=False,
+            num_to_keep=1,
+            ckpt_predicate=lambda checkpoint: INTRA_EPOCH_CKPT_FLAG in checkpoint.meta,
+            meta={INTRA_EPOCH_CKPT_FLAG: True, **self._lost_meta()},
+            verbosity=logging.DEBUG,
+        )
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         """Says no while gradients wait for a step: a checkpoint does not hold them."""
@@ -414,8 +433,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
-        for lost in distributed.gather_objects(self.lost):
-            self._note(lost)
+        self._share_lost()
         if stage == sb.Stage.TRAIN:
             self.group = []  # of batches at the end of the epoch that make no step
             self._write_log(stage_loss)
@@ -440,7 +458,7 @@ class FaceVoiceBrain(sb.Brain):
                 "monitor": float(monitored),
                 "epoch": int(epoch),
                 "steps": int(self.optimizer_step),
-                **({"lost_files": self.lost} if self.lost else {}),
+                **self._lost_meta(),
             },
             max_keys=["monitor"],
             importance_keys=[],
