@@ -154,8 +154,10 @@ def test_bytes_and_open_files_are_files(model, files, tmp_path):
     assert model.verify_files(*pair).score == pytest.approx(
         model.verify_files(face, voice).score, abs=1e-5
     )
+    with pytest.raises(ValueError, match="^bytes 1: the open file has been read to its end"):
+        model.verify_files(*pair)
     with pytest.raises(ValueError, match="^bytes 1: empty file"):
-        model.verify_files(*pair)  # read to their ends
+        model.verify_files(io.BytesIO(), voice)
     with open(face) as text, pytest.raises(ValueError, match="opened as text; open it with .*rb"):
         model.encode_face_files(text)
     with pytest.raises(ValueError, match="cannot be read .*closed"):

@@ -113,6 +113,11 @@ def test_a_person_without_a_usable_file_is_left_out(model, people, tmp_path):
     close(found.embeddings[0], mean(model.encode_voice_files(ann)))
     with pytest.raises(ValueError, match=r"broken.wav: no audio"):
         model.encode_people_files("voice", [broken])
+    with open(ann[0], "rb") as closed:  # bears the name of a file of the folder
+        pass
+    found = model.encode_people_files("voice", [closed, people / "ann"], on_error="skip")
+    assert (found.kept, found.num_clips) == ([1], [3])
+    close(found.embeddings[0], mean(model.encode_voice_files(ann)))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +187,12 @@ def test_commands_take_people(model, bundle_folder, people, tmp_path, capsys):
     data = json.loads(capsys.readouterr().out)
     assert data["score"] == pytest.approx(score, abs=1e-6) and data["num_faces"] == 2
     assert [Path(left["file"]).name for left in data["left_out"]] == ["broken.jpg"]
+    broken = tmp_path / "ann" / "broken.jpg"
+    arguments = ["verify", people / "ann", people / "ann", f"--model={bundle_folder}", "--json"]
+    assert main([*map(str, arguments), "--also", str(broken), "--skip_broken"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert [left["file"] for left in data["left_out"]] == [str(broken)]
+    assert data["score"] == pytest.approx(score, abs=1e-6)
     also = [ann[1], people / "ann" / "1.jpg", ann[2]]
     data = run("verify", people / "ann" / "0.jpg", ann[0], "--also", *also)
     assert data["score"] == pytest.approx(score, abs=1e-6)

@@ -1,5 +1,7 @@
 """`verify` and `match`."""
 
+import os
+
 from speechbrain_fv.commands.models import cautioned, described, load_model
 from speechbrain_fv.commands.output import Outcome, ranking_lines
 from speechbrain_fv.demo.statement import error_statements
@@ -12,7 +14,12 @@ def verify(options):
     """Returns whether a face and a voice belong to one person."""
     also, left_out = {"face": [], "voice": []}, [] if options.skip_broken else None
     for file in options.also:
-        also[kind_of(file)].append(file)
+        try:
+            also[kind_of(file)].append(file)
+        except ValueError as error:
+            if left_out is None or os.path.isdir(file):  # a folder of both kinds is a mistake
+                raise
+            left_out.append((file, str(error)))
     model, weights = load_model(options), MEASURED if options.weighted else None
     face, voice = (
         encoded_person(model, kind, person_of(first, also[kind]), weights, options, left_out)

@@ -22,7 +22,8 @@ class Clip(NamedTuple):
     picture : str, address of a picture
     notices : list of str, what had to be converted
     embedding : torch.Tensor of shape (K,), or None where it is only shown
-    sound : str, address of what the model hears of a voice; "" of a face
+    sound : str, address of the part of a voice that the model hears; of its middle where the model
+        hears all, or all speech; "" of a face
     """
 
     name: str

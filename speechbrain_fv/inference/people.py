@@ -9,7 +9,7 @@ import torch
 
 from speechbrain_fv.inference import clips
 from speechbrain_fv.inference.inputs import Faces, OnError, Skipped, Source, Voices
-from speechbrain_fv.inference.sources import on_disk
+from speechbrain_fv.inference.sources import name_apart, on_disk
 from speechbrain_fv.media.kinds import media_in, media_kind
 from speechbrain_fv.scores.averaging import averaged
 
@@ -183,6 +183,7 @@ class EncodesPeople:
         """Returns the `People` of a list without bytes and open files."""
         listed = [_files_or_none(person, modality, skipped) for person in people]
         flat = [file for files in listed for file in files]
+        name_apart(flat)
         owners = np.repeat(np.arange(len(listed)), np.array([len(files) for files in listed], int))
         given = _given_weights(weights, listed)
         unusable, measured = None if skipped is None else [], []

@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,14 @@ def on_disk(*given: Any) -> Iterator[list]:
         yield _held(listed, Path(folder), taken)
 
 
+def name_apart(files):
+    """Gives each `Held` a name of its own among files, of which a folder may hold its namesake."""
+    taken = {str(file) for file in files if not isinstance(file, Held)}
+    for file in files:
+        if isinstance(file, Held):
+            file.name = _free_name(file.name, taken)
+
+
 def _is_content(source):
     return isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read")
 
@@ -108,7 +116,16 @@ def _content_of(source):
         raise ValueError(f"the open file cannot be read ({error})") from error
     if not isinstance(content, bytes | bytearray | memoryview):
         raise ValueError(f"expected bytes, read {type(content).__name__}; open it with mode 'rb'")
+    if not content and _place(source):
+        raise ValueError("the open file has been read to its end; seek(0) first, or pass its bytes")
     return content
+
+
+def _place(source):
+    """Returns how far an open file has been read, in bytes; 0 where it does not tell."""
+    with suppress(AttributeError, OSError, ValueError):
+        return source.tell()
+    return 0
 
 
 def _free_name(name, taken):
