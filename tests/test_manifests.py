@@ -342,3 +342,22 @@ def test_a_corpus_that_lost_a_few_files_goes_on_with_its_manifests(tmp_path, cap
     assert with_lost(earlier, now(moved[1:]), 1) is None
     assert with_lost(earlier, now(moved[1:]), 1, {str(there)}) is not None
     assert with_lost(now(faces[1:]), now(faces), 9) is None
+
+
+def test_a_person_who_lost_the_last_face_takes_part_with_the_voices(tmp_path):
+    """The preparation leaves such a person out, with voices that nobody has lost."""
+    faces, voices, identities = corpus()
+    voice = tmp_path / "voice.wav"
+    voice.touch()
+    voices = voices.assign(wav=str(voice))
+
+    def now(faces, voices=voices):
+        write(tmp_path, faces, voices, identities)
+        return load_manifests(tmp_path)
+
+    earlier = now(faces)
+    kept = with_lost(earlier, now(faces[2:]), 1)  # two rows of one file
+    assert content_key(kept) == content_key(earlier)
+    assert with_lost(earlier, now(faces[2:], voices[:-1]), 9) is None
+    faces = faces.assign(image=str(voice))
+    assert with_lost(now(faces), now(faces, voices[2:]), 9) is None  # all files are there

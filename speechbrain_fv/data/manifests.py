@@ -378,9 +378,9 @@ def with_lost(earlier, now, most, excluded=frozenset()):
     -------
     Manifests or None
         None if more are lost, clips were added or changed, or a clip was taken out whose file is
-        there and usable.
+        there and usable; not so of a person who has lost all faces, or all voices.
     """
-    tables, lost = {}, []
+    tables, gone = {}, []
     for kind, column in (("faces", "image"), ("voices", "wav")):
         for split, before in getattr(earlier, kind).items():
             after = getattr(now, kind)[split]
@@ -388,13 +388,20 @@ def with_lost(earlier, now, most, excluded=frozenset()):
             same = before[is_there].drop(columns=column).reset_index(drop=True)
             if not same.equals(after.drop(columns=column).reset_index(drop=True)):
                 return None
-            lost += before.loc[~is_there, column].tolist()
+            missing = before[~is_there].rename(columns={column: "file"})
+            none_left = ~missing.spk_id.isin(after.spk_id)
+            gone.append(missing[["spk_id", "file"]].assign(kind=kind, none_left=none_left))
             place = before.ID.map(after.set_index("ID")[column])
             tables.setdefault(kind, {})[split] = before.assign(
                 **{column: place.fillna(before[column])}
             )
-    on_purpose = (file for file in lost if file not in excluded and os.path.exists(file))
-    if not 0 < len(lost) <= most or any(on_purpose):
+    gone = pd.concat(gone, ignore_index=True)
+    is_lost = [file in excluded or not os.path.exists(file) for file in gone.file]
+    gone = gone.assign(is_lost=np.array(is_lost, bool))
+    lost = gone.file[gone.is_lost].unique().tolist()
+    by_side = gone[gone.none_left].groupby(["spk_id", "kind"]).is_lost.all()
+    one_sided = by_side.index[by_side].get_level_values("spk_id")  # left out by the preparation
+    if not 0 < len(lost) <= most or not (gone.is_lost | gone.spk_id.isin(one_sided)).all():
         return None
     logger.warning(
         "%d files are lost since the training began, of at most %d (lost_files): %s",
