@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from speechbrain_fv import distributed
 from speechbrain_fv.corpora.joined import JoinedReader
 from speechbrain_fv.data.manifests import Manifests
 from speechbrain_fv.data.pairs import clip_dataset, finished, training_loader
@@ -60,6 +61,16 @@ def test_the_sheet_holds_the_first_pairs_of_the_first_batch(manifests, tmp_path)
     assert torch.equal(faces, batch.face[:10])
     assert seen.voices / 2**15 == pytest.approx(batch.voice.data[:10].numpy(), abs=2**-15)
     assert seen.rate == 16000
+
+
+def test_of_several_processes_it_holds_the_batch_of_the_first(manifests, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "world", lambda: (0, 2))
+    hparams = settings(tmp_path)
+    tables = manifests.faces["train"], manifests.voices["train"]
+    sampler = hparams["sampler"](*tables, rank=0, num_processes=2)
+    sampler.set_epoch(1)
+    drawn = [PEOPLE[face] for face, _, _ in next(iter(sampler))][:10]
+    assert first_pairs(hparams, manifests).face_identity.tolist() == drawn
 
 
 def test_it_is_kept_with_the_run(manifests, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechbrain_fv import distributed
 from speechbrain_fv.figures import plots
 from speechbrain_fv.figures.plots import SeenClips
 from speechbrain_fv.figures.plots.style import save
@@ -63,7 +64,8 @@ def first_pairs(hparams, manifests):
         If a file cannot be read, or the sampler refuses the corpus.
     """
     tables = {"face": manifests.faces["train"], "voice": manifests.voices["train"]}
-    sampler = hparams["sampler"](*tables.values())
+    rank, num_processes = distributed.world()
+    sampler = hparams["sampler"](*tables.values(), rank=rank, num_processes=num_processes)
     sampler.set_epoch(1)  # SpeechBrain counts from 1
     faces, voices, draws = zip(*next(iter(sampler))[:NUM_PAIRS], strict=True)
     rows = {
