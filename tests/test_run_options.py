@@ -283,7 +283,8 @@ def lose(monkeypatch, clips):
 
     def reading(self, clip, draw):
         if clip in clips and self.vectors_key == "face_vectors":
-            raise LostFile(f"{clip}.jpg: cannot be read although the preparation could")
+            reason = f"cannot be read although the preparation could ({draw})"
+            raise LostFile(f"{clip}.jpg: {reason}")
         return read(self, clip, draw)
 
     monkeypatch.setattr(EmbeddingReader, "__call__", reading)

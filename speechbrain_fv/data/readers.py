@@ -23,6 +23,7 @@ from speechbrain_fv.names import names_of
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROPS = ("center", "squash")
+_LOST = "cannot be read although the preparation could"
 
 
 class ImageReader:
@@ -346,7 +347,18 @@ class LostFile(ValueError):
         return f"{self.args[0]}; restore the file, and the same command goes on"
 
 
+def lost_path(text):
+    """Returns the file that the argument of a `LostFile` names.
+
+    One file may have several reasons: a FLAC that was cut off fails otherwise beyond its end.
+
+    Example
+    -------
+    >>> lost_path("a/b.flac: cannot be read although the preparation could (lost sync)")
+    'a/b.flac'
+    """
+    return text.partition(f": {_LOST}")[0]
+
+
 def _changed(path, error):
-    return LostFile(
-        f"{path}: cannot be read although the preparation could ({reason_of(error, path)})"
-    )
+    return LostFile(f"{path}: {_LOST} ({reason_of(error, path)})")

@@ -16,6 +16,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.pairs import finished
+from speechbrain_fv.data.readers import lost_path
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
@@ -100,7 +101,7 @@ class FaceVoiceBrain(sb.Brain):
         """Names each lost file once; ValueError if there are more than the YAML allows."""
         most = getattr(self.hparams, "lost_files", 0)
         for text in lost:
-            if text in self.lost:
+            if lost_path(text) in map(lost_path, self.lost):
                 continue
             self.lost.append(text)
             if len(self.lost) > most:
