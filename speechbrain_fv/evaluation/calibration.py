@@ -3,7 +3,7 @@
 A score compares f* and v*, by their cosine unless another is given. The probability is that of one
 person when as many pairs show one person as two: with another share of true pairs it must be
 weighed anew. A pair is taken for one person from a probability of 50 % on, so that probability and
-decision cannot contradict each other.
+decision agree, wherever the scores tell anything.
 """
 
 from typing import Any, NamedTuple
