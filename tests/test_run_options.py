@@ -284,7 +284,7 @@ def lose(monkeypatch, clips):
     def reading(self, clip, draw):
         if clip in clips and self.vectors_key == "face_vectors":
             reason = f"cannot be read although the preparation could ({draw})"
-            raise LostFile(f"{clip}.jpg: {reason}")
+            raise LostFile(f"{clip}.jpg: {reason}", f"{clip}.jpg")
         return read(self, clip, draw)
 
     monkeypatch.setattr(EmbeddingReader, "__call__", reading)
@@ -300,8 +300,8 @@ def test_a_run_goes_on_without_a_few_lost_files_and_names_them(
     lose(monkeypatch, {trained})
     fit()
     assert brain.optimizer_step == NUM_BATCHES
-    assert brain.training_summary()["lost_files"] == brain.lost
-    assert [text.split(":")[0] for text in brain.lost] == [f"{trained}.jpg"]
+    assert brain.training_summary()["lost_files"] == brain.lost.texts
+    assert [text.split(":")[0] for text in brain.lost.texts] == [f"{trained}.jpg"]
     assert caplog.text.count("lost file 1, of at most 2 (lost_files): ") == 1
     embeddings = brain.embed(hparams["training"].loader)
     assert embeddings.face_identity[5] == person and len(embeddings.face_id) == len(tables)
@@ -337,7 +337,7 @@ def test_a_person_without_any_file_left_is_replaced_and_a_resumed_run_still_name
     lose(monkeypatch, {rows[row]["ID"] for row in gone})
     fit()
     embeddings = brain.embed(hparams["training"].loader)
-    assert len(brain.lost) == len(gone) and len(embeddings.face_id) == len(rows)
+    assert len(brain.lost.texts) == len(gone) and len(embeddings.face_id) == len(rows)
     assert embeddings.face_identity[gone].tolist() == [rows[0]["spk_id"]] * len(gone)
     assert np.array_equal(embeddings.face[gone], embeddings.face[[len(gone)] * len(gone)])
     monkeypatch.undo()

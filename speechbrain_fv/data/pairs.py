@@ -88,7 +88,7 @@ def _readable_item(dataset, index, draw=None):
             try:
                 return _item(dataset, row, draw), lost
             except LostFile as error:
-                lost.append(error.args[0])
+                lost.append((error.path, error.args[0]))
     return {}, lost
 
 
@@ -118,7 +118,7 @@ class ClipDataset(torch.utils.data.Dataset):
             try:
                 return {**_item(dataset, index), "lost": []}
             except LostFile as error:
-                return {"lost": [error.args[0]]}
+                return {"lost": [(error.path, error.args[0])]}
         item, lost = _readable_item(dataset, index)
         if lost:  # under its own name, as labels go by rows
             row = dataset.data[index]
@@ -255,10 +255,10 @@ def finished(batch, readers):
 
 def _collate(items, keep_rows):
     """Returns the batch of some items, whose attribute `modalities` says what it holds."""
-    lost = [text for item in items for text in item.pop("lost")]
+    lost = [file for item in items for file in item.pop("lost")]
     read = [item for item in items if "face" in item or "voice" in item]
     if keep_rows and not read:
-        raise LostFile(lost[0])
+        raise LostFile(lost[0][1])
     items = [{**read[0], **item} for item in items] if keep_rows else read
     batch = _padded(items) if items else SimpleNamespace()
     batch.modalities = tuple(name for name in ("face", "voice") if items and name in items[0])

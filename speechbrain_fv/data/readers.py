@@ -23,7 +23,6 @@ from speechbrain_fv.names import names_of
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROPS = ("center", "squash")
-_LOST = "cannot be read although the preparation could"
 
 
 class ImageReader:
@@ -341,24 +340,25 @@ def _cut(segments, offset, length):
 
 
 class LostFile(ValueError):
-    """A file that the preparation could read and the training cannot; its argument names it."""
+    """A file that the preparation could read and the training cannot.
+
+    Arguments
+    ---------
+    text : str
+        The file, and the reason.
+    path : str
+        The file.
+    """
+
+    def __init__(self, text, path=""):
+        super().__init__(text)
+        self.path = path
 
     def __str__(self):
         return f"{self.args[0]}; restore the file, and the same command goes on"
 
 
-def lost_path(text):
-    """Returns the file that the argument of a `LostFile` names.
-
-    One file may have several reasons: a FLAC that was cut off fails otherwise beyond its end.
-
-    Example
-    -------
-    >>> lost_path("a/b.flac: cannot be read although the preparation could (lost sync)")
-    'a/b.flac'
-    """
-    return text.partition(f": {_LOST}")[0]
-
-
 def _changed(path, error):
-    return LostFile(f"{path}: {_LOST} ({reason_of(error, path)})")
+    reason = reason_of(error, path)
+    text = f"{path}: cannot be read although the preparation could ({reason})"
+    return LostFile(text, str(path))

@@ -11,31 +11,25 @@ import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
-from speechbrain.utils.distributed import ddp_broadcast, if_main_process, run_on_main
+from speechbrain.utils.distributed import ddp_broadcast, run_on_main
 from torch._dynamo.exc import TorchDynamoException
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.pairs import finished
-from speechbrain_fv.data.readers import lost_path
 from speechbrain_fv.evaluation.embeddings import Embeddings
 from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.training.lost_files import LostFiles
 from speechbrain_fv.training.progress import Progress, log_epoch, vanishing_bars
 from speechbrain_fv.training.schedules import parameter_groups
+from speechbrain_fv.training.step_log import StepLog
 
 logger = logging.getLogger(__name__)
 
 MODALITIES = ("face", "voice")
 DEFAULT_MONITOR = "verification/U/auc"
-LOG_SECONDS = 0.2
-"""The least time between two transfers of logged scalars from the device, and writings of them."""
-
-
-def _log_dtype(device):
-    """Returns the type in which scalars wait on a device: Apple's MPS has no float64."""
-    return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
 class NonFiniteError(ValueError):
@@ -61,11 +55,8 @@ class FaceVoiceBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.hparams.score.to(self.device)
-        self.group = []  # names and values of the batches whose gradients wait for a step
-        self.logged = []  # (step, epoch, lr, group) that are on the device still
-        self.losses = []  # (step of the epoch, loss), likewise
-        self.last_log = 0.0
-        self.lost = []  # files that could not be read, each with the reason
+        self.step_log = StepLog(self.hparams.curves, self.device)
+        self.lost = LostFiles(getattr(self.hparams, "lost_files", 0))
         self.exchange = None  # of several processes, see `distributed.share`
         counter, num_steps, monitor = (
             getattr(self.hparams, name) for name in ("epoch_counter", "num_steps", "monitor")
@@ -79,7 +70,7 @@ class FaceVoiceBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Returns (f*, v*) of the global batch, or the embeddings of a batch of one modality."""
-        self._note(getattr(batch, "lost", ()))
+        self.lost.note(getattr(batch, "lost", ()))
         batch = finished(batch.to(self.device, non_blocking=True), self.hparams.readers)
         encode = {
             "face": lambda: self.modules.face_encoder(batch.face),
@@ -94,32 +85,8 @@ class FaceVoiceBrain(sb.Brain):
         """Evaluates a batch; one of which all files are lost counts as 0."""
         if batch.modalities:
             return super().evaluate_batch(batch, stage)
-        self._note(batch.lost)
+        self.lost.note(batch.lost)
         return torch.zeros(())
-
-    def _note(self, lost):
-        """Names each lost file once; ValueError if there are more than the YAML allows."""
-        most = getattr(self.hparams, "lost_files", 0)
-        for text in lost:
-            if lost_path(text) in map(lost_path, self.lost):
-                continue
-            self.lost.append(text)
-            if len(self.lost) > most:
-                raise ValueError(
-                    f"{text}; this is lost file {len(self.lost)}, of at most lost_files = {most}: "
-                    "restore it, or raise --lost_files, and the same command goes on"
-                )
-            logger.warning(
-                "lost file %d, of at most %d (lost_files): %s", len(self.lost), most, text
-            )
-
-    def _share_lost(self):
-        """Lets every process know what the others could not read."""
-        for lost in distributed.gather_objects(self.lost):
-            self._note(lost)
-
-    def _lost_meta(self):
-        return {"lost_files": self.lost} if self.lost else {}
 
     def compute_objectives(self, predictions, batch, stage):
         """Returns the weighted loss of a training batch; keeps the embeddings of any other."""
@@ -209,7 +176,7 @@ class FaceVoiceBrain(sb.Brain):
         done = [self.optimizer_step, self.hparams.epoch_counter.current]
         run_on_main(self.hparams.curves.rewind, done)
         if (last := self.checkpointer.find_checkpoint()) is not None:
-            self.lost = list(last.meta.get("lost_files", ()))
+            self.lost.recover(last.meta)
 
     def fit(self, epoch_counter, train_set, valid_set=None, **kwargs):
         """Trains as SpeechBrain does; a method without terms, in closed form, is validated once."""
@@ -281,10 +248,10 @@ class FaceVoiceBrain(sb.Brain):
             logger.warning("skipped a batch: %s", error)
         for name, value in self.modules.named_buffers():
             value.copy_(kept[name])
-        if self.group and self.step % self.grad_accumulation_factor == 0:
+        if self.step_log.batches and self.step % self.grad_accumulation_factor == 0:
             distributed.exchange_waiting(self.exchange)
             self.optimizers_step()
-            self._log_group()
+            self._log_step()
         return torch.tensor(math.nan, device=self.device)  # which the average leaves out
 
     def _fit_batch(self, batch):
@@ -307,10 +274,8 @@ class FaceVoiceBrain(sb.Brain):
         """Returns SpeechBrain's running mean, which in training is a moment behind."""
         if not self.modules.training:
             return super().update_average(loss, avg_loss)
-        self.losses.append((self.step, loss))
-        if time.monotonic() - self.last_log < LOG_SECONDS:
-            return avg_loss
-        return self._write_log(avg_loss)
+        self.step_log.add_loss(self.step, loss)
+        return self.step_log.write(avg_loss) if self.step_log.is_due else avg_loss
 
     def optimizers_step(self):
         """Steps at the step's learning rate."""
@@ -323,55 +288,26 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         """Keeps the unweighted terms and the monitors of the batch; logs them after a step."""
-        scalars = {"loss": loss.detach(), **self.scalars}
-        kept = {"device": self.device, "dtype": _log_dtype(self.device)}
-        values = torch.stack([value.reshape(()).to(**kept) for value in scalars.values()])
-        self.group.append(([*scalars], values))
+        self.step_log.add_batch({"loss": loss.detach(), **self.scalars})
         if should_step:
-            self._log_group()
+            self._log_step()
 
-    def _log_group(self):
-        """Keeps the scalars of a step's batches, of which the means are logged."""
-        place = (self.optimizer_step, self.hparams.epoch_counter.current)
-        self.logged.append((*place, self.optimizer.param_groups[0]["lr"], self.group))
-        self.group = []
-
-    def _write_log(self, avg_loss):
-        """Writes what was logged, brought over in one transfer; returns the mean loss after it."""
-        (logged, self.logged), (losses, self.losses) = (self.logged, []), (self.losses, [])
-        tensors = [values for *_, group in logged for _, values in group]
-        tensors += [loss.view(1).to(_log_dtype(loss.device)) for _, loss in losses]
-        numbers = iter(torch.cat(tensors).tolist() if tensors else ())
-        rows = []
-        for step, epoch, lr, group in logged:
-            values = {}
-            for names, _ in group:
-                for name in names:
-                    values.setdefault(name, []).append(next(numbers))
-            means = {name: float(np.mean(of_batches)) for name, of_batches in values.items()}
-            rows.append((step, epoch, {"loss": means.pop("loss"), "lr": lr, **means}))
-        if if_main_process():
-            self.hparams.curves.extend(rows)
-        for step, _ in losses:
-            loss = next(numbers)
-            if math.isfinite(loss):  # as SpeechBrain does
-                avg_loss -= avg_loss / step
-                avg_loss += loss / step
-        self.last_log = time.monotonic()
-        return avg_loss
+    def _log_step(self):
+        lr, epoch = self.optimizer.param_groups[0]["lr"], self.hparams.epoch_counter.current
+        self.step_log.add_step(self.optimizer_step, epoch, lr)
 
     def _save_intra_epoch_ckpt(self):
         """Saves a checkpoint as SpeechBrain does, with the files that were lost up to it.
 
         The curves up to it are on the disk before.
         """
-        self.avg_train_loss = self._write_log(self.avg_train_loss)
-        self._share_lost()
+        self.avg_train_loss = self.step_log.write(self.avg_train_loss)
+        self.lost.share()
         self.checkpointer.save_and_keep_only(
             end_of_epoch=False,
             num_to_keep=1,
             ckpt_predicate=lambda checkpoint: INTRA_EPOCH_CKPT_FLAG in checkpoint.meta,
-            meta={INTRA_EPOCH_CKPT_FLAG: True, **self._lost_meta()},
+            meta={INTRA_EPOCH_CKPT_FLAG: True, **self.lost.meta()},
             verbosity=logging.DEBUG,
         )
 
@@ -421,7 +357,8 @@ class FaceVoiceBrain(sb.Brain):
         self.collected[modality].append((embeddings.cpu().numpy(), identities, ids))
 
     def _gather(self):
-        """The embeddings of all processes, in the order of one process."""
+        """The embeddings of all processes, in the order of one process, and what is lost."""
+        self.lost.share()
         collected = distributed.gather_objects(self.collected)
         arrays = {}
         for modality in self.collected:
@@ -434,10 +371,10 @@ class FaceVoiceBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """After validation: logs, tells the early stopper, keeps the best and last checkpoint."""
-        self._share_lost()
         if stage == sb.Stage.TRAIN:
-            self.group = []  # of batches at the end of the epoch that make no step
-            self._write_log(stage_loss)
+            self.lost.share()
+            self.step_log.drop_batches()
+            self.step_log.write(stage_loss)
             return
         self.embeddings = self._gather()
         if stage == sb.Stage.TEST:
@@ -459,7 +396,7 @@ class FaceVoiceBrain(sb.Brain):
                 "monitor": float(monitored),
                 "epoch": int(epoch),
                 "steps": int(self.optimizer_step),
-                **self._lost_meta(),
+                **self.lost.meta(),
             },
             max_keys=["monitor"],
             importance_keys=[],
@@ -540,6 +477,6 @@ class FaceVoiceBrain(sb.Brain):
         if monitor != DEFAULT_MONITOR:
             value = best["monitor"] if higher_is_better(monitor) else -best["monitor"]
             summary |= {"monitor": monitor, "best_valid": value}
-        if self.lost:
-            summary["lost_files"] = sorted(self.lost)
+        if self.lost.texts:
+            summary["lost_files"] = self.lost.texts
         return summary

@@ -29,6 +29,7 @@ class Progress:
         self.counter, self.num_steps, self.monitor = counter, num_steps, monitor
         self.sign = 1 if higher_is_better(monitor) else -1
         self.start, self.first_step = time.monotonic(), 0
+        self.was_over = False  # before it began
 
     def begin(self, step):
         """Starts the clock; returns what of the training was done before, "" if nothing was.
@@ -39,7 +40,8 @@ class Progress:
             Optimiser steps done, when the last checkpoint has been recovered.
         """
         self.start, self.first_step = time.monotonic(), step
-        if self.is_over:
+        self.was_over = self.is_over
+        if self.was_over:
             return f"nothing left to train after epoch {self.counter.current}  {self._best()}"
         if step:
             return (
@@ -97,8 +99,9 @@ class Progress:
         return "  ".join(parts)
 
     def end(self):
-        """Returns why the training stopped before its last epoch, "" if it did not."""
-        if self.counter.should_stop and self.counter.current < self.counter.limit:
+        """Returns why the training stopped before its last epoch, "" if it did not do so now."""
+        stopped = self.counter.should_stop and self.counter.current < self.counter.limit
+        if stopped and not self.was_over:
             since = self.counter.current - self.counter.best_limit
             return f"stopped: no better for {since} epochs (patience)  {self._best()}"
         return ""

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
+from speechbrain.utils.distributed import ddp_barrier, if_main_process, infer_device, run_on_main
 
 from speechbrain_fv import distributed
 from speechbrain_fv.data.classes import missing_reason, training_classes
+from speechbrain_fv.data.lost_clips import excluded_files, with_lost
 from speechbrain_fv.data.manifests import (
     content_key,
-    excluded_files,
     load_manifests,
-    with_lost,
     without_training_identities,
 )
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
@@ -400,10 +399,10 @@ def _trained_manifests(hparams, folder, record, has_checkpoints):
             run_on_main(hparams["corpus"]["prepare"], kwargs={"manifest_folder": manifest_folder})
             manifests = training_manifests(hparams)
             excluded = excluded_files(manifest_folder)
-            run_on_main(len, [()])  # all have read them before one restores the earlier ones
+            ddp_barrier()  # all have read them before one restores the earlier ones
             return check(manifests)
     except OtherData:
-        run_on_main(len, [()])
+        ddp_barrier()
         most = hparams.get("lost_files", 0)
         earlier = with_lost(training_manifests(hparams), manifests, most, excluded)
         if earlier is None:
