@@ -27,7 +27,7 @@ from speechbrain_fv.figures.run_figures import report_run
 from speechbrain_fv.figures.seen_clips import save_seen_clips
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.logs import LOG_CONFIG
-from speechbrain_fv.training import costs, results, setup
+from speechbrain_fv.training import costs, preparing, results, setup
 
 
 def main(argv):
@@ -43,7 +43,7 @@ def run(hparams, run_opts, resolved_yaml):
     folder = hparams["output_folder"]
     sb.create_experiment_directory(folder, log_config=run_opts["log_config"] or LOG_CONFIG)
     show = save_seen_clips if hparams["draw_figures"] else None
-    manifests, classes = setup.prepared(hparams, run_opts, resolved_yaml, show)
+    manifests, classes = preparing.prepared(hparams, run_opts, resolved_yaml, show)
     brain, train, valid, test = setup.make_brain(hparams, run_opts, manifests, classes)
     if not hparams["checkpointer"].list_checkpoints():
         results.save_untrained(brain, test, folder)

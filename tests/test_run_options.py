@@ -15,7 +15,7 @@ from speechbrain_fv.data.selection import spread_clips
 from speechbrain_fv.settings import reads
 from speechbrain_fv.settings.loading import load_hparams
 from speechbrain_fv.settings.run_options import settle
-from speechbrain_fv.training import setup
+from speechbrain_fv.training import preparing, setup
 from tests.paths import HPARAMS, ROOT
 from tests.small_runs import OPTIONS, equal, train, write_corpus
 
@@ -34,7 +34,7 @@ def build(corpus, folder, *options):
     argv = [str(HPARAMS / "bipcm_fst.yaml"), f"--output_folder={folder}", *chosen.values()]
     run_opts, hparams, text = load_hparams(argv, reads.TRAIN)
     setup.check_method(hparams, run_opts)
-    manifests, classes = setup.prepared(hparams, run_opts, text)
+    manifests, classes = preparing.prepared(hparams, run_opts, text)
     brain, train_set, valid, _ = setup.make_brain(hparams, run_opts, manifests, classes)
     return brain, hparams, lambda: brain.fit(hparams["epoch_counter"], train_set, valid)
 
