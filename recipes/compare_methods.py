@@ -4,7 +4,7 @@
     python recipes/compare_methods.py hparams/comparison.yaml [--only=infonce,ssos ...]
 
 First the candidates of every method are trained at the first seed; those that do best on validation
-people are trained at the other seeds. Leaves comparison.md, comparison.tex, comparison.csv,
+people are trained at the other seeds. Leaves table.md, table.tex, comparison.csv,
 tuning.csv, costs.csv and figures/ in the output folder, and every run in
 <method>[/fold_<i>]/<candidate>/<seed> there. Run again, it goes on where it was stopped and repeats
 nothing that is done. --dry_run lists the runs. A run that fails is reported at the end, with exit

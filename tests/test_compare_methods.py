@@ -91,7 +91,7 @@ def test_methods_are_tuned_trained_and_tabulated_in_folds(tmp_path, script, caps
     row = table[(table.method == "tuned") & (table.fold == "all") & table.seed.isna()].iloc[0]
     assert row.value == pytest.approx(sum(own) / 2) and row.value > 0.8
     assert row.low < row.value < row.high and row.difference_low < row.difference_high
-    text = (out / "comparison.md").read_text()
+    text = (out / "table.md").read_text()
     assert "-: video: there are no videos" in text and "## AUC G by fold" in text
     assert "| four | 0 | 0 | 0." in text  # parameters and seconds
 

@@ -164,9 +164,9 @@ def test_the_table_equals_loops_over_folds_seeds_and_resamples(comparison):
 def test_what_a_method_cannot_do_is_a_dash_with_its_reason(comparison):
     hparams, *_ = comparison
     written(comparison)
-    text = (Path(hparams["output_folder"]) / "comparison.md").read_text()
+    text = (Path(hparams["output_folder"]) / "table.md").read_text()
     first = text.split("## ")[1]
-    tabulars(Path(hparams["output_folder"]) / "comparison.tex")
+    tabulars(Path(hparams["output_folder"]) / "table.tex")
     assert "| SVHF | 2 | - | - |" in first and "| CCA | 0 | - | - |" in first
     assert "-: SVHF (U, N, A, GNA): it ranks two" in first and "-: CCA: it takes vectors" in first
     assert "FST, ssnet, SVHF" in first and "(G): no gender" in first
@@ -207,7 +207,7 @@ def test_published_figures_have_columns_and_notes_of_their_own(comparison):
 def test_latex_has_every_cell_and_no_open_character(comparison):
     hparams, *_ = comparison
     written(comparison)
-    text = (Path(hparams["output_folder"]) / "comparison.tex").read_text()
+    text = (Path(hparams["output_folder"]) / "table.tex").read_text()
     first, text = text.split("\n", 1)
     assert first == sheets.PREAMBLE
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") > 7

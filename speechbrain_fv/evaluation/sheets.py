@@ -177,21 +177,20 @@ def escape(text):
     return re.sub(r"[&%$#_{}\\~^<>]", lambda match: _SPECIAL[match.group()], str(text))
 
 
-def write_sheets(folder, sheets, name="table", introduction=""):
-    """Writes <name>.md and <name>.tex in a folder, each whole or not at all; nothing of no sheet.
+def write_sheets(folder, sheets, introduction=""):
+    """Writes table.md and table.tex in a folder, each whole or not at all; nothing of no sheet.
 
     Arguments
     ---------
     folder : str or Path
     sheets : sequence of Sheet
-    name : str
     introduction : str
         Markdown above the first table.
     """
     if not sheets:
         return
     parts = [introduction] if introduction else []
-    with replacing(Path(folder) / f"{name}.md") as file:
+    with replacing(Path(folder) / "table.md") as file:
         file.write("\n".join([*parts, *map(markdown, sheets)]).encode())
-    with replacing(Path(folder) / f"{name}.tex") as file:
+    with replacing(Path(folder) / "table.tex") as file:
         file.write("\n".join([PREAMBLE, *map(latex, sheets)]).encode())

@@ -66,7 +66,7 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
     missing = [run.name for run in runs.values() if not run.is_done]
     parts = [INTRODUCTION.format(reference=labels[reference]), people + "\n"]
     parts += ["Not done: " + ", ".join(missing) + "\n"] if missing else []
-    write_sheets(folder, sheets, "comparison", "\n".join(parts))
+    write_sheets(folder, sheets, "\n".join(parts))
     shown = {name: label for name, label in labels.items() if name in set(table.variant)}
     save(figures.matching_figure(table, shown, reference), folder / "figures" / "fig3_matching")
     print(f"Tables and figure: {folder}")
