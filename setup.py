@@ -134,7 +134,7 @@ setup(
         "silero-vad>=6.0,<7",
         "soundfile>=0.12,<1",
         "pillow>=10,<14",
-        "threadpoolctl>=3.1,<4",  # one thread for the VAD, in the thread that calls it
+        "threadpoolctl>=3.1,<4",  # one thread for the VAD, and for each block of an evaluation
         "tqdm>=4.66,<5",
         "filelock>=3.12,<5",  # one process fills a cache of features
     ],

@@ -7,6 +7,7 @@ Beside each value stands its 95 % interval over identities (see `metrics.bootstr
 """
 
 from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from speechbrain_fv.evaluation.report import (
     save_report,
 )
 from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
+from speechbrain_fv.evaluation.verification import verify_stratum
 from speechbrain_fv.messages import progress_bar
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score, is_cosine
 
@@ -187,26 +189,22 @@ class _Trials:
             pairs = metrics.PairReplicates(self.weights, faces, voices, self.labels)
         users = [user for user in (pairs, ranking) if user is not None]
         counts = metrics.count_pairs(faces, voices, self.labels, self.chunk_size, users, tick)
-        for stratum, bits in defined:
-            inside = counts.within(bits)
-            auc, eer = metrics.area_under_curve(inside), metrics.equal_error_rate(inside)
-            replicates = pairs.rates(bits, auc, eer) if pairs else (None, None)
+        device = faces.vectors.device
+        strata = [bits for _, bits in defined]
+        results = metrics.each(partial(verify_stratum, counts, pairs), strata, device)
+        for (stratum, _), found in zip(defined, results, strict=True):
             path = ("verification", stratum)
-            self.add(path, "auc", auc, replicates[0])
-            self.add(path, "eer", eer, replicates[1])
-            roc = metrics.roc_points(inside)
-            if np.isnan(auc):
+            self.add(path, "auc", found.auc, found.replicates[0])
+            self.add(path, "eer", found.eer, found.replicates[1])
+            if np.isnan(found.auc):
                 self.explain(path, ("auc", "eer"), protocols.no_trials_reason(stratum))
+            false_accept, true_accept = (rates.tolist() for rates in found.roc)
+            roc = {"false_accept": false_accept, "true_accept": true_accept}
+            if found.accepted is not None:
+                roc["true_accept_interval"] = metrics.band(found.accepted, true_accept)
             self.node(path).update(
-                num_positives=int(inside.num_positives.sum()),
-                num_negatives=inside.num_negatives,
-                roc=dict(
-                    zip(("false_accept", "true_accept"), (r.tolist() for r in roc), strict=True)
-                ),
+                num_positives=found.num_positives, num_negatives=found.num_negatives, roc=roc
             )
-            if pairs and len(roc[0]):
-                ends = metrics.band(pairs.accepted(bits, *roc).cpu().numpy(), roc[1].tolist())
-                self.node(path)["roc"]["true_accept_interval"] = ends
 
     def ranking(self, direction, tasks, max_candidates, tick):
         """Returns the `metrics.Ranking` of a direction, made once; None where nothing is ranked."""

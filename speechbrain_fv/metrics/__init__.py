@@ -38,6 +38,7 @@ from speechbrain_fv.metrics.verification import (
     equal_error_rate,
     roc_points,
 )
+from speechbrain_fv.metrics.workers import each
 
 __all__ = [
     "CHUNK_SIZE",
@@ -57,6 +58,7 @@ __all__ = [
     "chance_average_precision",
     "count_pairs",
     "draw_weights",
+    "each",
     "equal_error_rate",
     "integer_scores",
     "interval",

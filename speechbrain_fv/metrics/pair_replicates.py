@@ -1,5 +1,7 @@
 """Bootstrap of verification from a histogram of scores per pair of identities."""
 
+import threading
+
 import torch
 
 from speechbrain_fv.metrics.scores import add_ones_, agreement
@@ -40,15 +42,19 @@ class PairReplicates:
         self.counts = torch.zeros(
             num_pairs * self.num_bins, dtype=torch.int32, device=weights.device
         )
-        self._by_code = None
+        self._by_code, self._lock = None, threading.Lock()
 
     def __call__(self, scores, rows):
-        """Counts the `integer_scores` (num_rows, num_voices) of some faces."""
+        """Counts the `integer_scores` (num_rows, num_voices) of some faces, in any thread."""
         identity, index = self.faces.identity[rows].unique_consecutive(return_inverse=True)
         start = self._pair(identity[:, None], torch.arange(len(self.labels), device=scores.device))
         start = (start * self.num_bins)[:, self.voices.identity]
-        bins = self.bin_of_cell[self._cell(scores)]
-        add_ones_(self.counts, bins.add_(start[index]))
+        bins = self.bin_of_cell[self._cell(scores)].add_(start[index])
+        with self._lock:
+            add_ones_(self.counts, bins)
+
+    def collect(self, block):
+        """Nothing is left to be done with a block that has been counted."""
 
     def rates(self, stratum, auc, eer):
         """Returns the replicates of the AUC and of the EER in a stratum.
@@ -104,8 +110,9 @@ class PairReplicates:
         All of shape (1 + num_replicates, num_bins), or num_bins + 1 edges; the first row is the
         set itself.
         """
-        if self._by_code is None:
-            self._by_code = self._weighted()
+        with self._lock:
+            if self._by_code is None:
+                self._by_code = self._weighted()
         positives = self._by_code[-1]
         codes = torch.arange(len(self._by_code) - 1, device=positives.device)
         negatives = self._by_code[:-1][codes & stratum == stratum].sum(dim=0)

@@ -7,16 +7,19 @@ exact value less the first order, is taken on the sample and scaled up. With few
 default) every replicate is exact. 1:2 matching is exact to first order.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from speechbrain_fv.metrics.closed_forms import win_probabilities
+from speechbrain_fv.metrics.workers import each
 
 NUM_SAMPLED = 16384
 _MATCHING_EVERY = 8  # of the sample matching takes one in so many: each costs 36 times as much
 _TABLE_SIZE = 2**23  # counts held at most
+_AT_ONCE = 64  # sampled positives, of which one has 36 values in each replicate
 
 
 class _Sampled(NamedTuple):
@@ -70,11 +73,21 @@ class QueryReplicates:
         # Of queries, and of identities.
         self.precision = self.weights.new_zeros(2, num_replicates)
 
-    def add(self, block, rows, counts, wins, precision):
-        """Collects a block of queries: a `ranking.RankedBlock` and what was made of it."""
-        self._keep_sampled(block, rows)
-        if not self.complete:
-            self._add_first_order(block, counts, wins, precision)
+    def part(self, block, rows, counts, wins, precision):
+        """Returns what `collect` takes of a block: a `ranking.RankedBlock` and what was made of it.
+
+        Any thread may make it.
+        """
+        slopes = None if self.complete else self._first_order(block, counts, wins, precision)
+        return self._sampled_of(block, rows), slopes
+
+    def collect(self, part):
+        """Takes the parts of the queries, in their order."""
+        sampled, first_order = part
+        if sampled:
+            self.kept.append(sampled)
+        if first_order:
+            self._add_first_order(*first_order)
 
     def values(self):
         """Returns the replicates.
@@ -92,14 +105,20 @@ class QueryReplicates:
         every = torch.arange(len(sampled.identity))
         some = every if self.complete else every[::_MATCHING_EVERY]
         scale = self.represents.sum() / self.represents[some].sum()
-        for add, pairs, represents in (
-            (self._add_sampled_wins, some, self.represents * scale),
-            (self._add_sampled_precision, every, self.represents),
-        ):
-            for part in pairs.split(64):
-                of_part = _Sampled(*(values[part] for values in sampled))
-                weight = self.weights[:, of_part.identity].T
-                add(of_part, weight * (represents[part] / of_part.num_positives)[:, None])
+
+        def weighted(values, represents, part):
+            of_part = _Sampled(*(counts[part] for counts in sampled))
+            weight = self.weights[:, of_part.identity].T
+            weight = weight * (represents[part] / of_part.num_positives)[:, None]
+            return values(of_part, weight)
+
+        device = self.weights.device
+        wins = partial(weighted, self._sampled_wins, self.represents * scale)
+        for values in each(wins, some.split(_AT_ONCE), device):
+            self.wins += values
+        precision = partial(weighted, self._sampled_precision, self.represents)
+        for values in each(precision, every.split(_AT_ONCE), device):
+            self.precision += values
         num_probes = self.weights * self.num_queries
         num_trials = torch.stack(
             [
@@ -131,31 +150,32 @@ class QueryReplicates:
         drawn = np.searchsorted(upto, drawn).clip(max=len(upto) - 1)
         return drawn, edges[1] / chance[drawn]
 
-    def _keep_sampled(self, block, rows):
-        """Keeps the counts by identity of the sampled positives of a block."""
+    def _sampled_of(self, block, rows):
+        """Returns the sampled positives of a block, or None."""
         first = self.first[rows.start : rows.stop + 1]
         sampled = self.sampled[slice(*np.searchsorted(self.sampled, first[[0, -1]]))]
         if not len(sampled):
-            return
+            return None
         row = np.searchsorted(first, sampled, side="right") - 1
         place = torch.as_tensor(sampled - first[row], device=block.below.device)
-        used, index = np.unique(row, return_inverse=True)
-        row, used, index = (
-            torch.as_tensor(part, device=block.below.device) for part in (row, used, index)
-        )
-        upto = block.negatives[used].cumsum(dim=1)
-        self.kept.append(
-            _Sampled(
-                block.identity[row],
-                block.num_positives[row, 0],
-                block.from_here[row, place],
-                upto[index, block.below[row, place], 1:-1],
-                upto[index, block.upto[row, place], 1:-1],
-            )
+        row = torch.as_tensor(row, device=block.below.device)
+        spaces = torch.arange(block.negatives.shape[1], device=row.device)
+        last = torch.stack([block.below[row, place], block.upto[row, place]], dim=1)
+        upto = (spaces <= last[:, :, None]).float() @ block.negatives[row]
+        return _Sampled(
+            block.identity[row],
+            block.num_positives[row, 0],
+            block.from_here[row, place],
+            upto[:, 0, 1:-1],
+            upto[:, 1, 1:-1],
         )
 
-    def _add_first_order(self, block, counts, wins, precision):
-        """Adds the value of all positives to first order in the weights of the gallery."""
+    def _first_order(self, block, counts, wins, precision):
+        """Returns the value of all positives to first order in the weights of the gallery.
+
+        That is the identities (n,) of the queries and, of each, slopes (n, values, gallery
+        identities) and sums of what is constant (n, values + 1).
+        """
         below, tied, num_negatives = counts
         share = block.valid / block.num_positives.clamp(min=1)  # a positive's part of its query
         count, slope = self._slopes(below, tied, num_negatives)
@@ -169,6 +189,10 @@ class QueryReplicates:
         totals = torch.cat([constant.flatten(0, 1), ap_constant[None], ap_slope[None]])
         totals = totals.sum(dim=2).T
         totals = totals.new_zeros(len(identity), len(totals.T)).index_add_(0, index, totals)
+        return identity, by_identity, totals
+
+    def _add_first_order(self, identity, by_identity, totals):
+        """Adds a block's first order in every replicate, once an identity is complete."""
         if self.waiting and self.waiting[0] == identity[0]:
             by_identity[0] += self.waiting[1][0]
             totals[0] += self.waiting[2][0]
@@ -229,10 +253,14 @@ class QueryReplicates:
 
         counts = by_identity[:, -1] @ self.weights.T
         values = totals[:, -2:-1] + counts - totals[:, -1:] * self.num_negatives[0, identity]
-        self._add_precision(identity, values * weights)
+        self.precision += self._by_query_and_identity(identity, values * weights)
 
-    def _add_sampled_wins(self, sampled, weight):
-        """Adds the exact wins of some positives, less their first order if it was added."""
+    def _sampled_wins(self, sampled, weight):
+        """Returns the exact wins of some positives, less their first order if it was added.
+
+        Shape (num_strata, num_candidates, num_replicates).
+        """
+        found = []
         allowed = self.strata.allowed(sampled.identity).unbind(1)
         for stratum, inside in enumerate(allowed):
             below, upto = ((counts * inside).double() for counts in (sampled.below, sampled.upto))
@@ -246,10 +274,14 @@ class QueryReplicates:
                 value = win_probabilities(*now, usual, len(wins) + 1)
                 change = (below + upto) / 2 * (usual / num_negatives) - count
                 wins -= torch.where(value.isnan(), 0.0, value + slope * change)
-            self.wins[stratum] += torch.where(wins.isnan(), 0.0, wins * weight).sum(dim=1)
+            found.append(torch.where(wins.isnan(), 0.0, wins * weight).sum(dim=1))
+        return torch.stack(found)
 
-    def _add_sampled_precision(self, sampled, weight):
-        """Adds the exact precision at some positives, less its first order if it was added."""
+    def _sampled_precision(self, sampled, weight):
+        """Returns the exact precision at some positives, less its first order if it was added.
+
+        Shape (2, num_replicates): of queries, and of identities.
+        """
         from_here = sampled.from_here[:, None]
         below = sampled.below.double()
         above = self.num_negatives[0, sampled.identity] - below @ self.weights.T
@@ -258,12 +290,12 @@ class QueryReplicates:
             usual = self._usual(sampled.identity)[0] - below.sum(dim=1, keepdim=True)
             value = from_here / (from_here + usual)
             values -= value - value**2 / from_here * (above - usual)
-        self._add_precision(sampled.identity, values * weight)
+        return self._by_query_and_identity(sampled.identity, values * weight)
 
-    def _add_precision(self, identity, values):
-        """Adds (num_rows, num_replicates) values of queries of the identities of the rows."""
-        self.precision[0] += values.sum(dim=0)
-        self.precision[1] += (values / self.num_queries[identity, None]).sum(dim=0)
+    def _by_query_and_identity(self, identity, values):
+        """Returns (2, num_replicates), sums of (num_rows, num_replicates) values of queries."""
+        by_identity = values / self.num_queries[identity, None]
+        return torch.stack([values.sum(dim=0), by_identity.sum(dim=0)])
 
     def _usual(self, identity):
         """Returns (num_strata, num_rows, 1), the negatives of identities outside the bootstrap."""

@@ -12,6 +12,7 @@ from speechbrain_fv.metrics.scores import (
     row_blocks,
     sort_,
 )
+from speechbrain_fv.metrics.workers import each, num_workers
 
 
 class QueryScores(NamedTuple):
@@ -154,16 +155,34 @@ class Ranking:
         self.num_ranked = 0
 
     def __call__(self, scores, rows):
-        """Ranks the next queries, by their integer scores (num_rows, gallery_size)."""
-        for block in self._blocks(rows):
-            self._add(scores[block.start - rows.start : block.stop - rows.start], block)
+        """Ranks queries by their integer scores (num_rows, gallery_size), in any thread.
+
+        Returns what `collect` takes in the order of the queries.
+        """
+        return [
+            self._rank(scores[block.start - rows.start : block.stop - rows.start], block)
+            for block in self._blocks(rows)
+        ]
+
+    def collect(self, ranked):
+        """Takes what a call returned for the next queries."""
+        for rows, part in ranked:
+            if self.replicates:
+                self.replicates.collect(part)
+            self.num_ranked = rows.stop
+            if self.tick:
+                self.tick(rows.stop - rows.start)
 
     def scores(self):
         """Returns the `QueryScores`; compares and ranks the queries that are left."""
-        for rows in self._blocks(slice(self.num_ranked, len(self.num_positives))):
-            vectors = self.queries.vectors[rows]
-            self._add(self.queries.compare(vectors, self.gallery.vectors), rows)
+        left = self._blocks(slice(self.num_ranked, len(self.num_positives)))
+        for ranked in each(self._compare, left, self.num_positives.device):
+            self.collect([ranked])
         return QueryScores(self.num_positives, self.accuracy, self.average_precision)
+
+    def _compare(self, rows):
+        vectors = self.queries.vectors[rows]
+        return self._rank(self.queries.compare(vectors, self.gallery.vectors), rows)
 
     def _blocks(self, rows):
         """Yields slices of rows that hold scores, counts by identity, or values by positive."""
@@ -172,10 +191,12 @@ class Ranking:
         by_identity = (2 * most + 2) * (len(self.gallery.num_clips) + 2)
         num_values = len(self.strata) * self.max_candidates * most
         row_size = max(size + most, by_identity // 2, num_values)
-        for block in row_blocks(len(positives), row_size, self.chunk_size, positives.device):
+        most = self.chunk_size // num_workers(positives.device)
+        for block in row_blocks(len(positives), row_size, most, positives.device):
             yield slice(rows.start + block.start, rows.start + block.stop)
 
-    def _add(self, scores, rows):
+    def _rank(self, scores, rows):
+        """Returns rows, and the part of the replicates that they are."""
         block = _rank(
             scores, self.queries.identity[rows], self.gallery, int(self.num_positives[rows].max())
         )
@@ -184,11 +205,9 @@ class Ranking:
         self.accuracy[:, :, rows] = mean_of_positives(wins, block.valid).transpose(0, 1)
         precision = precisions(block, counts)
         self.average_precision[rows] = mean_of_positives(precision, block.valid)
-        if self.replicates:
-            self.replicates.add(block, rows, counts, wins, precision)
-        self.num_ranked = rows.stop
-        if self.tick:
-            self.tick(rows.stop - rows.start)
+        if not self.replicates:
+            return rows, None
+        return rows, self.replicates.part(block, rows, counts, wins, precision)
 
 
 def mean_precisions(scores, queries, gallery):

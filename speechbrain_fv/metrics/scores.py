@@ -1,7 +1,6 @@
 """Scores as exact integers, and the clips, blocks and counts in which the metrics take them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +50,9 @@ def integer_scores(queries, gallery):
 
 
 def _product(one, other):
-    """Returns a matrix product, on one thread of a CPU by numpy.
+    """Returns a matrix product, in one thread of a CPU by numpy.
 
-    That is a third faster on AMD's than torch with MKL. On several threads those of numpy's BLAS
+    That is a third faster on AMD's than torch with MKL. Several threads of numpy's BLAS would
     wait for work where torch's need the cores, which costs more.
     """
     alone = one.device.type == "cpu" and torch.get_num_threads() == 1
@@ -172,15 +171,10 @@ def row_blocks(num_rows, row_size, chunk_size, device):
 
 
 def sort_(keys):
-    """Sorts the rows of a matrix; on a CPU in place with numpy, on as many threads as torch uses.
-
-    numpy is ten times as fast as torch there.
-    """
+    """Sorts the rows of a matrix; on a CPU in place with numpy, ten times as fast as torch."""
     if keys.is_cuda:
         return keys.sort(dim=-1).values
-    parts = np.array_split(keys.numpy(), min(torch.get_num_threads(), len(keys)))
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(lambda part: part.sort(axis=-1), parts))
+    keys.numpy().sort(axis=-1)
     return keys
 
 

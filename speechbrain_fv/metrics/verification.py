@@ -1,6 +1,7 @@
 """Verification: all face-voice pairs in one pool, every stratum from one pass."""
 
 import math
+import threading
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from speechbrain_fv.metrics.scores import (
     row_blocks,
     sort_,
 )
+from speechbrain_fv.metrics.workers import each, num_workers
 
 
 class PooledCounts(NamedTuple):
@@ -79,7 +81,8 @@ def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, users=(), tick=Non
         Scores held at once, >= 1. The positive scores are held besides, and a chunk is never
         smaller than their number.
     users : sequence of callable
-        Each is called with the `integer_scores` of each block of faces, as (scores, rows).
+        Each is called with the `integer_scores` of each block of faces, as (scores, rows), in any
+        order and in several threads; its `collect` is called with what it returns, in order.
     tick : callable, optional
         Called with the number of faces of each block, to show progress.
 
@@ -97,21 +100,30 @@ def count_pairs(faces, voices, labels, chunk_size=CHUNK_SIZE, users=(), tick=Non
     marks = thresholds * 2 ** num_labels.bit_length()
     marks = torch.stack([marks, marks + num_labels - 1], dim=1).flatten()
     num_faces, num_voices = len(faces.vectors), len(voices.vectors)
-    num_parts = 1 if marks.is_cuda else torch.get_num_threads()  # sorted side by side
+    num_parts = num_workers(marks.device)
     step = max(chunk_size, len(marks)) // max(num_voices, 1) // num_parts
     step = max(min(step, -(-num_faces // num_parts)), 1)
-    # One for all chunks: new memory costs the system as much time as the sorting.
-    keys = marks.new_empty(num_parts, step * num_voices + len(marks))
-    for chunk in range(0, num_faces, step * num_parts):
-        starts = range(chunk, min(chunk + step * num_parts, num_faces), step)
-        for part, start in zip(keys, starts, strict=False):
-            rows = slice(start, min(start + step, num_faces))
-            shape = rows.stop - start, num_voices
-            size = math.prod(shape)
-            _label(part[:size].view(shape), faces, voices, labels, rows, users, tick)
-            part[size : step * num_voices] = num_codes + 1  # counted where nobody reads
-            part[step * num_voices :] = marks
-        _count_between_marks(table, sort_(keys[: len(starts)]), num_labels)
+    own, lock = threading.local(), threading.Lock()
+
+    def count(rows):
+        if not hasattr(own, "keys"):
+            # One for all parts: new memory costs the system as much time as the sorting.
+            own.keys = marks.new_empty(step * num_voices + len(marks))
+        shape = rows.stop - rows.start, num_voices
+        size = math.prod(shape)
+        found = _label(own.keys[:size].view(shape), faces, voices, labels, rows, users)
+        own.keys[size : step * num_voices] = num_codes + 1  # counted where nobody reads
+        own.keys[step * num_voices :] = marks
+        _count_between_marks(table, sort_(own.keys), num_labels, lock)
+        return rows, found
+
+    parts = [slice(i, min(i + step, num_faces)) for i in range(0, num_faces, step)]
+    for rows, found in each(count, parts, marks.device):
+        for blocks in found:
+            for user, block in zip(users, blocks, strict=True):
+                user.collect(block)
+        if tick:
+            tick(rows.stop - rows.start)
     return PairCounts(thresholds, num_positives, table.view(-1, num_labels)[:, 1 : num_codes + 1])
 
 
@@ -260,33 +272,35 @@ def _corners(counts):
     return missed, accepted / counts.num_negatives
 
 
-def _label(keys, faces, voices, labels, rows, users, tick):
-    """Fills keys (num_rows, num_voices): a score and, in the low bits, what the pair shares."""
+def _label(keys, faces, voices, labels, rows, users):
+    """Fills keys (num_rows, num_voices): a score and, in the low bits, what the pair shares.
+
+    Returns what the users return, in a list for each block.
+    """
     num_codes = 2 ** labels.shape[1]
     bits = (num_codes + 3).bit_length()
     identity, index = faces.identity[rows].unique_consecutive(return_inverse=True)
     codes = 1 + agreement(labels, identity)
     codes[torch.arange(len(identity), device=codes.device), identity] = num_codes + 1
     codes = codes[:, voices.identity]
+    found = []
     for block in row_blocks(*keys.shape, keys.numel(), keys.device):
         inside = slice(rows.start + block.start, rows.start + block.stop)
         scores = faces.compare(faces.vectors[inside], voices.vectors)
-        for use in users:
-            use(scores, inside)
+        found.append([use(scores, inside) for use in users])
         torch.add(codes[index[block]], scores, alpha=2**bits, out=keys[block])
-        if tick:
-            tick(block.stop - block.start)
+    return found
 
 
-def _count_between_marks(table, keys, num_labels):
+def _count_between_marks(table, keys, num_labels, lock):
     """Adds the labels of sorted keys to the table (flat), a row of it for each space of marks."""
     passed = 0
     mask = 2 ** num_labels.bit_length() - 1
-    for columns in row_blocks(keys.shape[1], len(keys), keys.numel(), keys.device):
-        label = keys[:, columns] & mask
+    for part in row_blocks(len(keys), 1, len(keys), keys.device):
+        label = keys[part] & mask
         is_mark = (label == 0) | (label == num_labels - 1)
-        space = is_mark.cumsum(dim=1).add_(passed)
-        passed = space[:, -1:].clone()
+        space = is_mark.cumsum(dim=0).add_(passed)
+        passed = space[-1:].clone()
         label.add_(space, alpha=num_labels)
-        # A mark itself is counted in a column that nobody reads.
-        add_ones_(table, label)
+        with lock:  # a mark itself is counted in a column that nobody reads
+            add_ones_(table, label)
