@@ -252,11 +252,11 @@ def _sounds(files, direction, found_rows):
 def _embedding_map(files):
     after = files.embeddings
     faces, voices = analysis.choose_clips(after, seed=SEED)
-    parts, note = {"after training": after}, ""
+    parts, note = {"test embeddings": after}, ""
     try:
-        parts = {"before training": files.untrained, **parts}
+        parts = {"before training": files.untrained, "after training": after}
     except ValueError as error:
-        note = f" Only after training: {error}."
+        note = f" There is no map from before training: {error}."
     maps = {
         title: analysis.map_clips(part.face[faces], part.voice[voices], SEED)
         for title, part in parts.items()
