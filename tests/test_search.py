@@ -166,13 +166,13 @@ def test_k_beyond_the_gallery_returns_all():
         (np.ones(8), 1.5, "k: expected"),
         (np.ones(8), True, "k: expected"),
         (np.ones(7), 1, r"shape \(B, 8\), got \(1, 7\); waveforms and images"),
-        (np.ones((2, 2, 8)), 1, "a path, a list of paths, or embeddings"),
+        (np.ones((2, 2, 8)), 1, "a file, a list of files, or embeddings"),
         (np.empty((0, 8)), 1, r"got \(0, 8\)"),
         (np.array([1.0] * 7 + [np.nan]), 1, "row 0 holds NaN or infinity"),
         (np.array([[1.0] * 8, [np.inf] * 8]), 1, "row 1 holds NaN or infinity"),
         (np.zeros(8), 1, "row 0 is zero and has no direction"),
-        (np.array(["a"] * 8), 1, "a path, a list of paths, or embeddings"),
-        ([[1.0], [1.0, 2.0]], 1, "a path, a list of paths, or embeddings"),
+        (np.array(["a"] * 8), 1, "a file, a list of files, or embeddings"),
+        ([[1.0], [1.0, 2.0]], 1, "a file, a list of files, or embeddings"),
         ("voice.wav", 1, "files need a model"),
     ],
 )
@@ -372,6 +372,9 @@ def test_folder(model, media):
     ids, scores = gallery.query_voice(voice)
     assert ids == [gallery.face_ids[i] for i in ranking.indices.tolist()]
     assert scores.tolist() == pytest.approx(ranking.scores.tolist(), abs=1e-5)
+    assert gallery.query_voice(voice.read_bytes()).ids == ids
+    with open(voice, "rb") as file:
+        assert gallery.query_voice([voice.read_bytes(), file]).ids == [ids, ids]
     several = gallery.query_face(faces, k=1)
     assert several.scores.shape == (3, 1)
     embedding = model.encode_voice_files([voice])

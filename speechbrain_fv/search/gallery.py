@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import IO, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from speechbrain_fv.search.sources import Model
 Kind = Literal["auto", "exact", "coded"]
 OnError = Literal["raise", "skip"]
 Vectors = np.ndarray | torch.Tensor
-Query = PathLike | Sequence[PathLike] | Vectors
+File = PathLike | bytes | IO[bytes]
+Query = File | Sequence[File] | Vectors
 Names = str | Sequence[str]
 Own = TypeVar("Own", bound="Gallery")
 
@@ -46,9 +47,10 @@ class Gallery:
     >>> gallery = Gallery.from_folder(model, "people")  # doctest: +SKIP
     >>> ids, scores = gallery.query_voice("someone.wav", k=10)  # doctest: +SKIP
 
-    A face, wherever one is an argument, is the path of an image or an embedding; a voice the path
-    of a recording or an embedding. Several are a list of paths, or embeddings (B, K). Images and
-    waveforms in memory go through the model's `encode_face` and `encode_voice` first.
+    A face, wherever one is an argument, is the file of an image or an embedding; a voice the file
+    of a recording or an embedding. A file is a path, bytes, or a file opened for reading bytes.
+    Several are a list of files, or embeddings (B, K). Pixels and waveforms in memory go through
+    the model's `encode_face` and `encode_voice` first.
 
     All embeddings come from one version of one model. A face and a voice may share an id; two
     faces, or two voices, may not. Queries may run in several threads at once, changes may not.
@@ -322,7 +324,7 @@ class Gallery:
         Arguments
         ---------
         ids : str, or list of N str
-        face : path or list of N paths; or embeddings (K,) or (N, K)
+        face : file or list of N files; or embeddings (K,) or (N, K)
 
         Raises
         ------
@@ -363,7 +365,7 @@ class Gallery:
 
         Arguments
         ---------
-        face : path or list of B paths; or an embedding (K,) or (B, K)
+        face : file or list of B files; or an embedding (K,) or (B, K)
         k : int
             How many, at least 1; all where there are fewer.
 

@@ -313,7 +313,7 @@ def embeddings_of(model, modality, given):
     ---------
     model : FaceVoiceAssociation or None
     modality : str
-    given : path or list of B paths; or embeddings (K,) or (B, K)
+    given : path, bytes, open file, or list of B of these; or embeddings (K,) or (B, K)
 
     Returns
     -------
@@ -325,17 +325,22 @@ def embeddings_of(model, modality, given):
     ValueError
         If it is something else, a file cannot be used, or there is no model for files.
     """
-    single = isinstance(given, str | os.PathLike)
-    paths = [given] if single else given
-    if isinstance(paths, list | tuple) and all(isinstance(p, str | os.PathLike) for p in paths):
+    single = _is_file(given)
+    files = [given] if single else given
+    if isinstance(files, list | tuple) and all(map(_is_file, files)):
         if model is None:
             raise ValueError(
                 f"{modality}: files need a model, and this gallery was given only its version; "
                 "pass the model to the gallery, or embeddings here"
             )
-        return _plain(_encoder(model, modality)(list(paths))), single
+        return _plain(_encoder(model, modality)(list(files))), single
     vectors = as_array(modality, given)
     return np.atleast_2d(vectors), vectors.ndim == 1
+
+
+def _is_file(given):
+    """Whether something is the path of a file, its bytes, or a file that is open."""
+    return isinstance(given, str | os.PathLike | bytes | bytearray) or hasattr(given, "read")
 
 
 def as_array(modality, vectors, axes=(1, 2)):
@@ -346,7 +351,7 @@ def as_array(modality, vectors, axes=(1, 2)):
     except ValueError:  # rows of different lengths
         array = np.empty(0, object)
     if array.dtype.kind not in "fiu" or array.ndim not in axes:
-        files = "" if axes == (2,) else "a path, a list of paths, or "
+        files = "" if axes == (2,) else "a file, a list of files, or "
         raise ValueError(
             f"{modality}: expected {files}embeddings (B, K), got {type(vectors).__name__} of "
             f"shape {array.shape}"
