@@ -39,12 +39,18 @@ def each(function, items, device):
         yield from map(function, items)
         return
     waiting = deque()
+    mode = torch.is_inference_mode_enabled()  # of this thread; the others have their own
+
+    def alone(item):
+        with torch.inference_mode(mode), torch.no_grad():
+            return function(item)
+
     with (
         _thread_pools().limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(workers, initializer=_compute_alone) as pool,
     ):
         for item in items:
-            waiting.append(pool.submit(function, item))
+            waiting.append(pool.submit(alone, item))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -53,7 +59,6 @@ def each(function, items, device):
 
 def _compute_alone():
     """Gives a worker one thread for what it computes; other threads of the process keep theirs."""
-    torch.set_grad_enabled(False)
     torch.get_num_threads()  # torch sets the thread's own number on first use, and then no more
     _thread_pools().limit(limits=1, user_api="openmp")
 
