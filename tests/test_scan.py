@@ -57,11 +57,13 @@ def broken_faces(folder):
     truncated = write_face(folder / "truncated.jpg")
     truncated.write_bytes(truncated.read_bytes()[:300])
     (folder / "text.jpg").write_text("no picture")
+    (folder / "link.jpg").symlink_to("nowhere.jpg")
     (folder / "empty.jpg").write_bytes(b"")
     Image.new("RGB", (64, 64), (7, 7, 7)).save(folder / "constant.png")
     return {
         truncated: "no image that can be read (Truncated",
         folder / "text.jpg": "no image that can be read",
+        folder / "link.jpg": "a link to nowhere.jpg, where no file is; mend the link",
         folder / "empty.jpg": "empty file; copy or save it again",
         folder / "constant.png": "one colour",
         folder / "absent.jpg": "not found",
@@ -73,16 +75,27 @@ def broken_faces(folder):
 
 def broken_voices(folder):
     (folder / "empty.wav").write_bytes(b"")
-    (folder / "text.wav").write_text("no sound")
+    contents = {
+        "text": (
+            b"no sound",
+            "no audio that can be read (Error opening: Format not recognised.); copy",
+        ),
+        "page": (b"<!DOCTYPE html>", "text, such as a web page; download the file again"),
+        "pointer": (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        "holes": (bytes(64044), "zeros, as an interrupted copy leaves them; copy the file again"),
+        "archive": (b"PK\3\4", "an archive; unpack it"),
+    }
+    for name, (content, _) in contents.items():
+        (folder / f"{name}.wav").write_bytes(content)
     soundfile.write(folder / "header.wav", np.zeros(0), 16000)
     soundfile.write(folder / "zeros.wav", np.zeros(32000), 16000)
     soundfile.write(folder / "nan.wav", np.full(32000, np.nan), 16000, subtype="FLOAT")
     return {
         **odd_levels(folder),
         folder / "empty.wav": "empty file; copy or save it again",
-        folder / "text.wav": "no audio that can be read",
+        **{folder / f"{name}.wav": fault for name, (_, fault) in contents.items()},
         folder / "header.wav": "no samples",
-        folder / "zeros.wav": "silent: all samples are 0",
+        folder / "zeros.wav": "silent: all samples are equal",
         folder / "nan.wav": "not finite",
         folder / "absent.wav": "not found",
         write_voice(folder / "quiet.wav", level=3e-4): "silent: -70.",
@@ -97,18 +110,26 @@ def odd_levels(folder):
     loud[7] = 1e20
     opposite = np.stack([voice, -0.9999 * voice], axis=1)
     kinds = {
-        "loud": (loud, 16000, "samples reach 1000"),
-        "loud_once": (np.stack([loud, voice], axis=1), 16000, "samples reach 5000"),
+        "loud": (loud, 16000, "samples reach 1e+20, expected at most 8"),
+        "loud_once": (np.stack([loud, voice], axis=1), 16000, "samples reach 5e+19"),
         "opposite": (opposite, 16000, "the 2 channels cancel each other out: -20."),
+        "offset": (0.5 + 1e-5 * voice, 16000, "silent: -120."),
         "slow": (voice, 3999, "3999 Hz, expected 4000 to 768000 Hz"),
         "fast": (voice, 768001, "768001 Hz, expected 4000 to 768000 Hz"),
     }
     for name, (samples, rate, _) in kinds.items():
         soundfile.write(folder / f"{name}.wav", samples, rate, subtype="FLOAT")
     soundfile.write(folder / "cut.wav", cut, 16000)
-    (folder / "cut.wav").write_bytes((folder / "cut.wav").read_bytes()[:50000])
+    soundfile.write(folder / "cut_short.wav", cut, 16000)  # it is too short, since it was cut
+    for name, length in (("cut", 50000), ("cut_short", 20000)):
+        path = folder / f"{name}.wav"
+        path.write_bytes(path.read_bytes()[:length])
     faults = {folder / f"{name}.wav": fault for name, (*_, fault) in kinds.items()}
-    return {**faults, folder / "cut.wav": "the file ends early: 1.6 of 2.0 s; copy it again"}
+    return {
+        **faults,
+        folder / "cut.wav": "the file ends early: 1.6 of 2.0 s; copy it again",
+        folder / "cut_short.wav": "the file ends early: 0.6 of 2.0 s; copy it again",
+    }
 
 
 @pytest.mark.parametrize("way", ["hard link", "symbolic link", "copy", "linked folder"])

@@ -36,8 +36,8 @@ def face_fault(facts, min_pixels):
     """
     if "error" in facts:
         return facts["error"]
-    fault = size_fault(facts["width"], facts["height"], min_pixels)
-    return fault or (ONE_COLOUR if facts["constant"] else facts.get("damage", ""))
+    fault = size_fault(facts["width"], facts["height"], min_pixels) or facts.get("damage", "")
+    return fault or (ONE_COLOUR if facts["constant"] else "")
 
 
 def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
@@ -71,9 +71,9 @@ def voice_fault(facts, speech_seconds, min_seconds, min_level_db):
     whole_seconds = facts["num_samples"] / facts["rate"] if searched else None
     loudest = -math.inf if facts.get("loudest_db") is None else facts["loudest_db"]
     return (
-        level_fault(level, min_level_db, facts["channels"], loudest)
+        facts.get("damage", "")  # which may be why it is short, or has no speech
+        or level_fault(level, min_level_db, facts["channels"], loudest)
         or short_fault(speech_seconds, min_seconds, whole_seconds)
-        or facts.get("damage", "")
     )
 
 

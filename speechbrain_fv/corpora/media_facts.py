@@ -18,7 +18,7 @@ from speechbrain_fv.media.files import reason_of
 DAMAGES = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
 """How the warnings of libjpeg begin that are of the picture's data."""
 
-FACTS_VERSION = 3  # raise it when facts change: cached ones are then gathered again
+FACTS_VERSION = 4  # raise it when facts change: cached ones are then gathered again
 
 
 def face_facts(path):
@@ -103,7 +103,7 @@ def content_digest(path):
 def voice_facts(path, vad=False):
     """The facts of an audio file, or `error`.
 
-    Channels are averaged. The level is the RMS in dB below full scale; null when all is zero.
+    Channels are averaged. The level is that of `level_db`; null when all samples are equal.
 
     Arguments
     ---------

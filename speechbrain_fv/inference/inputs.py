@@ -121,7 +121,7 @@ def windows(wavs, wav_lens, reader):
 
 def _check_clips(wavs, lengths, sample_rate):
     """Raises ValueError for the first clip that is not usable; padding (B, samples) is zero."""
-    level = wavs.square().sum(dim=1) / lengths
+    level = wavs.square().sum(dim=1) / lengths - (wavs.sum(dim=1) / lengths).square()
     shortest = SHORTEST_SECONDS * sample_rate
     for clips, fault in (
         (~wavs.isfinite().all(dim=1), "holds NaN or infinity; leave it out"),
@@ -130,13 +130,13 @@ def _check_clips(wavs, lengths, sample_rate):
             f"exceeds {MAX_PEAK:g}; scale it to [-1, 1]",
         ),
         (
-            level < 10 ** (LEAST.level_db / 10),
-            f"is silent, below {LEAST.level_db:g} dB; leave it out, or scale it to [-1, 1]",
-        ),
-        (
             lengths < shortest,
             f"is shorter than {SHORTEST_SECONDS:g} s, {shortest:g} samples; expected the shape "
             f"(B, samples), the shape is {tuple(wavs.shape)}",
+        ),
+        (
+            level < 10 ** (LEAST.level_db / 10),
+            f"is silent, below {LEAST.level_db:g} dB; leave it out, or scale it to [-1, 1]",
         ),
     ):
         if clips.any():

@@ -25,7 +25,7 @@ from speechbrain_fv.media.bounds import (
     level_fault,
     short_fault,
 )
-from speechbrain_fv.media.files import check_file, first_line, unread_format
+from speechbrain_fv.media.files import check_file, first_line, unreadable
 from speechbrain_fv.media.streams import mended
 
 _BLOCK_VALUES = 2**20  # that many values, over all channels, are decoded at a time
@@ -106,7 +106,7 @@ class AudioFile:
             self._check_header(max_seconds)
             self._close = opened.pop_all().close
         self._position, self._current = 0, 0
-        self.energies = None  # of the channels, to be counted in an array of 0s
+        self.moments = None  # sums and energies of the channels, to be counted in an array of 0s
         self._seeks = (
             len(self._streams) == 1
             and first.format != "OGG"
@@ -142,7 +142,7 @@ class AudioFile:
         """
         last = self.num_samples if last is None else last
         samples, num_read = np.empty(max(last - first, 0), np.float32), 0
-        with _readable(self.path):
+        with self._decodable():
             if self._seeks and first != self._position:
                 self._streams[0].seek(first)
                 self._position = first
@@ -174,11 +174,24 @@ class AudioFile:
             block = self._streams[self._current].read(size, dtype="float32", always_2d=True)
             if len(block):
                 self._position += len(block)
-                if self.energies is not None:
-                    self.energies += np.square(block, dtype=np.float64).sum(axis=0)
-                return block[:, 0] if self.channels == 1 else block.mean(axis=1)
+                if self.moments is not None:
+                    self.moments[0] += block.sum(axis=0, dtype=np.float64)
+                    self.moments[1] += np.square(block, dtype=np.float64).sum(axis=0)
+                with np.errstate(invalid="ignore"):  # of infinite samples, which the caller sees
+                    return block[:, 0] if self.channels == 1 else block.mean(axis=1)
             self._current += 1
         return np.empty(0, np.float32)
+
+    @contextmanager
+    def _decodable(self):
+        """Tells in one line that a file whose header was read is broken."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            raise ValueError(
+                f"{self.path}: {self._streams[0].format} that cannot be decoded, broken or "
+                f"truncated ({first_line(error)}); copy or save the file again"
+            ) from error
 
     def _check_header(self, max_seconds):
         low, high = RATES
@@ -272,7 +285,7 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
     """
     with AudioFile(path, max_seconds) as file:
         if file.channels > 1:
-            file.energies = np.zeros(file.channels)
+            file.moments = np.zeros((2, file.channels))
         samples = file.read()
         notices = file.early_end(len(samples))
     if not len(samples):
@@ -281,33 +294,42 @@ def decode_audio(path, max_seconds=MAX_SECONDS):
     if not math.isfinite(peak):
         raise ValueError(f"{path}: samples that are not finite; record or convert it again")
     if peak > MAX_PEAK:
-        raise ValueError(f"{path}: samples reach {peak:.0f}; scale them to [-1, 1]")
+        raise ValueError(
+            f"{path}: samples reach {peak:.3g}, expected at most {MAX_PEAK:g}; convert it again, "
+            "to [-1, 1]"
+        )
     if file.channels > 1:
         notices.append(f"{file.channels} channels mixed down")
-        loudest = _decibel(float(file.energies.max()), len(samples))
+        means, squares = file.moments / len(samples)
+        loudest = _decibel(max(float((squares - means**2).max()), 0.0))
     else:
         loudest = level_db(samples)
     return Recording(samples, file.rate, notices, file.channels, loudest)
 
 
 def level_db(samples):
-    """Returns the RMS of samples (T,) in dB below full scale, in hundredths; -inf where all are 0.
+    """Returns the RMS of samples (T,) about their mean, in dB below full scale, in hundredths.
+
+    A constant offset is no sound: the level is -inf where all samples are equal.
 
     Example
     -------
-    >>> level_db(np.full(100, 0.1, np.float32))
+    >>> level_db(np.tile([0.6, 0.4], 50).astype(np.float32))
     -20.0
     """
     samples = np.asarray(samples)
+    mean = samples.sum(dtype=np.float64) / len(samples)
     energy = sum(
-        float(np.square(samples[first : first + _BLOCK_VALUES], dtype=np.float64).sum())
+        float(
+            np.square(np.subtract(samples[first : first + _BLOCK_VALUES], mean, dtype=float)).sum()
+        )
         for first in range(0, len(samples), _BLOCK_VALUES)
     )
-    return _decibel(energy, len(samples))
+    return _decibel(energy / len(samples))
 
 
-def _decibel(energy, num_samples):
-    return round(10 * math.log10(energy / num_samples), 2) if energy else -math.inf
+def _decibel(power):
+    return round(10 * math.log10(power), 2) if power else -math.inf
 
 
 def resampled_notice(rate, new_rate):
@@ -342,8 +364,8 @@ def _readable(path):
     try:
         yield
     except (RuntimeError, OSError, TypeError) as error:  # TypeError: .raw files have no header
-        what = unread_format(path, "voice") or f"no audio that can be read ({first_line(error)})"
-        raise ValueError(f"{path}: {what}; {_convert(path, 16000)}") from error
+        what = unreadable(path, error, "voice", _convert(path, 16000))
+        raise ValueError(f"{path}: {what}") from error
 
 
 def _convert(path, rate):

@@ -59,7 +59,7 @@ def level_fault(level, min_level, channels=1, loudest=-math.inf):
     Arguments
     ---------
     level : float
-        Of the mean of all channels.
+        Of the mean of all channels; -inf where all its samples are equal.
     min_level : float
         Least level.
     channels : int
@@ -75,7 +75,7 @@ def level_fault(level, min_level, channels=1, loudest=-math.inf):
     """
     if level >= min_level:
         return ""
-    heard = f"{level:.1f} dB" if math.isfinite(level) else "all samples are 0"
+    heard = f"{level:.1f} dB" if math.isfinite(level) else "all samples are equal"
     # The mean of a voice in one of n channels is 20 log10 n dB below it, without cancelling.
     if channels > 1 and loudest >= min_level and level < loudest - 20 * math.log10(channels) - 6:
         mixed = f"{level:.1f} dB" if math.isfinite(level) else "0"

@@ -18,6 +18,14 @@ _SIGNATURES = (  # what neither Pillow nor libsndfile reads: position, bytes, na
 )
 
 
+_NO_MEDIA = (  # what lies in the place of images and audio: first bytes, what it is, the remedy
+    (rb"version https://git-lfs", "a Git LFS pointer", "fetch the file: git lfs pull"),
+    (rb"\s*<(?!svg)[!?a-zA-Z]", "text, such as a web page", "download the file again"),
+    (rb"\0{256}", "zeros, as an interrupted copy leaves them", "copy the file again"),
+    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive", "unpack it"),
+)
+
+
 def check_file(path, max_bytes=math.inf):
     """Raises ValueError unless a path is a readable file of 1 to `max_bytes` bytes.
 
@@ -35,8 +43,13 @@ def check_file(path, max_bytes=math.inf):
     if os.path.isdir(path):
         raise ValueError(f"{path}: a folder, expected a file")
     if not os.path.isfile(path):
-        found = "not a regular file" if os.path.exists(path) else "not found"
-        raise ValueError(f"{path}: {found}; check the path")
+        if os.path.exists(path):
+            raise ValueError(f"{path}: not a regular file; check the path")
+        if os.path.islink(path):
+            raise ValueError(
+                f"{path}: a link to {os.readlink(path)}, where no file is; mend the link"
+            )
+        raise ValueError(f"{path}: not found; check the path")
     if not os.access(path, os.R_OK):
         raise ValueError(f"{path}: may not be read; check its permissions")
     size = os.path.getsize(path)
@@ -67,12 +80,52 @@ def unread_format(path, *modalities):
     >>> unread_format(path, "voice")
     'MP4 or M4A (AAC), which is not read'
     """
-    with open(path, "rb") as file:
-        head = file.read(16)
+    head = _first_bytes(path, 16)
     for position, signature, name, modality in _SIGNATURES:
         if modality in modalities and re.match(signature, head[position:]):
             return name
     return ""
+
+
+def unreadable(path, error, modality, conversion):
+    """Returns what a file is that no decoder takes, and what to do, a str.
+
+    Arguments
+    ---------
+    path : path
+        The file.
+    error : Exception
+        The decoder's.
+    modality : str
+        "face" or "voice".
+    conversion : str
+        How files of another format are made readable.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "face.jpg"
+    >>> _ = path.write_text("<html>404</html>")
+    >>> unreadable(path, ValueError("no image"), "face", "convert it to JPEG")
+    'text, such as a web page; download the file again'
+    """
+    if unread := unread_format(path, modality):
+        return f"{unread}; {conversion}"
+    head = _first_bytes(path, 256)
+    for signature, name, remedy in _NO_MEDIA:
+        if re.match(signature, head):
+            return f"{name}; {remedy}"
+    what = {"face": "image", "voice": "audio"}[modality]
+    fault = first_line(error).replace(f" {os.fspath(path)!r}", "")
+    return f"no {what} that can be read ({fault}); copy the file again, or {conversion}"
+
+
+def _first_bytes(path, count):
+    """The first bytes of a file; none if the disk does not give them."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
 
 
 def converting(unread, formats):

@@ -18,7 +18,13 @@ from speechbrain_fv.media.bounds import (
     ONE_COLOUR,
     size_fault,
 )
-from speechbrain_fv.media.files import check_file, converting, first_line, unread_format
+from speechbrain_fv.media.files import (
+    check_file,
+    converting,
+    first_line,
+    unread_format,
+    unreadable,
+)
 
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -149,8 +155,8 @@ def _image_format(path, max_pixels, min_pixels):
             f"{path}: far more than {max_pixels} pixels ({first_line(error)}); scale it down"
         ) from error
     except Exception as error:  # the plugins of Pillow raise errors of many kinds
-        what = unread_format(path, "face") or f"no image that can be read ({first_line(error)})"
-        raise ValueError(f"{path}: {what}; {converting(what, 'JPEG or PNG')}") from error
+        conversion = converting(unread_format(path, "face"), "JPEG or PNG")
+        raise ValueError(f"{path}: {unreadable(path, error, 'face', conversion)}") from error
     if width * height > max_pixels:
         raise ValueError(
             f"{path}: {width} x {height} pixels, expected at most {max_pixels} in all; "
