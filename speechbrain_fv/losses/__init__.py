@@ -6,14 +6,7 @@ monitors are only logged.
 """
 
 from speechbrain_fv.losses.agreement_scores import BilinearAgreement, PredictedAgreement
-from speechbrain_fv.losses.base import (
-    Batch,
-    Loss,
-    Needs,
-    Renamed,
-    TrainingEmbeddings,
-    TrainingSet,
-)
+from speechbrain_fv.losses.base import Batch, Loss, Needs, TrainingEmbeddings, TrainingSet
 from speechbrain_fv.losses.candidate import CandidateLoss
 from speechbrain_fv.losses.cmpc import CMPCLoss
 from speechbrain_fv.losses.contrastive import EmbeddingNormLoss, InfoNCELoss, SupConLoss
@@ -23,11 +16,11 @@ from speechbrain_fv.losses.fop import FOPLoss
 from speechbrain_fv.losses.identity import IdentityLoss
 from speechbrain_fv.losses.moving_center import MovingCenterLoss
 from speechbrain_fv.losses.objective import LossWeights, Objective
-from speechbrain_fv.losses.parts import OnPart
 from speechbrain_fv.losses.pseudo_label import PseudoLabelLoss
 from speechbrain_fv.losses.ranking import BidirectionalRankingLoss, LearnableCenterLoss
 from speechbrain_fv.losses.ssos import SSOSLoss
 from speechbrain_fv.losses.triplet import DistanceRatioLoss, VoiceAnchoredTripletLoss
+from speechbrain_fv.losses.wrapped import OnPart, Renamed, WrappedLoss
 
 __all__ = [
     "Batch",
@@ -58,4 +51,5 @@ __all__ = [
     "TrainingEmbeddings",
     "TrainingSet",
     "VoiceAnchoredTripletLoss",
+    "WrappedLoss",
 ]
