@@ -3,6 +3,10 @@
 A loss is a `Loss`: it declares its terms and what it needs, and is called with a `Batch`. It
 returns its terms and its monitors, two dictionaries of scalars: terms are unweighted and trained,
 monitors are only logged.
+
+Docstrings name what each paper has and every departure, but one, which all share: encoders, inputs,
+optimiser, learning rate, batch and number of steps are the training's, equal for all methods, and
+not the paper's.
 """
 
 from speechbrain_fv.losses.agreement_scores import BilinearAgreement, PredictedAgreement

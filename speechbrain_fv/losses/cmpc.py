@@ -26,8 +26,9 @@ class CMPCLoss(Loss):
     the prototype's own cluster, see `losses.memory.concentrations`.
 
     *Memory.* One unit vector per video and modality, ``m <- u(0.5 m + 0.5 z)``; it is clustered by
-    at most 20 rounds of Lloyd's algorithm, first when the share `warmup_share` of the training is
-    over (300,000 of 3.2 million samples) and then every two epochs. Until then L_prototype is 0.
+    at most 20 rounds of Lloyd's algorithm, by Euclidean distance, first when the share
+    `warmup_share` of the training is over (300,000 of 3.2 million samples) and then every two
+    epochs. Until then L_prototype is 0.
 
     *Recalibration.* ``rho_i = <z_v_i, z_f_i> - sum_r <C_v,r(i), C_f,r(i)>`` with the centres of
     both clusters of video i, not normalised, tells how well the pair agrees beyond its clusters.
@@ -43,7 +44,9 @@ class CMPCLoss(Loss):
 
     Departures: numbers of clusters are shares of the videos; the rows that seed K-means are evenly
     spaced instead of the first, which here are all of a few people; the memory starts with the mean
-    of a video's clips by the first weights; rows of one video are no negatives of each other; phi
+    of a video's clips by the first weights, and a video that a batch has twice moves it once, by
+    their mean; rows of one video are no negatives of each other; distances in phi are those to the
+    centres that K-means leaves, before they are scaled to length 1, which is a reading; phi
     is at least a twentieth of its mean, so that clusters of equal points divide by no 0. The paper
     averages several crops at test, here the evaluation decides.
 

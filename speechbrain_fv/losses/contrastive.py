@@ -20,8 +20,9 @@ class InfoNCELoss(Loss):
     ``-log softmax_j(s(f*_i, v*_j) / tau)`` at j = i, and the same from voice to face, as means over
     the batch and added (van den Oord et al., 2018; CLIP takes half of the sum). s is the cosine.
     With the inner product for s, tau = 1 and batches of distinct identities it is the multi-class
-    N-pair loss (Sohn, 2016), the loss of FV-CME (Horiguchi et al., ACM MM 2018), with
-    `EmbeddingNormLoss` as its regularisation.
+    N-pair loss (Sohn, 2016), the loss of FV-CME (Horiguchi et al., "Face-Voice Matching using
+    Cross-modal Embeddings", ACM MM 2018), with `EmbeddingNormLoss` as its regularisation. That
+    FV-CME does not normalise, adds both directions and regularises is unverified.
 
     Arguments
     ---------

@@ -15,7 +15,16 @@ class IdentityLoss(Loss):
     """L_id: cross-entropy of identity and gender, with classifiers that both modalities share.
 
     The paper's sum over the batch (Eq. 9) is a mean here, so that the loss does not change with the
-    batch size. A clip without a gender label adds no gender term. Rows need not be pairs.
+    batch size. A clip without a gender label adds 0 to the sum and counts in the mean. Rows need
+    not be pairs.
+
+    Alone, with the attributes that its name tells, it is the loss of DIMNet (Wen et al., "Disjoint
+    Mapping Network for Cross-modal Matching of Voices and Faces", ICLR 2019)::
+
+        L = sum_c lambda_c [ mean_i CE(H_c(f_i), y_i^c) + mean_i CE(H_c(v_i), y_i^c) ]
+
+    with one linear classifier H_c per covariate c for both modalities, and lambda_c = 1, which is
+    unverified.
 
     Arguments
     ---------

@@ -18,14 +18,15 @@ class MovingCenterLoss(Loss):
     as SSNet has the first beside a cross-entropy (Nawaz et al., "Deep Latent Space Learning for
     Cross-modal Mapping of Audio and Visual Signals", DICTA 2019) and a variant of it the second.
     After its step a centre moves by ``(1 - alpha)`` of the way to the mean of its clips, alpha =
-    0.3. The numbers are those of later code of its authors, as is the mean over all elements, hence
-    the division by K. Centres start at zero, which is unverified.
+    0.3, and L_center weighs lambda = 1. The numbers are those of later code of its authors, as is
+    the mean over all elements, hence the division by K. Centres start at zero, which is unverified.
 
     Departures. The authors' code has the logits of the classifier in the place of the embeddings h;
     that the paper has the embeddings is unverified. It adds up the moves of a centre that is met n
     times in a batch, by 0.7 n of the way in all, which overshoots from n = 2 on: here it is one
-    move, to the mean. It has all pairs i != j in L_git: here none of one identity, which would push
-    a clip off its own centre.
+    move, to the mean. Its cross-entropy is one mean over faces and voices, as L_center is; beside
+    `IdentityLoss`, the sum of a mean of each, L_center weighs half. It has all pairs i != j in
+    L_git: here none of one identity, which would push a clip off its own centre.
 
     Arguments
     ---------

@@ -18,6 +18,12 @@ FIRST_STEP, EVERY_STEPS = 500, 100
 ADDED, OUT_OF = 22, 924
 """Identities that a change adds, and the identities of the authors' training set."""
 
+DECAY, LAST_SHARE = 0.99, 0.9
+"""Factor of the other weights at a change, and the share above 0 at which changes end."""
+
+HARDNESS_START, HARDNESS_MOMENTUM = 14.0, 0.9
+"""First hardness of an identity, and the share of it that stays when the identity is met."""
+
 
 class SSOSLoss(Loss):
     """L_id and L_align, both weighted by how hard an identity is.
@@ -80,10 +86,6 @@ class SSOSLoss(Loss):
 
     terms = ("L_id", "L_align")
     needs = Needs(face=("identity",), voice=("identity",))
-    hardness_start = 14.0
-    hardness_momentum = 0.9
-    decay = 0.99
-    last_share = 0.9
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class SSOSLoss(Loss):
         """
         num_identities = training_set.identities_to_classify()
         self.classifier = torch.nn.Linear(self.embedding_dim, num_identities, bias=False)
-        self.register_buffer("hardness", torch.full((num_identities,), self.hardness_start))
+        self.register_buffer("hardness", torch.full((num_identities,), HARDNESS_START))
         self.register_buffer("weight", torch.ones(num_identities))
         self.register_buffer("num_changes", torch.zeros((), dtype=torch.int64))
 
@@ -173,15 +175,13 @@ class SSOSLoss(Loss):
         """Moves the hardness of the identities met, and changes weights where it is time."""
         num_met = torch.bincount(identity, minlength=len(self.hardness))
         sums = self.hardness.new_zeros(len(self.hardness)).index_add_(0, identity, losses)
-        moved = self.hardness_momentum * self.hardness + (1 - self.hardness_momentum) * (
-            sums / num_met.clamp_min(1)
-        )
+        means = sums / num_met.clamp_min(1)
+        moved = HARDNESS_MOMENTUM * self.hardness + (1 - HARDNESS_MOMENTUM) * means
         self.hardness.copy_(moved.where(num_met > 0, self.hardness))
         due = num_changes_due(num_done, self.stage_one * num_steps)
         while self.num_changes < due:
-            first = self.num_changes == 0
-            share = self.first_share if first else None
-            self.weight.copy_(changed_weights(self.weight, self.hardness, share, self))
+            share = self.first_share if self.num_changes == 0 else None
+            self.weight.copy_(changed_weights(self.weight, self.hardness, share))
             self.num_changes += 1
 
 
@@ -233,7 +233,7 @@ def num_changes_due(num_done, stage_steps):
     return max(0, math.floor((step - FIRST_STEP) / EVERY_STEPS + 1e-9) + 1)
 
 
-def changed_weights(weight, hardness, first_share=None, rule=SSOSLoss):
+def changed_weights(weight, hardness, first_share=None):
     """Returns the weights of identities after a change.
 
     Arguments
@@ -242,8 +242,6 @@ def changed_weights(weight, hardness, first_share=None, rule=SSOSLoss):
     first_share : float, optional
         At the first change, the share of the identities, the easiest, whose weight becomes 1 while
         all others become 0.
-    rule : SSOSLoss
-        Has the numbers of the rule: `decay` and `last_share`.
 
     Example
     -------
@@ -256,8 +254,8 @@ def changed_weights(weight, hardness, first_share=None, rule=SSOSLoss):
     if first_share is not None:
         easiest = hardness.argsort(stable=True)[: max(1, round(first_share * num))]
         return torch.zeros_like(weight).index_fill_(0, easiest, 1.0)
-    if (weight > 0).sum() >= rule.last_share * num:
+    if (weight > 0).sum() >= LAST_SHARE * num:
         return weight
     left = hardness.masked_fill(weight > 0, torch.inf).argsort(stable=True)
     added = left[: min(-(-ADDED * num // OUT_OF), int((weight == 0).sum()))]
-    return (rule.decay * weight).index_fill_(0, added, 1.0)
+    return (DECAY * weight).index_fill_(0, added, 1.0)
