@@ -1,4 +1,7 @@
+import itertools
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_fv.data.classes import Classes
 from speechbrain_fv.data.pairs import clip_dataset, evaluation_loader, training_loader
-from speechbrain_fv.data.readers import EmbeddingReader, ImageReader, SpeechReader
+from speechbrain_fv.data.readers import EmbeddingReader, ImageReader, LostFile, SpeechReader
 from speechbrain_fv.data.samplers import ClipSampler, IdentitySampler, PairSampler, VideoSampler
 
 RATE = 16000
@@ -63,6 +66,28 @@ def test_a_voice_that_vanished_since_the_preparation_is_named(tmp_path):
     gone = str(tmp_path / "gone.wav")
     with pytest.raises(ValueError, match="gone.wav: cannot be read although"):
         SpeechReader(clip_seconds=1.0)(gone, 0, 100, "", None)
+
+
+@pytest.mark.parametrize("way", ["cut", "written again"])
+def test_a_voice_that_was_shortened_is_lost_wherever_the_window_lies(ramp, way):
+    """It was tiled in silence where the window met its end, and went unnoticed elsewhere."""
+    path = Path(ramp)
+    if way == "cut":
+        path.write_bytes(path.read_bytes()[: -4 * RATE])
+    else:
+        soundfile.write(path, np.zeros(2 * RATE), RATE, subtype="FLOAT")
+    reader, clip = SpeechReader(clip_seconds=0.5), (ramp, 0, 3 * RATE, "0:100;32000:48000")
+    what = (
+        "ramp.wav: cannot be read although .* ends before sample 48000, .*; restore the file, and"
+    )
+    for read in (
+        lambda: reader(*clip, 1),
+        lambda: reader(*clip, None),
+        lambda: reader.stored(*clip),
+    ):
+        with pytest.raises(LostFile, match=what):
+            read()
+    assert len(reader(ramp, 0, 2 * RATE, "", None)) == 8000
 
 
 def test_images_are_cropped_the_same_for_the_same_draw(tmp_path):
@@ -168,6 +193,67 @@ def test_an_epoch_goes_on_where_a_checkpoint_was_written(datasets, tmp_path, nam
     Checkpointer(tmp_path, {"train": resumed}).recover_if_possible()
     rest = [(batch.face_clip.tolist(), batch.voice_clip.tolist()) for batch in resumed]
     assert len(whole) == 6 and rest == whole[2:]
+
+
+class Losing:
+    """A reader that has lost some clips."""
+
+    takes = ("ID",)
+
+    def __init__(self, *lost):
+        self.lost = lost
+
+    def __call__(self, clip, draw):
+        if clip in self.lost:
+            raise LostFile(f"{clip}: cannot be read", clip)
+        return torch.tensor([float(clip[-1])])
+
+
+def losing(*lost):
+    return [
+        clip_dataset(table, modality, Losing(*lost), CLASSES)
+        for modality, table in zip(TABLES, videos(TABLES), strict=True)
+    ]
+
+
+def drawn_pairs(datasets, batch_size, **which):
+    """The clips of each batch that a process trains on, and what was lost."""
+    batches = [*training_loader(*datasets, PairSampler(*videos(TABLES), batch_size, 6, **which))]
+    pairs = [[*zip(batch.face_id, batch.voice_id, strict=True)] for batch in batches]
+    return pairs, {path for batch in batches for path, _ in batch.lost}
+
+
+def test_what_stands_for_lost_files_is_the_same_in_several_processes():
+    """A process whose part of the batch was lost failed where one process took another pair."""
+    whole, _ = drawn_pairs(losing(), 4)
+    one, lost = drawn_pairs(losing("face4", "face5", "voice0"), 4)
+    assert lost == {"face4", "face5", "voice0"}
+    ranks = [
+        drawn_pairs(losing("face4", "face5", "voice0"), 2, rank=rank, num_processes=2)[0]
+        for rank in range(2)
+    ]
+    assert one == [first + second for first, second in zip(*ranks, strict=True)]
+    owner = {f"{m}{n}": name for m, t in TABLES.items() for n, name in enumerate(t.spk_id)}
+    for pair, before in zip(*map(itertools.chain.from_iterable, (one, whole)), strict=True):
+        expected = "eve" if owner[before[1]] == "bob" else owner[before[1]]
+        assert owner[pair[0]] == owner[pair[1]] == expected
+        assert pair == before or expected == "eve" or before[1] == "voice0"
+
+
+def test_where_nothing_can_be_read_the_first_file_is_named_in_one_line():
+    sets = losing(*(f"face{number}" for number in range(7)))
+    sampler = PairSampler(*videos(TABLES), 2, 1)
+    for loader in (
+        training_loader(*sets, sampler, num_workers=1),
+        evaluation_loader(*sets, 2, keep_rows=True),
+    ):
+        with pytest.raises(LostFile) as caught:
+            list(loader)
+        assert re.fullmatch(
+            r"face\d: cannot be read; nor can the files of the next people be read; restore the "
+            "file, and the same command goes on",
+            str(caught.value),
+        )
 
 
 class Recorder:

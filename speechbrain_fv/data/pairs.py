@@ -52,8 +52,15 @@ def clip_dataset(table, modality, reader, classes):
     return dataset
 
 
+MOST_TRIED = 16
+"""People who are looked at for a readable clip where one has none left: a disk may be gone."""
+
+
 class PairDataset(torch.utils.data.Dataset):
     """The training rows: indexed by (face row, voice row, draw), as a `BatchSampler` yields them.
+
+    For a lost file stands the person's next one; of a person with none left a pair of the next
+    person, whatever else is in the batch: several processes thus train on what one would.
 
     Arguments
     ---------
@@ -69,10 +76,44 @@ class PairDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, pair):
         face_index, voice_index, draw = pair
-        face, lost_faces = _readable_item(self.faces, face_index, draw)
-        voice, lost_voices = _readable_item(self.voices, voice_index, draw)
-        pair = {**face, **voice} if face and voice else {}
-        return {**pair, "lost": lost_faces + lost_voices}
+        lost = []
+        for rows in itertools.chain([(face_index, voice_index)], self._pairs_after(voice_index)):
+            face, lost_faces = _readable_item(self.faces, rows[0], draw)
+            voice, lost_voices = _readable_item(self.voices, rows[1], draw)
+            lost += lost_faces + lost_voices
+            if face and voice:
+                return {**face, **voice, "lost": lost}
+        raise _none_left(lost)
+
+    def _pairs_after(self, voice_index):
+        """Yields a face row and a voice row of the people who follow the owner of a voice."""
+        for row in _next_people(self.voices, voice_index):
+            name = self.voices.data.columns["spk_id"][row]
+            if name in self._first_faces:
+                yield self._first_faces[name], row
+
+    @functools.cached_property
+    def _first_faces(self):
+        """Person -> the first row of a face."""
+        owners = self.faces.data.columns["spk_id"]
+        return {owners[row]: row for row in reversed(range(len(owners)))}
+
+
+def _next_people(dataset, index):
+    """Yields the first row of each of the next people after the owner of a row."""
+    owners = dataset.data.columns["spk_id"]
+    seen = {owners[index]}
+    for row in itertools.chain(range(index + 1, len(owners)), range(index)):
+        if owners[row] not in seen:
+            yield row
+            seen.add(owners[row])
+            if len(seen) > MOST_TRIED:
+                return
+
+
+def _none_left(lost):
+    path, text = lost[0][0], lost[0][1]
+    return LostFile(f"{text}; nor can the files of the next people be read", path)
 
 
 def _item(dataset, index, draw=None):
@@ -88,7 +129,7 @@ def _readable_item(dataset, index, draw=None):
             try:
                 return _item(dataset, row, draw), lost
             except LostFile as error:
-                lost.append((error.path, error.args[0]))
+                lost.append((error.path, error.text))
     return {}, lost
 
 
@@ -101,7 +142,7 @@ class ClipDataset(torch.utils.data.Dataset):
         Results of `clip_dataset`.
     keep_rows : bool
         Whether something else stands for a lost file, so that no row is missing: the person's next
-        one, or another row of the batch.
+        one, or one of the next person.
     """
 
     def __init__(self, faces, voices, keep_rows=False):
@@ -118,8 +159,15 @@ class ClipDataset(torch.utils.data.Dataset):
             try:
                 return {**_item(dataset, index), "lost": []}
             except LostFile as error:
-                return {"lost": [(error.path, error.args[0])]}
-        item, lost = _readable_item(dataset, index)
+                return {"lost": [(error.path, error.text)]}
+        lost = []
+        for row in itertools.chain([index], _next_people(dataset, index)):
+            item, lost_files = _readable_item(dataset, row)
+            lost += lost_files
+            if item:
+                break
+        else:
+            raise _none_left(lost)
         if lost:  # under its own name, as labels go by rows
             row = dataset.data[index]
             own = {"id": row["ID"], "identity": row["spk_id"], "clip": index}
@@ -152,7 +200,7 @@ def training_loader(faces, voices, sampler, num_workers=0, pin_memory=False):
         PairDataset(faces, voices),
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=functools.partial(_collate, keep_rows=True),
+        collate_fn=_collate,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
     )
@@ -202,7 +250,7 @@ def evaluation_loader(
         ClipDataset(faces, voices, keep_rows),
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=functools.partial(_collate, keep_rows=keep_rows),
+        collate_fn=_collate,
         pin_memory=pin_memory,
     )
 
@@ -253,13 +301,10 @@ def finished(batch, readers):
     return batch
 
 
-def _collate(items, keep_rows):
+def _collate(items):
     """Returns the batch of some items, whose attribute `modalities` says what it holds."""
     lost = [file for item in items for file in item.pop("lost")]
-    read = [item for item in items if "face" in item or "voice" in item]
-    if keep_rows and not read:
-        raise LostFile(lost[0][1])
-    items = [{**read[0], **item} for item in items] if keep_rows else read
+    items = [item for item in items if item]
     batch = _padded(items) if items else SimpleNamespace()
     batch.modalities = tuple(name for name in ("face", "voice") if items and name in items[0])
     batch.lost = lost

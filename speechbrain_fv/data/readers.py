@@ -114,7 +114,7 @@ class ImageReader:
         """Returns all of the resized image: uint8, shape (3, H, W)."""
         try:
             return self.resized(decode_image(image))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise _changed(image, error) from error
 
     def view(self, pixels, draw):
@@ -203,12 +203,12 @@ class SpeechReader:
         def chosen(rate):
             return _cut(segments, self._offset(num_samples, rate, draw), self._wanted(rate))
 
-        return self._fitted(*_read(wav, chosen))
+        return self._fitted(*_read(wav, segments[-1][1], chosen))
 
     def stored(self, wav, start, stop, speech):
         """Returns all of a clip's speech at the reader's rate: int16, shape (num_samples,)."""
         segments = parse_speech(speech) or [(start, stop)]
-        samples, rate = _read(wav, lambda rate: segments)
+        samples, rate = _read(wav, segments[-1][1], lambda rate: segments)
         if rate != self.sample_rate:
             samples = resample(samples, rate, self.sample_rate)
         return (samples * 2**15).round().clamp(-(2**15), 2**15 - 1).to(torch.int16)
@@ -313,16 +313,20 @@ def _are_channels(values):
     ] == ([True] * 3)
 
 
-def _read(wav, chosen):
-    """The samples of a file in the segments that `chosen` names at its rate, joined; the rate."""
+def _read(wav, stop, chosen):
+    """The samples of a file in the segments that `chosen` names at its rate, joined; the rate.
+
+    A file that has been shortened since, to less than `stop` samples, is lost, whatever is chosen.
+    """
     try:
         with AudioFile(wav) as file:
-            parts = [file.read(*part) for part in chosen(file.rate)]
-    except ValueError as error:
+            wanted = chosen(file.rate)
+            parts = [file.read(*part) for part in wanted] if file.num_samples >= stop else []
+    except (ValueError, OSError) as error:
         raise _changed(wav, error) from error
-    samples = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
-    if not samples.size:
-        raise _changed(wav, "no samples where the manifest has speech")
+    if sum(map(len, parts)) < sum(last - first for first, last in wanted):
+        raise _changed(wav, f"it ends before sample {stop}, up to which the manifest has speech")
+    samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return torch.from_numpy(samples), file.rate
 
 
@@ -345,17 +349,19 @@ class LostFile(ValueError):
     Arguments
     ---------
     text : str
-        The file, and the reason.
+        The file, and the reason. Or what torch makes of that where a reading process raised it: its
+        traceback, which ends with the error.
     path : str
         The file.
     """
 
     def __init__(self, text, path=""):
-        super().__init__(text)
+        self.text = text.rpartition(f"{type(self).__name__}: ")[2].strip().removesuffix(_REMEDY)
         self.path = path
+        super().__init__(self.text + _REMEDY)
 
-    def __str__(self):
-        return f"{self.args[0]}; restore the file, and the same command goes on"
+
+_REMEDY = "; restore the file, and the same command goes on"
 
 
 def _changed(path, error):
