@@ -69,8 +69,9 @@ class VoxCelebNames:
         meta = read_meta(meta_csv)
         self.identity_of = dict(zip(meta.name, meta.identity, strict=True))
         self.identity_of.update(zip(meta.identity, meta.identity, strict=True))
-        # Lists of a family name the same clips again and again.
-        self._parts = lru_cache(maxsize=2**19)(self._parts)
+        # Lists of a family name the same clips again and again. What is kept are strings, which the
+        # collection of garbage does not go through.
+        self._key = lru_cache(maxsize=2**19)(self._key)
 
     def keys(self, names, modality):
         """Returns the keys under which clips are looked up.
@@ -86,22 +87,21 @@ class VoxCelebNames:
         pandas.Series of str
             ``identity/video/number``; None for a name of another form or the other modality.
         """
-        parts = (self._parts(name, modality) for name in names)
-        return pd.Series([found and "/".join(found) for found in parts], dtype=object)
+        return pd.Series([self._key(name, modality) for name in names], dtype=object)
 
     def identities(self, names, modality):
         """Returns the VoxCeleb1 id of each name as a pandas.Series; None where it has no key."""
-        parts = (self._parts(name, modality) for name in names)
-        return pd.Series([found and found[0] for found in parts], dtype=object)
+        keys = (self._key(name, modality) for name in names)
+        return pd.Series([key and key.partition("/")[0] for key in keys], dtype=object)
 
-    def _parts(self, name, modality):
-        """Returns (identity, video, number) of a name, or None."""
+    def _key(self, name, modality):
+        """Returns "identity/video/number" of a name, or None."""
         stem, dot, suffix = name.rpartition(".")
         if not dot or "/" in suffix or "--" in suffix:
             stem, suffix = name, ""
         if suffix and f".{suffix.lower()}" not in SUFFIXES[modality]:
             return None
-        joined = _JOINED.fullmatch(stem)
+        joined = _JOINED.fullmatch(stem) if "--" in stem else None
         if joined:
             who, video, number = joined.groups(default="")
         else:
@@ -109,18 +109,17 @@ class VoxCelebNames:
         identity = self.identity_of.get(who)
         if identity is None or not number.isdecimal() or (modality == "voice" and not video):
             return None
-        return identity, video, str(int(number))
+        return f"{identity}/{video}/{int(number)}"
 
     def _path_parts(self, folders):
         """Returns the identity's folder, the video ("" for a still) and the number."""
         *folders, number = folders
-        pair = _VIDEO_AND_NUMBER.fullmatch(number)
+        pair = _VIDEO_AND_NUMBER.fullmatch(number) if "_" in number else None
         if pair:
             return (folders or [""])[-1], *pair.groups()
-        for video in ([], folders[-1:]):
-            rest = folders[: len(folders) - len(video)]
-            if video and rest[-1:] == ["1.6"]:
-                rest = rest[:-1]
-            if rest and rest[-1] in self.identity_of:
-                return rest[-1], *(video or [""]), number
-        return "", "", ""
+        if folders and folders[-1] in self.identity_of:
+            return folders[-1], "", number
+        *folders, video = folders or [""]
+        if folders[-1:] == ["1.6"]:
+            folders.pop()
+        return (*folders[-1:], video, number) if folders else ("", "", "")
