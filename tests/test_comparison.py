@@ -222,6 +222,19 @@ def test_latex_has_every_cell_and_no_open_character(comparison):
     assert "%" not in outside and outside.count("{") == outside.count("}")
 
 
+@pytest.mark.parametrize("comparison", [None], indirect=True)
+def test_runs_of_other_files_are_told(comparison, capsys):
+    *_, plan = comparison
+    for (method, _, seed), run in plan.items():
+        (run.folder / "save").mkdir()
+        clips = "new" if (method, seed) == ("ssnet", SEEDS[1]) else "old"
+        record = {"settings": {"corpus.seed": "0", "lr": str(seed)}, "clips": clips}
+        (run.folder / "save" / "record.json").write_text(json.dumps(record))
+    *_, runs = written(comparison)
+    assert values.of_other_files(runs) == ["ssnet/shipped"]
+    assert "and ssnet/shipped had others" in capsys.readouterr().out
+
+
 def test_costs_and_curves(comparison):
     hparams, rows, _ = comparison
     table, _, runs = written(comparison)
@@ -277,6 +290,8 @@ def test_wrong_overrides_folds_and_references_are_refused():
         methods.expand_methods([row], 1)
     with pytest.raises(ValueError, match="reference: 'a' is none of ssnet; take it in"):
         methods.reference_of([row], "a")
+    later = methods.read_methods({"cca": {"reason": "it takes vectors"}, "infonce": {}})
+    assert methods.reference_of(later) == "infonce"
 
 
 @pytest.mark.parametrize("corpus", ["{}", "{ }", "{seed: 1,}", "!include:corpora/own_data.yaml"])

@@ -16,6 +16,7 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "[": "{[}",  # at the beginning of a row it would be an option of the line break before it
 }
 
 
@@ -167,14 +168,17 @@ def _latex_cell(cell):
 
 
 def escape(text):
-    """Returns a text with LaTeX's special characters escaped.
+    """Returns a text with LaTeX's special characters escaped; "--" stays two hyphens.
 
     Example
     -------
     >>> escape("L_id 5 % <x>")
     'L\\\\_id 5 \\\\% \\\\textless{}x\\\\textgreater{}'
+    >>> escape("--lr [x]")
+    '-{}-lr {[}x]'
     """
-    return re.sub(r"[&%$#_{}\\~^<>]", lambda match: _SPECIAL[match.group()], str(text))
+    text = re.sub(r"[&%$#_{}\\~^<>\[]", lambda match: _SPECIAL[match.group()], str(text))
+    return re.sub("-(?=-)", "-{}", text)
 
 
 def write_sheets(folder, sheets, introduction=""):

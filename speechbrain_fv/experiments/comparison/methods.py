@@ -113,14 +113,14 @@ def _listed(arguments):
 
 
 def reference_of(methods, reference=None):
-    """Returns the name of the method that the others are compared with; the first if unsaid."""
+    """Returns the method that the others are compared with; if unsaid the first that is run."""
     names = [method.name for method in methods]
     if reference is not None and reference not in names:
         raise ValueError(
             f"reference: {reference!r} is none of {', '.join(names)}; take it in, or compare with "
             "one of these"
         )
-    return reference or names[0]
+    return reference or next((method.name for method in methods if not method.reason), names[0])
 
 
 def folds_of(num_folds):

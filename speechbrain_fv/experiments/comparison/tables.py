@@ -13,6 +13,8 @@ from speechbrain_fv.experiments.comparison.published import (
 )
 from speechbrain_fv.experiments.comparison.values import POOLED
 
+STAR = "*: the 95 % interval of the paired difference to {reference} does not hold 0."
+
 FOLD_METRICS = {"AUC U": "verification/U/auc", "AUC G": "verification/G/auc"}
 
 
@@ -65,13 +67,12 @@ def build(table, methods, reference, reasons, failures):
     -------
     list of Sheet
     """
-    means = _means(table, POOLED)
+    means, label = _means(table, POOLED), _label(methods, reference)
     sheets = []
     for name, (title, measured, printed) in LAYOUT.items():
-        sheets.append(_value_sheet(name, title, measured, printed, means, methods))
-        missing = _missing(measured, means, methods, reasons, failures)
-        sheets[-1].notes += missing
-        differences = _difference_sheet(name, title, measured, means, methods, reference)
+        sheets.append(_value_sheet(name, title, measured, printed, means, methods, label))
+        sheets[-1].notes += _missing(measured, means, methods, reasons, failures)
+        differences = _difference_sheet(name, title, measured, means, methods, label)
         if differences is not None:
             sheets.append(differences)
     return sheets
@@ -83,8 +84,12 @@ def _means(table, grid):
     return {(row.variant, row.metric): row for row in rows.itertuples()}
 
 
-def _value_sheet(name, title, measured, printed, means, methods):
-    notes, numbers = [], {}
+def _label(methods, reference):
+    return next(method.label for method in methods if method.name == reference)
+
+
+def _value_sheet(name, title, measured, printed, means, methods, reference):
+    numbers = {}
     head = ["method", "seeds", *measured, *(f"published {column}" for column in printed)]
     head += ["published on"]
     rows = []
@@ -99,7 +104,8 @@ def _value_sheet(name, title, measured, printed, means, methods):
             rows.append([*row, *texts, f"({source})"])
         else:
             rows.append([*row, *texts, None])
-    notes += [MEANS, BEST, *(f"({number}) {text}" for text, number in numbers.items())]
+    notes = [MEANS, BEST, STAR.format(reference=reference)]
+    notes += [f"({number}) {text}" for text, number in numbers.items()]
     return Sheet(name, title, head, rows, notes)
 
 
@@ -123,9 +129,9 @@ def _difference_sheet(name, title, measured, means, methods, reference):
             rows.append([method.label, *cells])
     if not rows:
         return None
-    label = next(method.label for method in methods if method.name == reference)
-    head = ["method", *measured]
-    return Sheet(f"{name}_differences", f"{title}: differences to {label}", head, rows)
+    title = f"{title}: differences to {reference}"
+    notes = [STAR.format(reference=reference)]
+    return Sheet(f"{name}_differences", title, ["method", *measured], rows, notes)
 
 
 def _missing(measured, means, methods, reasons, failures):
@@ -176,7 +182,7 @@ def fold_sheets(table, methods, reference, num_folds):
     """
     pooled = _means(table, POOLED)
     folds = [_means(table, f"fold_{fold}") for fold in range(num_folds)]
-    label = next(method.label for method in methods if method.name == reference)
+    label = _label(methods, reference)
     head = ["method", *(f"fold {fold}" for fold in range(num_folds)), "mean", f"- {label}"]
     sheets = []
     for name, path in FOLD_METRICS.items():
@@ -188,7 +194,8 @@ def fold_sheets(table, methods, reference, num_folds):
             rows.append([method.label, *cells, mean_cell(mean), difference_cell(mean)])
         if any(any(row[1:]) for row in rows):
             slug = name.lower().replace(" ", "_")
-            sheets.append(Sheet(f"folds_{slug}", f"{name} by fold", head, rows))
+            notes = [STAR.format(reference=label)]
+            sheets.append(Sheet(f"folds_{slug}", f"{name} by fold", head, rows, notes))
     return sheets
 
 

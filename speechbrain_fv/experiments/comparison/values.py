@@ -7,6 +7,7 @@ import pandas as pd
 
 from speechbrain_fv.experiments.ablations import results
 from speechbrain_fv.experiments.comparison.methods import grid_name
+from speechbrain_fv.training.record import RECORD_FILE
 
 POOLED = "all"  # the grid of the values over all folds, and of those of a corpus without folds
 
@@ -121,6 +122,35 @@ def reasons(runs):
             for path, reason in report.get("reasons", {}).items():
                 found.setdefault((method, path), reason)
     return found
+
+
+def of_other_files(runs):
+    """Returns the names of runs whose clips are not those of the first run of the same corpus.
+
+    Files that changed under their names between two starts of a comparison make them so.
+
+    Arguments
+    ---------
+    runs : dict of (str, str, int) to Run
+
+    Returns
+    -------
+    list of str
+    """
+    first, names = {}, []
+    for run in runs.values():
+        path = run.folder / "save" / RECORD_FILE
+        if not (run.is_done and path.is_file()):
+            continue
+        record = json.loads(path.read_text(encoding="utf-8"))
+        asked = [text for text in run.arguments if text.startswith("--corpus=")]
+        settings = {
+            key: text for key, text in record["settings"].items() if key.startswith("corpus.")
+        }
+        corpus = json.dumps([asked, settings], sort_keys=True)
+        if first.setdefault(corpus, record["clips"]) != record["clips"]:
+            names.append(run.name)
+    return names
 
 
 def costs(runs):

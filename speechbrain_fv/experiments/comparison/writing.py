@@ -22,6 +22,10 @@ FOLDS = (
     "the mean of its folds; deviations are those of this mean over seeds, intervals and "
     "differences draw the test people of every fold."
 )
+OTHER_FILES = (
+    "Not comparable: the files of the corpus changed under their names, and {runs} had others than "
+    "the runs before; delete the folders of the older runs and run again.\n"
+)
 CHOICE = (
     "The candidate with the best monitor on validation people at seed {seed}{fold}, marked *, is "
     "what the tables report, test people unseen."
@@ -66,6 +70,9 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
     missing = [run.name for run in runs.values() if not run.is_done]
     parts = [INTRODUCTION.format(reference=labels[reference]), people + "\n"]
     parts += ["Not done: " + ", ".join(missing) + "\n"] if missing else []
+    if strangers := values.of_other_files(runs):
+        parts.append(OTHER_FILES.format(runs=", ".join(strangers)))
+        print(parts[-1].strip())
     write_sheets(folder, sheets, "\n".join(parts))
     shown = {name: label for name, label in labels.items() if name in set(table.variant)}
     save(figures.matching_figure(table, shown, reference), folder / "figures" / "fig3_matching")
