@@ -31,8 +31,8 @@ def read_arrays(path, names=None):
     ------
     ValueError
         If the file is no .npz, damaged, one of these holds objects or is no array, or if their
-        headers tell more than was stored, more than this machine's memory, or more than numbers
-        compress to.
+        headers tell other sizes than were stored, more than this machine's memory, or more than
+        numbers compress to.
     OSError
         If it cannot be opened.
 
@@ -52,6 +52,10 @@ def read_arrays(path, names=None):
                 _check_members(archive.zip, [_member(archive.zip, name) for name in wanted])
                 arrays = {name: archive[name] for name in wanted}
         except _BROKEN_ARCHIVE as error:
+            file.seek(0)
+            is_zip = file.read(4) == b"PK\3\4"
+            if is_zip and isinstance(error, zipfile.BadZipFile | zlib.error | EOFError):
+                raise ValueError(f"{path}: damaged or cut off ({error}); copy it again") from error
             raise ValueError(
                 f"{path}: {error}; expected an .npz of numbers and text, as numpy.savez writes it"
             ) from error
@@ -67,8 +71,8 @@ def read_array(path):
     Raises
     ------
     ValueError
-        If the file is no .npy, damaged, holds objects, is smaller than its header tells, or larger
-        than this machine's memory.
+        If the file is no .npy, damaged, holds objects, is not as large as its header tells, or
+        larger than this machine's memory.
     OSError
         If it cannot be opened.
 
@@ -144,14 +148,14 @@ def _check_memory(num_bytes):
 
 
 def _check_announced(name, file, size):
-    """Raises ValueError if the header of an array tells of more than the bytes that follow it."""
+    """Raises ValueError if the header of an array tells of more or fewer bytes than follow it."""
     shape, dtype = _header(file)
     if dtype.hasobject:
         return  # numpy says so
     announced, there = dtype.itemsize, size - file.tell()
     for length in shape:
         announced *= length  # Python's numbers do not overflow
-    if announced > there or min(shape, default=0) < 0:
+    if announced != there or min(shape, default=0) < 0:
         raise ValueError(
             f"{name}: its header tells of {dtype} of shape {shape}, {announced:,} bytes, and "
             f"{there:,} follow"

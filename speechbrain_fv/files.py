@@ -258,11 +258,12 @@ def read_table(file, separator=","):
     ------
     ValueError
         If the file is absent, empty, not a CSV in UTF-8, separated by something else, or a line has
-        more cells or fewer than the header.
+        more cells or fewer than the header; or if a column stands there twice, or there are more
+        than `MAX_COLUMNS`.
     """
     import pandas as pd
 
-    _check_separator(file, separator)
+    _check_header(file, separator)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells beyond the header
@@ -279,7 +280,7 @@ def read_table(file, separator=","):
     except pd.errors.ParserWarning:
         raise ValueError(f"{file}: lines have more cells than the header; correct it.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{file}: not a readable CSV in UTF-8 ({error}).") from None
+        raise ValueError(f"{file}: not a readable CSV in UTF-8 ({str(error).strip()}).") from None
     if len(table.columns) > 1 and (table.iloc[:, -1] == "").any():
         _check_widths(file, separator)
     return table.rename(columns=str.strip)
@@ -300,14 +301,27 @@ def _check_widths(file, separator):
                 )
 
 
+MAX_COLUMNS = 1000  # a table of clips has dozens; a broken header has made a million
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def decoded(content, file):
     """Returns bytes as text in UTF-8; ValueError with what they look like, and the remedy."""
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in content[:4096]:
+    begins = content[:2]
+    if begins in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or begins.count(0) == 1:
         raise ValueError(
             f"{file}: expected text in UTF-8, got what looks like UTF-16; save it in UTF-8."
+        )
+    if content.startswith((b"PK\3\4", b"\x1f\x8b")):
+        raise ValueError(
+            f"{file}: expected text in UTF-8, got an archive or a spreadsheet; unpack it, or save "
+            "the sheet as CSV."
+        )
+    if b"\0" in content:
+        line = content[: content.index(0)].count(b"\n") + 1
+        raise ValueError(
+            f"{file}, line {line}: expected text, got a zero byte, as an interrupted copy or a "
+            "full disk leaves them; copy or save the file again."
         )
     try:
         return content.decode("utf-8-sig")
@@ -319,8 +333,8 @@ def decoded(content, file):
         ) from None
 
 
-def _check_separator(file, separator):
-    """Raises ValueError if the cells of a CSV are separated by something else, or it is no text.
+def _check_header(file, separator):
+    """Raises ValueError if a CSV is no text, its separator another one, or its header is broken.
 
     An absent file is left to the caller.
     """
@@ -328,13 +342,24 @@ def _check_separator(file, separator):
         content = Path(file).read_bytes()
     except OSError:
         return
-    header = decoded(content, file).lstrip("\n\r").split("\n", 1)[0]
+    header = re.split("[\r\n]", decoded(content, file).lstrip("\n\r"), maxsplit=1)[0]
     found = [mark for mark in SEPARATORS if mark in header and mark != separator]
     if found and separator not in header:
         raise ValueError(
             f"{file}: expected cells separated by {SEPARATORS[separator]}, got "
             f"{SEPARATORS[found[0]]}; save it with {SEPARATORS[separator]}."
         )
+    if header.count(separator) >= MAX_COLUMNS:
+        raise ValueError(
+            f"{file}: expected at most {MAX_COLUMNS} columns, got {header.count(separator) + 1}; "
+            "keep those that are used."
+        )
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    for name in filter(None, names):
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{file}: the column {name!r} stands there twice; rename one, or take it out."
+            )
 
 
 def write_table(table, path):

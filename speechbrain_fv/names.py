@@ -2,12 +2,14 @@
 
 - Two names are the same if they are the same text in Unicode's composed form (NFC), without spaces
   around it. A whole number is its digits, bytes are text in UTF-8; other types are no names.
-- Two names of people that differ only in case, in inner spaces, in compatible characters or in
-  leading zeros are most likely one person written in two ways: `check_look_alikes` refuses them,
-  since they would otherwise count as two, one in training and one in the test.
+- Two names of people that differ only in case, in inner spaces, in compatible or invisible
+  characters or in leading zeros are most likely one person written in two ways:
+  `check_look_alikes` refuses them, since they would otherwise count as two, one in training and
+  one in the test.
 - Clips and videos are compared letter for letter: YouTube's names, for one, differ in case alone.
 """
 
+import re
 import unicodedata
 
 import numpy as np
@@ -44,18 +46,26 @@ def name_of(value):
 
 
 def is_text(name):
-    r"""Whether a file's name is UTF-8; Python keeps other bytes as surrogates, which no CSV holds.
+    r"""Whether a file's name is UTF-8 and without line breaks and other control characters.
+
+    Other bytes Python keeps as surrogates, which no CSV holds; nor does it hold a carriage return.
 
     Example
     -------
     >>> is_text("Zo\u00eb.wav"), is_text(b"Zo\xeb.wav".decode("utf-8", "surrogateescape"))
     (True, False)
+    >>> is_text("Icon\r")
+    False
     """
-    return name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name)
+    return not _NO_TEXT.search(name)
+
+
+_CONTROLS = "\x00-\x1f\x7f"
+_NO_TEXT = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
 
 
 def readable(name):
-    r"""Returns a file's name with the bytes that are not UTF-8 as \xNN.
+    r"""Returns a file's name with the bytes that are not UTF-8 or no characters as \xNN.
 
     Example
     -------
@@ -64,7 +74,8 @@ def readable(name):
     """
     if is_text(name):
         return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return re.sub(f"[{_CONTROLS}]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def names_of(values, where):
@@ -101,6 +112,8 @@ def look_alike(name):
     >>> look_alike("ann  LEE") == look_alike("Ann Lee"), look_alike("007") == look_alike("7")
     (True, True)
     """
+    if not name.isascii():  # zero-width spaces and marks of direction
+        name = "".join(char for char in name if unicodedata.category(char) != "Cf")
     text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     text = unicodedata.normalize("NFKC", text)  # folding may decompose
     return text.lstrip("0") or "0" if text.isdecimal() else text

@@ -60,6 +60,19 @@ def test_a_header_that_tells_of_more_than_was_stored(tmp_path, shape):
     refused_without_memory(read_array, tmp_path / "lies.npy", "its header tells of float32")
 
 
+def test_a_header_that_tells_of_less_shifts_no_rows(tmp_path):
+    path = write_npz(tmp_path / "lies.npz", face=(header((2**10, 255)), 2**20))
+    refused_without_memory(read_arrays, path, "1,044,480 bytes, and 1,048,576 follow")
+
+
+def test_a_file_that_was_cut_off_is_told_as_such(tmp_path):
+    np.savez(tmp_path / "v.npz", face=np.ones((9, 9)))
+    content = (tmp_path / "v.npz").read_bytes()
+    (tmp_path / "v.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="v.npz: damaged or cut off .*; copy it again"):
+        read_arrays(tmp_path / "v.npz")
+
+
 def test_arrays_beyond_the_memory(tmp_path):
     """A file of zeros may have holes, and be larger than the memory."""
     path = tmp_path / "sparse.npy"

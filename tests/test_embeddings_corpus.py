@@ -71,9 +71,13 @@ def test_a_clip_is_a_video_unless_the_csv_names_them(tmp_path):
         assert dict(zip(table.ID, table.video, strict=True)) == expected
 
 
+TOO_LONG = "vector is so long that its square is infinite in 32 bits; scale all vectors"
+
+
 def test_unusable_vectors_are_left_out(tmp_path):
     arrays = vectors()
     arrays["face"] = with_row(arrays["face"], 3, np.nan)
+    arrays["face"] = with_row(arrays["face"], 9, 1e30)  # finite, but its norm is not
     arrays["voice"] = with_row(arrays["voice"], 5, 0.0)
     arrays["voice"][7, 2] = np.inf
     for name in arrays:
@@ -82,12 +86,13 @@ def test_unusable_vectors_are_left_out(tmp_path):
     excluded = pd.read_csv(tmp_path / "manifests" / "excluded.csv")
     assert excluded.values.tolist() == [
         ["clip3", "face", "p1", "vector has values that are not finite"],
+        ["clip9", "face", "p4", TOO_LONG],
         ["clip19", "face", "p9", "clip is not in the embeddings"],
         ["clip5", "voice", "p2", "vector is zero"],
         ["clip7", "voice", "p3", "vector has values that are not finite"],
         ["clip19", "voice", "p9", "clip is not in the embeddings"],
     ]
-    assert sum(map(len, manifests.faces.values())) == 18
+    assert sum(map(len, manifests.faces.values())) == 17
     assert sum(map(len, manifests.voices.values())) == 17
 
 
@@ -108,6 +113,7 @@ def test_more_vectors_than_clips_are_fine(tmp_path):
         (vectors(voice=None), "no array voice; available: clip, face; set ids_key"),
         (vectors(voice=np.ones((19, 6))), r"voice must hold one vector .* \(20, dim\)"),
         (vectors(face=np.ones(20)), r"face must hold one vector of numbers per clip.* \(20,\)"),
+        (vectors(face=np.ones((20, 0))), "face must hold one vector of numbers per clip"),
         (vectors(face=np.full((20, 2), "x")), "face must hold one vector of numbers per clip"),
         (vectors(clip=np.array([*CLIPS[1:], "clip1"])), "clip names clip1 more than once"),
         (vectors(clip=np.ones((20, 2))), r"clip must have shape \(num_clips,\), got \(20, 2\)"),

@@ -54,7 +54,7 @@ def test_other_types_are_no_names(given):
     [
         *[("Ann", "ann"), ("ann lee", "Ann  Lee"), ("7", "007"), ("0", "00")],
         *[("straße", "STRASSE"), ("\uff21nn", "Ann"), ("\ufb01", "FI")],
-        (COMPOSED.upper(), COMPOSED),
+        *[(COMPOSED.upper(), COMPOSED), ("ann\u200b", "ann")],
     ],
 )
 def test_names_that_a_person_takes_for_one_look_alike(one, other):
@@ -161,6 +161,13 @@ TABLE = "identity,face\nZoë,a.jpg\nann,b.jpg\n"
         (TABLE.replace(",", "\t").encode(), "separated by commas, got tabs"),
         (TABLE.replace(",", "|").encode(), "separated by commas, got vertical bars"),
         (TABLE.encode("utf-16"), "expected text in UTF-8, got what looks like UTF-16"),
+        (
+            TABLE.encode() + bytes(20),
+            "line 4: expected text, got a zero byte, as an interrupted copy",
+        ),
+        (b"identity, face ,wav,face\n", "the column 'face' stands there twice; rename one"),
+        (b"identity" + b",a" * 1000, "expected at most 1000 columns, got 1001; keep"),
+        (b"PK\3\4\0\0", "got an archive or a spreadsheet; unpack it, or save the sheet as CSV"),
         (TABLE.encode("utf-16-le"), "got what looks like UTF-16; save it in UTF-8"),
         (TABLE.encode("cp1252"), r"line 2: expected text in UTF-8, got byte 0xeb, as Windows-1252"),
         (TABLE.replace(",", ";").replace("a.jpg", "a,b.jpg").encode(), "got semicolons"),

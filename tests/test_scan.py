@@ -176,18 +176,19 @@ def test_two_people_may_have_parts_of_one_recording(tmp_path):
     assert [fault[:13] for fault in excluded.reason] == ["the same file"] * 2
 
 
-def test_names_that_are_not_utf_8_are_left_out_readably(tmp_path):
+@pytest.mark.parametrize("name, written", [(b"Zo\xeb", "Zo\\xeb"), (b"Zo\re", "Zo\\x0de")])
+def test_names_that_no_csv_holds_are_left_out_readably(tmp_path, name, written):
     """They used to end the preparation in an error of encoding that named no file."""
     face, voice = write_face(tmp_path / "a.jpg"), write_voice(tmp_path / "a.wav")
-    folder = os.fsencode(tmp_path) + b"/Zo\xeb"
+    folder = os.fsencode(tmp_path) + b"/" + name
     os.mkdir(folder)
     shutil.copy(face, folder + b"/1.jpg")
     rows = tables([face, Path(os.fsdecode(folder + b"/1.jpg"))], [voice])
-    rows[0]["spk_id"] = ["ann", os.fsdecode(b"Zo\xeb")]
+    rows[0]["spk_id"] = ["ann", os.fsdecode(name)]
     faces, _, _ = scanner(tmp_path).select(*rows, tmp_path)
     assert faces.ID.tolist() == ["a.jpg"]
     (row,) = pd.read_csv(tmp_path / "excluded.csv").itertuples()
-    assert row.path == f"{tmp_path}/Zo\\xeb/1.jpg" and row.identity == "Zo\\xeb"
+    assert row.path == f"{tmp_path}/{written}/1.jpg" and row.identity == written
     assert row.reason.startswith("the name is not UTF-8")
     assert len(cache_key({}, [folder.decode(errors="surrogateescape")])) == 64
 

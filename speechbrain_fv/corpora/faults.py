@@ -12,7 +12,10 @@ from speechbrain_fv.files import write_table
 from speechbrain_fv.media.bounds import ONE_COLOUR, level_fault, short_fault, size_fault
 from speechbrain_fv.names import readable
 
-NAME_FAULT = "the name is not UTF-8, its bytes are written as \\xNN; rename the file or its folder"
+NAME_FAULT = (
+    "the name is not UTF-8, or has a line break or another control character, here written as "
+    "\\xNN; rename the file or its folder"
+)
 
 
 def face_fault(facts, min_pixels):

@@ -247,7 +247,8 @@ def load_vectors(file, ids_key, vector_keys):
     if ids.ndim != 1:
         raise ValueError(f"{file}: {ids_key} must have shape (num_clips,), got {ids.shape}.")
     for key, table in zip(vector_keys, tables, strict=True):
-        if table.ndim != 2 or len(table) != len(ids) or table.dtype.kind not in "fiu":
+        is_table = table.ndim == 2 and len(table) == len(ids) and table.shape[1] > 0
+        if not is_table or table.dtype.kind not in "fiu":
             raise ValueError(
                 f"{file}: {key} must hold one vector of numbers per clip, shape ({len(ids)}, dim), "
                 f"got {table.dtype} {table.shape}; {ids_key} and {key} must have equal lengths."
@@ -274,9 +275,20 @@ def vector_faults(table):
     ['', 'vector is zero', 'vector has values that are not finite']
     """
     finite = np.isfinite(table).all(axis=1)
-    zero = ~table.any(axis=1)
-    not_finite = "vector has values that are not finite"
-    return np.select([~finite, zero], [not_finite, "vector is zero"], "").tolist()
+    with np.errstate(over="ignore", invalid="ignore"):
+        used = table.astype(np.float32, copy=False)
+        power = np.einsum("nd,nd->n", used, used)
+    faults = {
+        "vector has values that are not finite": ~finite,
+        "vector is zero": ~table.any(axis=1),
+        "vector is so short that its square is 0 in 32 bits; scale all vectors": power == 0,
+        "vector is so long that its square is infinite in 32 bits; scale all vectors": power
+        > _MOST,
+    }
+    return np.select(list(faults.values()), list(faults), "").tolist()
+
+
+_MOST = np.finfo(np.float32).max
 
 
 def _absent(ids):
