@@ -195,6 +195,21 @@ def test_a_yaml_sets_options_and_the_command_line_wins():
         settle(RunOptions(), {"ckpt_interval_minutes": 2, "ckpt_interval_steps": 9})
 
 
+def test_every_process_of_torchrun_has_a_gpu_of_its_own(monkeypatch):
+    """SpeechBrain takes "cuda" for the first GPU, which all processes would share."""
+    assert settle(RunOptions(), {"device": "cuda"})["device"] == "cuda"
+    monkeypatch.setenv("RANK", "11")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    for device in ("cuda", "cuda:3"):
+        given = RunOptions.from_dictionary({"device": device})
+        options = settle(given)
+        assert options["device"] == "cuda:3" and "device" in options.overridden_args
+    assert settle(RunOptions(), {"device": "cpu"})["device"] == "cpu"
+    assert settle(RunOptions())["device"] is None  # SpeechBrain's own choice is the right one
+    with pytest.raises(ValueError, match="device: expected cuda, of which every process"):
+        settle(RunOptions(), {"device": "cuda:0"})
+
+
 @pytest.mark.parametrize(
     ("method", "declared"),
     [("evaluate.yaml --embeddings=e", "EVALUATE"), ("ablations.yaml", "ABLATE")],

@@ -102,8 +102,8 @@ def resolve_hparams(argv, reads=None, options=None):
     except ValueError as error:
         message = str(error)
         raise ValueError(message if message.startswith(file) else f"{file}: {message}") from error
-    check_device(run_opts["device"] or "cpu")
     distributed.start(run_opts)
+    check_device(run_opts["device"] or "cpu")
     return run_opts, text
 
 

@@ -7,13 +7,14 @@ in docs/run_options.md.
 """
 
 import math
+import os
 import typing
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from ruamel.yaml import YAML, YAMLError
-from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.distributed import get_local_rank, infer_device
 from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from speechbrain_fv.messages import in_one_line
@@ -125,6 +126,7 @@ def settle(run_opts, entries=None, honoured=None):
             raise ValueError(f"--{name}: expected --{SWITCHES[name]} beside it; add it")
     settled = {**run_opts.as_dict(), **values}
     _settle_checkpoints(settled, given, written)
+    settled["device"] = _own_device(settled["device"])
     _settle_precision(settled, given)
     if settled["max_grad_norm"] < 0:
         settled["max_grad_norm"] = math.inf
@@ -172,6 +174,20 @@ def _settle_checkpoints(settled, given, written):
             settled[other] = 0
     if min(settled[name] for name in names) > 0:
         raise ValueError(f"{' and '.join(names)}: expected one of them above 0; set the other to 0")
+
+
+def _own_device(device):
+    """Returns the device of this process, under torchrun a GPU for each: "cuda" is the first."""
+    local_rank = get_local_rank()
+    if local_rank is None or "RANK" not in os.environ or not str(device).startswith("cuda"):
+        return device
+    own = f"cuda:{local_rank}"
+    if device not in ("cuda", own):
+        raise ValueError(
+            f"device: expected cuda, of which every process of torchrun takes a GPU of its own, "
+            f"got {device}; choose GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    return own
 
 
 def _settle_precision(settled, given):
