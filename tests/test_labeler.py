@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.pseudo_labels import (
     PseudoLabeler,
     canonical_order,
@@ -11,7 +12,7 @@ from speechbrain_fv.pseudo_labels import (
     scale_columns,
     seed_centres,
 )
-from speechbrain_fv.pseudo_labels.labeler import CLUSTERS, full_float32
+from speechbrain_fv.pseudo_labels.labeler import CLUSTERS
 from tests.label_batches import batch, generator
 from tests.references import pseudo_labels as reference
 

@@ -26,6 +26,7 @@ from speechbrain_fv.evaluation.report import (
 from speechbrain_fv.evaluation.scoring import MODALITIES, Comparison
 from speechbrain_fv.evaluation.verification import verify_stratum
 from speechbrain_fv.messages import progress_bar
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.scores import DIRECTIONS, TASKS, Score, is_cosine
 
 __all__ = ["check_device", "evaluate", "format_report", "load_metadata", "save_report"]
@@ -112,7 +113,8 @@ def evaluate(
     total = sum(num_rows[direction] for direction in directions)
     total += len(embeddings.face) * ("verification" in tasks)
     hidden = None if progress else True
-    with progress_bar(total=total, unit=" clips", desc="evaluate", disable=hidden) as bar:
+    bar = progress_bar(total=total, unit=" clips", desc="evaluate", disable=hidden)
+    with bar, full_float32(torch.device(device).type):  # in which counts are exact
         if "verification" in tasks:
             ranked = trials.ranking("F-V", tasks, max_candidates, bar.update)
             trials.verify(bar.update, ranked)

@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize, pad
 
 from speechbrain_fv.losses.base import Batch, Loss, Needs
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.pseudo_labels import PseudoLabeler
 from speechbrain_fv.pseudo_labels.agreement import held_out_agreement
 
@@ -188,7 +189,7 @@ class PseudoLabelLoss(Loss):
             clustered = [self._padded(batch.face_input), self._padded(batch.voice_input)]
         labels = self.labeler(*clustered, batch.generator)  # (number of q, 2, B)
         # Cosines divided by tau need more digits than half precision has.
-        with torch.autocast(face.device.type, enabled=False):
+        with full_float32(face.device.type):
             return self._terms(face.float(), voice.float(), labels)
 
     def _padded(self, vectors):

@@ -1,9 +1,8 @@
 """The module that labels a batch, and what it remembers between batches (Bi-Pcm, Eq. 7)."""
 
-import contextlib
-
 import torch
 
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.pseudo_labels.clustering import check_num_clusters, kmeans, rank_clusters
 from speechbrain_fv.pseudo_labels.geometry import (
     canonical_order,
@@ -13,33 +12,6 @@ from speechbrain_fv.pseudo_labels.geometry import (
 )
 
 CLUSTERS = ("shared", "paired", "separate")
-
-
-@contextlib.contextmanager
-def full_float32(device_type):
-    """Products of float32 are float32 inside: no autocast, no TensorFloat-32.
-
-    SpeechBrain switches TensorFloat-32 on for every product on a GPU, and its 10 bits misplace
-    points between two clusters.
-
-    Arguments
-    ---------
-    device_type : str
-        ``cpu`` or ``cuda``.
-
-    Example
-    -------
-    >>> with torch.autocast("cpu", torch.bfloat16), full_float32("cpu"):
-    ...     (torch.eye(2) @ torch.eye(2)).dtype
-    torch.float32
-    """
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
 
 
 class PseudoLabeler(torch.nn.Module):

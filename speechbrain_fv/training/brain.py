@@ -21,6 +21,7 @@ from speechbrain_fv.evaluation.exact import evaluate
 from speechbrain_fv.evaluation.report import higher_is_better, value_at
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
 from speechbrain_fv.messages import in_one_line
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.training.lost_files import LostFiles
 from speechbrain_fv.training.progress import Progress, log_epoch, vanishing_bars
 from speechbrain_fv.training.schedules import parameter_groups
@@ -97,7 +98,7 @@ class FaceVoiceBrain(sb.Brain):
         self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
         self.finite_rows = torch.stack(predictions).isfinite().all(dim=2).all(dim=0)
         try:
-            with torch.autocast(torch.device(self.device).type, enabled=False):
+            with full_float32(self.device_type):
                 terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
         except Exception:  # which a loss may raise for want of finite embeddings
             self._check_embeddings(self.finite_rows.tolist())
@@ -346,7 +347,7 @@ class FaceVoiceBrain(sb.Brain):
         self.stage_start = time.monotonic()
         if stage == sb.Stage.TRAIN and self.step == 0:  # else it is resumed
             torch.manual_seed(self._step_seed())
-            with torch.no_grad():
+            with torch.no_grad(), full_float32(self.device_type):
                 if self.optimizer_step == 0:
                     self.modules.objective.on_training_start(self.embed_training_clips)
                 self.modules.objective.on_epoch_start(epoch, self.embed_training_clips)

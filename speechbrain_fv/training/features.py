@@ -13,7 +13,7 @@ from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain_fv.data.digests import FileDigests
 from speechbrain_fv.data.features import FeatureReader, FeatureStore, row_name
 from speechbrain_fv.messages import progress_bar
-from speechbrain_fv.pseudo_labels.labeler import full_float32
+from speechbrain_fv.precision import full_float32
 from speechbrain_fv.settings.values import check_value
 from speechbrain_fv.training.brain import MODALITIES
 from speechbrain_fv.training.record import settings_under
