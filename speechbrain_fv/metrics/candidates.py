@@ -92,7 +92,7 @@ def match_candidates(queries, gallery, allowed, num_candidates, rank, max_trials
     -------
     CandidateMatching
     """
-    num_negatives = (allowed.long() @ gallery.num_clips).tolist()
+    num_negatives = (allowed * gallery.num_clips).sum(dim=1).tolist()  # no GPU has integer products
     sizes = queries.num_clips.tolist(), gallery.num_clips.tolist()
     eligible = [
         identity
