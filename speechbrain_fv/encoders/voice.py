@@ -90,10 +90,28 @@ class VoiceEncoder(FrozenMixin, torch.nn.Module):
 
     def prepare(self, wavs, wav_lens):
         """Returns what the network is called with: features (B, T, F) or `wavs`, and `wav_lens`."""
-        x = wavs if self.features is None else self.features(wavs)  # (B, T, F)
+        x = wavs
+        if self.features is not None:
+            if wavs.device.type != "cpu":
+                keep_on(self.features, wavs.device)
+            x = self.features(wavs)  # (B, T, F)
         if self.normalize is not None:
             x = self.normalize(x, wav_lens)
         return x, wav_lens
+
+
+def keep_on(features, device):
+    """Moves the tensors that SpeechBrain's features keep outside of parameters and buffers.
+
+    Windows, filters and the like would be copied to the device in every step, which each time waits
+    for all that it has to do.
+    """
+    for part in features.modules():
+        for name, value in list(vars(part).items()):
+            if isinstance(value, torch.Tensor):
+                setattr(part, name, value.to(device))
+            elif name == "device_inp":  # where a `Filterbank` makes its filters
+                part.device_inp = device
 
 
 def _published_weights(source, name):

@@ -224,7 +224,7 @@ class CMPCLoss(Loss):
     def _remember(self, side, videos, embeddings, momentum):
         """Moves the memory of the videos met, each once, by the mean of its unit clips."""
         met, place = videos[videos >= 0].unique(return_inverse=True)
-        sums = torch.zeros(len(met), self.embedding_dim).to(self.memory)
+        sums = self.memory.new_zeros(len(met), self.embedding_dim)
         sums.index_add_(0, place, normalize(embeddings[videos >= 0], dim=1))
         moved = momentum * self.memory[side, met] + (1 - momentum) * normalize(sums, dim=1)
         self.memory[side, met] = normalize(moved, dim=1)

@@ -154,4 +154,4 @@ class CurriculumContrastiveLoss(Loss):
         positive = distance(face, voice, self.squared)
         total = positive.sum() + (hinge * has_negative).sum()
         loss = total / (len(face) + has_negative.sum())
-        return {"L_PINs": loss}, {"tau": face.new_tensor(tau)}
+        return {"L_PINs": loss}, {"tau": face.new_full((), tau)}

@@ -190,9 +190,9 @@ def kmeans(points, num_clusters, generator, max_iterations=300, same_rows=False)
             if torch.equal(columns, before) and int(occupied.sum()) == num_occupied:
                 break
     centres = (sums / counts.unsqueeze(2) + origin).split(sizes, dim=1)
-    firsts = torch.tensor([sum(sizes[:index]) for index in range(len(sizes))])
-    labels = columns.transpose(0, 1) - firsts.to(columns.device).view(-1, 1, 1)
-    return labels, list(centres)
+    firsts = [sum(sizes[:index]) for index in range(len(sizes))]
+    labels = [own - first for own, first in zip(columns.unbind(dim=1), firsts, strict=True)]
+    return torch.stack(labels), list(centres)
 
 
 def rank_clusters(labels, centres, prototype, together=False):
