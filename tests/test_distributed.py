@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +19,8 @@ import torch
 from speechbrain_fv.data.pairs import evaluation_loader
 from tests import small_runs
 from tests.paths import ROOT
-from tests.processes import ENVIRONMENT, run, run_forked, run_ranks
-from tests.small_runs import curves, equal, parameters, train, wait_for_step, write_corpus
+from tests.processes import ENVIRONMENT, recipe, run, run_forked, run_ranks
+from tests.small_runs import OPTIONS, curves, equal, parameters, train, wait_for_step, write_corpus
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 GLOBAL_BATCH = 64
@@ -128,6 +129,35 @@ def test_two_processes_equal_one(pair):
 def test_two_processes_equal_one_with_linear_discriminators_and_accumulation(corpus, tmp_path):
     one = finish(corpus, tmp_path / "one", 1, *LINEAR)
     assert_alike(one, finish(corpus, tmp_path / "two", 2, *LINEAR))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["bipcm_fst", "dimnet_ig", "infonce"])
+def test_methods_differ_by_rounding(corpus, tmp_path, method):
+    """With -s it prints a row of the table in docs/distributed.md."""
+    options = [corpus, *OPTIONS[:2], "--steps_per_epoch=20", "--number_of_epochs=1"]
+    options += ["--draw_figures=False", *(["--num_clusters=[8, 32]"] * (method == "bipcm_fst"))]
+    folders = [tmp_path / name for name in ("one", "two")]
+    for num_processes, folder in enumerate(folders, 1):
+        folder.mkdir()
+        backend = ["--distributed_backend=gloo", "--device=cpu"] if num_processes > 1 else []
+        batch_size = f"--batch_size={GLOBAL_BATCH // num_processes}"
+        yaml = ROOT / "hparams" / f"{method}.yaml"
+        training = recipe(
+            "train", yaml, f"--output_folder={folder}", batch_size, *backend, *options
+        )
+        run_one = run_forked if num_processes == 1 else partial(run_ranks, num_processes=2)
+        result = run_one(training, folder=ROOT)
+        assert result.returncode == 0, result.stderr
+    of_weights = largest_difference(*folders)
+    losses = [table[table.name == "loss"].value.to_numpy() for table in map(curves, folders)]
+    of_loss = abs(losses[1] / losses[0] - 1).max()
+    areas = [auc(folder) for folder in folders]
+    row = f"| {method} | {of_weights:.1e} | {of_loss:.1e} | {areas[0]:.6f}, {areas[1]:.6f} |"
+    print(row)
+    assert of_weights < 1e-5 and of_loss < 1e-5 and areas[1] == pytest.approx(areas[0], abs=1e-4), (
+        row
+    )
 
 
 def test_a_process_that_dies_ends_the_run_and_any_number_resumes(corpus, pair, tmp_path):
