@@ -44,10 +44,11 @@ class CMPCLoss(Loss):
 
     Departures: numbers of clusters are shares of the videos; the rows that seed K-means are evenly
     spaced instead of the first, which here are all of a few people; the memory starts with the mean
-    of a video's clips by the first weights, and a video that a batch has twice moves it once, by
-    their mean; rows of one video are no negatives of each other; distances in phi are those to the
-    centres that K-means leaves, before they are scaled to length 1, which is a reading; phi
-    is at least a twentieth of its mean, so that clusters of equal points divide by no 0. The paper
+    of a video's clips by the first weights; a batch holds distinct videos where there are enough,
+    while the authors draw with replacement; a video that it has twice moves its memory once, by the
+    mean of its clips, and its rows are no negatives of each other; distances in phi are those to
+    the centres that K-means leaves, before they are scaled to length 1, which is a reading; phi is
+    at least a twentieth of its mean, so that clusters of equal points divide by no 0. The paper
     averages several crops at test, here the evaluation decides.
 
     Arguments

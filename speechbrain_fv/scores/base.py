@@ -12,6 +12,10 @@ _VALUES_AT_ONCE = 2**22
 """Of the embeddings that a network of pairs or candidates gets in one call."""
 
 
+def _pairs_at_once(dim):
+    return max(1, _VALUES_AT_ONCE // (2 * max(dim, 1)))
+
+
 class Score(torch.nn.Module):
     """What all scores have.
 
@@ -95,7 +99,7 @@ class Score(torch.nn.Module):
         reason = self.unable("verification")
         if reason:
             raise ValueError(reason)
-        step = max(1, _VALUES_AT_ONCE // (2 * max(face.shape[1], 1)))
+        step = _pairs_at_once(face.shape[1])
         parts = [
             self._called((len(part),), part.double(), other.double())
             for part, other in zip(face.split(step), voice.split(step), strict=True)
@@ -122,7 +126,7 @@ class Score(torch.nn.Module):
         """
         result = torch.empty(len(face), len(voice), dtype=torch.float64, device=face.device)
         flat = result.view(-1)
-        step = max(1, _VALUES_AT_ONCE // (2 * max(face.shape[1], 1)))
+        step = _pairs_at_once(face.shape[1])
         for start in range(0, len(flat), step):
             place = torch.arange(start, min(start + step, len(flat)), device=face.device)
             row, column = place // len(voice), place % len(voice)

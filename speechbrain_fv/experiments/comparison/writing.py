@@ -59,11 +59,12 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
         sheets += tables.fold_sheets(table, methods, reference, num_folds)
     sheets.append(tables.cost_sheet(costs, methods))
     seeds = hparams["seeds"]
+    first = seeds if isinstance(seeds, int) else seeds[0]
     note = CHOICE.format(
-        seed=seeds if isinstance(seeds, int) else seeds[0],
+        seed=first,
         fold="" if num_folds is None else ", in each fold for itself",
     )
-    sheets.append(tables.tuning_sheet(tuning, methods, [note, *_failed_candidates(plan, seeds)]))
+    sheets.append(tables.tuning_sheet(tuning, methods, [note, *_failed_candidates(plan, first)]))
     _write_tables(folder, table, methods, costs, tuning)
     labels = {method.name: method.label for method in methods}
     people = OWN_SPLIT if num_folds is None else FOLDS.format(number=num_folds)
@@ -79,9 +80,8 @@ def write_all(hparams, methods, reference, runs, plan, tuning):
     print(f"Tables and figure: {folder}")
 
 
-def _failed_candidates(plan, seeds):
+def _failed_candidates(plan, first):
     """Returns a line per candidate that was started at the first seed and has no report."""
-    first = seeds if isinstance(seeds, int) else seeds[0]
     return [
         f"-: {run.name}: {said(run)}"
         for (_, _, seed), run in plan.items()
