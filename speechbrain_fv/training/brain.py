@@ -77,7 +77,8 @@ class FaceVoiceBrain(sb.Brain):
             "face": lambda: self.modules.face_encoder(batch.face),
             "voice": lambda: self.modules.voice_encoder(*batch.voice),
         }
-        encoded = torch.stack([encode[modality]() for modality in batch.modalities])
+        # In bf16 the sum of the gradients of 256 processes or more would stop growing.
+        encoded = torch.stack([encode[modality]() for modality in batch.modalities]).float()
         if stage == sb.Stage.TRAIN:  # from here on every process has the global batch
             encoded = distributed.gather(encoded, dim=1)
         return self.modules.cmwr(encoded).float().unbind()
