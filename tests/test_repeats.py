@@ -72,3 +72,13 @@ def test_in_a_small_corpus_every_file_counts(corpus, prepare):
     assert prepare() and not prepare()
     write_voice(corpus / "data/p4/a.wav", seconds=3.0, seed=99)
     assert prepare() and not prepare()
+
+
+def test_links_that_lead_back_do_not_list_for_ever(tmp_path):
+    """Two such links in a folder made the listing double at each of 40 levels."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("up", "again"):
+        (tmp_path / "a" / "b" / name).symlink_to(tmp_path)
+    assert sorted(repeats._folders_below(tmp_path)) == [
+        str(path) for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "b")
+    ]

@@ -50,6 +50,8 @@ def corpus(tmp_path_factory):
             write_face(faces / "1.6" / "vid_A-1" / f"{number}.jpg", seed=10 * seed + number + 5)
         for number, video in enumerate(("vid_A-1", "vid_A-1", "vid--B")):
             write_voice(voices / video / f"0000{number}.wav", seconds=1.5, seed=10 * seed + number)
+        for path in (faces / "._00000.jpg", voices / "vid_A-1" / "._00000.wav"):
+            path.write_bytes(b"\0\5\x16\7")  # as macOS leaves beside each file on other disks
     write_face(folder / "faces" / "Nobody_Known" / "0.jpg")
     return folder
 

@@ -143,7 +143,7 @@ def list_clips(folders, version):
     for folder in folders:
         for place, names, files in os.walk(folder):
             names[:] = sorted(name for name in names if not name.startswith("."))
-            for file in sorted(files):
+            for file in sorted(file for file in files if not file.startswith(".")):
                 path = os.path.join(place, file)
                 kind = kind_by_name(file)
                 name = kind and parse_name(path)

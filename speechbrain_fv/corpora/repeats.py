@@ -84,6 +84,16 @@ def _folders_and_files(values):
             yield from _folders_and_files(value)
         elif isinstance(value, str | os.PathLike) and os.path.exists(value):
             yield os.path.abspath(value)
-            yield from (
-                parent for parent, _, _ in os.walk(os.path.abspath(value), followlinks=True)
-            )
+            yield from _folders_below(os.path.abspath(value))
+
+
+def _folders_below(folder):
+    """Yields a folder and those below it, each once: links may lead back to those above."""
+    seen = set()
+    for parent, names, _ in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield parent

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from speechbrain_fv.corpora.repeats import at_once_if_unchanged
-from speechbrain_fv.corpora.voxceleb_layout import identity_folders, roots
+from speechbrain_fv.corpora.voxceleb_layout import identity_folders, roots, shown_files
 from speechbrain_fv.data.manifests import cache_key, is_prepared, write_manifests
 from speechbrain_fv.data.schema import check_columns, named
 from speechbrain_fv.data.splits import check_people
@@ -136,7 +136,7 @@ def list_voices2(folders, meta):
     rows = []
     for folder in folders:
         for identity, place in identity_folders(folder, _among(known))[0]:
-            for file in sorted(place.glob("*/*")):
+            for file in shown_files(place, "*/*"):
                 is_voice = kind_by_name(file.name) == "voice" or file.suffix.lower() in COMPRESSED
                 if is_voice and not file.name.startswith("."):
                     parts = (identity, file.parent.name, file.stem)
@@ -154,7 +154,7 @@ def list_faces2(folders, meta):
     rows = []
     for folder in folders:
         for identity, place in identity_folders(folder, identity_of.get)[0]:
-            for file in sorted([*place.glob("*"), *place.glob("*/*")]):
+            for file in shown_files(place, "*", "*/*"):
                 if kind_by_name(file.name) == "face":
                     parts = file.relative_to(place).parts
                     video = parts[0] if len(parts) > 1 else ""

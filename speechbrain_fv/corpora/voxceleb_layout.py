@@ -72,11 +72,11 @@ def list_voices(folders):
     rows, others = [], []
     for folder in folders:
         for identity, place in identity_folders(folder, _voxceleb_id)[0]:
-            for file in sorted(place.glob("*/*")):
+            for file in shown_files(place, "*/*"):
                 if kind_by_name(file.name) == "voice":
                     parts = (identity, file.parent.name, file.stem)
                     rows.append(("--".join(parts), str(file), *parts[:2]))
-                elif not file.name.startswith("."):
+                else:
                     others.append(file)
     if not rows:
         listed = ", ".join(map(str, folders))
@@ -120,7 +120,7 @@ def list_faces(folders, meta):
         found, others = identity_folders(folder, lambda name: identity_of.get(_person(name)))
         unknown += others
         for identity, place in found:
-            for file in sorted([*place.glob("*"), *place.glob(f"{FRAMES}/*/*")]):
+            for file in shown_files(place, "*", f"{FRAMES}/*/*"):
                 if kind_by_name(file.name) == "face":
                     name = "--".join((identity, *file.relative_to(place).parts))
                     video = "" if file.parent == place else file.parent.name
@@ -134,6 +134,12 @@ def list_faces(folders, meta):
     faces = pd.DataFrame(rows, columns=["ID", "image", "spk_id", "video"])
     _check_once(faces, "image", "vggface_folder")
     return faces, unknown
+
+
+def shown_files(place, *patterns):
+    """Returns the files of a folder but for hidden ones, such as macOS adds (`._00001.wav`)."""
+    files = sorted(file for pattern in patterns for file in place.glob(pattern))
+    return [file for file in files if not file.name.startswith(".")]
 
 
 def _person(name):
