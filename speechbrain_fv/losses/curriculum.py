@@ -65,7 +65,8 @@ class CurriculumContrastiveLoss(Loss):
 
     Of the constants, m = 0.6 and the start, the step and the end of tau were found in public code;
     the squares and the two epochs are unverified, hence `squared` and `step_share`. Departures: the
-    schedule as above; an anchor without a voice of another video in its batch has no negative.
+    schedule as above; an anchor without a voice of another video in its batch has no negative;
+    1e-12 is added under the roots of d, whose gradient is infinite at 0.
 
     Arguments
     ---------
