@@ -17,24 +17,21 @@ from torch._dynamo.exc import TorchDynamoException
 from speechbrain_fv import distributed
 from speechbrain_fv.data.pairs import finished
 from speechbrain_fv.evaluation.embeddings import Embeddings
-from speechbrain_fv.evaluation.exact import evaluate
-from speechbrain_fv.evaluation.report import higher_is_better, value_at
+from speechbrain_fv.evaluation.report import higher_is_better
 from speechbrain_fv.losses import Batch, TrainingEmbeddings
 from speechbrain_fv.messages import in_one_line
 from speechbrain_fv.precision import full_float32
+from speechbrain_fv.training.finite import FiniteCheck, NonFiniteError
 from speechbrain_fv.training.lost_files import LostFiles
 from speechbrain_fv.training.progress import Progress, log_epoch, vanishing_bars
 from speechbrain_fv.training.schedules import parameter_groups
 from speechbrain_fv.training.step_log import StepLog
+from speechbrain_fv.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
 MODALITIES = ("face", "voice")
 DEFAULT_MONITOR = "verification/U/auc"
-
-
-class NonFiniteError(ValueError):
-    """A batch whose embeddings or loss are NaN or infinite; the text names its clips."""
 
 
 class FaceVoiceBrain(sb.Brain):
@@ -58,6 +55,7 @@ class FaceVoiceBrain(sb.Brain):
         self.hparams.score.to(self.device)
         self.step_log = StepLog(self.hparams.curves, self.device)
         self.lost = LostFiles(getattr(self.hparams, "lost_files", 0))
+        self.finite = FiniteCheck(*(self.hparams.modules[f"{m}_encoder"] for m in MODALITIES))
         self.exchange = None  # of several processes, see `distributed.share`
         counter, num_steps, monitor = (
             getattr(self.hparams, name) for name in ("epoch_counter", "num_steps", "monitor")
@@ -95,14 +93,12 @@ class FaceVoiceBrain(sb.Brain):
         if stage != sb.Stage.TRAIN:
             self._keep(predictions[0], batch)
             return torch.zeros(())
-        self.batch = batch
-        self.batch_ids = [f"{f}+{v}" for f, v in zip(batch.face_id, batch.voice_id, strict=True)]
-        self.finite_rows = torch.stack(predictions).isfinite().all(dim=2).all(dim=0)
+        self.finite.begin(batch, *predictions)
         try:
             with full_float32(self.device_type):
                 terms, monitors = self.modules.objective(self._global_batch(*predictions, batch))
         except Exception:  # which a loss may raise for want of finite embeddings
-            self._check_embeddings(self.finite_rows.tolist())
+            self.finite.check_embeddings(self._where())
             raise
         self.scalars = {name: value.detach() for name, value in {**terms, **monitors}.items()}
         loss = self.hparams.loss_weights(terms, self.optimizer_step)
@@ -127,37 +123,6 @@ class FaceVoiceBrain(sb.Brain):
             generator=torch.Generator().manual_seed(self._step_seed()),
             **gathered,
         )
-
-    def _check_embeddings(self, finite):
-        """Raises NonFiniteError naming the clips that cause NaN or infinite embeddings.
-
-        BatchNorm spreads what is wrong with one clip over all: where inputs or features are not
-        finite, only their clips are named; else the pairs whose embeddings are not.
-        """
-        if not all(finite):
-            pairs = [name for name, good in zip(self._all_ids(), finite, strict=True) if not good]
-            gathered = distributed.gather_objects(self._causes(self.batch))
-            causes = [clip for own in gathered for clip in own]
-            clips = ", ".join(causes) or f"{', '.join(pairs)}, of finite inputs and features"
-            raise NonFiniteError(f"NaN or infinite embeddings {self._where()}; clips {clips}")
-
-    def _causes(self, batch):
-        """The clips of this process's batch whose own inputs or features are not finite."""
-        causes = []
-        for modality, inputs in (("face", batch.face), ("voice", batch.voice.data)):
-            encoder = self.hparams.modules[f"{modality}_encoder"]
-            features = None if encoder.takes_features else getattr(encoder, "features", None)
-            with torch.no_grad():
-                values = [inputs] if features is None else [inputs, features(inputs)]
-            finite = torch.stack([torch.isfinite(of).flatten(1).all(dim=1) for of in values])
-            for row in finite.all(dim=0).logical_not().nonzero().flatten().tolist():
-                what = "features" if finite[0, row] else "input"
-                causes.append(f"{getattr(batch, f'{modality}_id')[row]} ({modality} {what})")
-        return causes
-
-    def _all_ids(self):
-        """The pairs of the global batch; all processes must ask, as they do for one error."""
-        return [name for ids in distributed.gather_objects(self.batch_ids) for name in ids]
 
     def _where(self):
         return (
@@ -320,18 +285,8 @@ class FaceVoiceBrain(sb.Brain):
         return super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
 
     def check_loss_isfinite(self, loss):
-        """Raises NonFiniteError with the clips if embeddings or the loss are NaN or infinite.
-
-        Beside what its losses do, such as K-means, a step waits for the device only here.
-        """
-        loss_is_finite, *finite = torch.cat([loss.isfinite().view(1), self.finite_rows]).tolist()
-        self._check_embeddings(finite)
-        if not loss_is_finite:
-            terms = {name: float(value) for name, value in self.scalars.items()}
-            raise NonFiniteError(
-                f"the loss is {float(loss)} {self._where()}; terms {terms}; clips "
-                f"{', '.join(self._all_ids())}"
-            )
+        """Raises NonFiniteError with the clips if embeddings or the loss are NaN or infinite."""
+        self.finite.check(loss, self.scalars, self._where())
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Recovers the best checkpoint; ValueError if there is none."""
@@ -410,36 +365,16 @@ class FaceVoiceBrain(sb.Brain):
         Returns its values without the details of losses, the means of the epoch's training, and the
         monitored value with the sign that makes higher better.
         """
-        monitor = self.hparams.monitor
-        report = evaluate(
-            self.embeddings,
-            self.hparams.metadata,
-            tasks=tuple(dict.fromkeys(("verification", monitor.split("/")[0]))),
-            num_replicates=0,
-            score=self.hparams.score,
+        valid, monitored = validate(
+            self.embeddings, self.hparams.metadata, self.hparams.score, self.hparams.monitor
         )
-        strata = {name: value for name, value in report["verification"].items() if value}
-        valid = {
-            f"auc_{name}": value["auc"]
-            for name, value in strata.items()
-            if value["auc"] is not None
-        }
-        try:
-            monitored = value_at(report, monitor)
-        except ValueError as error:
-            raise ValueError(
-                f"validation: {error}; name another value of the report as monitor, or, with "
-                "--debug, raise batch_size"
-            ) from error
-        if not (monitor.startswith("verification/") and monitor.endswith("/auc")):
-            valid[monitor.replace("/", "_")] = monitored
         batch_size = self.hparams.batch_size * distributed.world()[1]
         details = self.modules.objective.validate(self.embeddings, batch_size, self.hparams.seed)
         curves = self.hparams.curves
         train = curves.epoch_means(epoch)
         rows = {f"valid_{name}": value for name, value in (valid | details).items()}
         curves.append(self.optimizer_step, epoch, rows)
-        return valid, train, monitored if higher_is_better(monitor) else -monitored
+        return valid, train, monitored
 
     def embed_training_clips(self):
         """Returns the `TrainingEmbeddings` by the present weights, without augmentation."""
