@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from speechbrain_fv.encoders import CanonicalNetwork
+from speechbrain_fv.encoders import CanonicalNetwork, VectorNetwork
 from speechbrain_fv.encoders.canonical import ridge_cca
 
 
@@ -40,6 +40,23 @@ def test_correlations_are_those_of_the_generalised_eigenproblem():
     values = scipy.linalg.eigvalsh(left, scipy.linalg.block_diag(*blocks))
     assert np.allclose(found.correlations, values[::-1][:4], atol=1e-10)
     assert found.correlations[1] > 0.5 and found.correlations[2] < 0.3
+
+
+def test_a_person_weighs_the_same_with_many_clips_as_with_few():
+    """The clips of some people three times over change neither coordinates nor weighting."""
+    face, voice, names = pairs()
+    rows = [row for row, name in enumerate(names) for _ in range(3 if name < "p4" else 1)]
+    often = [names[row] for row in rows]
+    once = ridge_cca(face, names, voice, names, num_coordinates=2, ridge=0.5)
+    found = ridge_cca(face[rows], often, voice[rows], often, num_coordinates=2, ridge=0.5)
+    assert len(rows) > len(names) + 40
+    for value, expected in zip(found, once, strict=True):
+        assert np.allclose(np.abs(value), np.abs(expected), atol=1e-10)  # signs are arbitrary
+    networks = VectorNetwork(6), VectorNetwork(6)
+    networks[0].fit(torch.tensor(face), names)
+    networks[1].fit(torch.tensor(face[rows]), often)
+    torch.testing.assert_close(networks[1].mean, networks[0].mean)
+    torch.testing.assert_close(networks[1].weighting, networks[0].weighting)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])

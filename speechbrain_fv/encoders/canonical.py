@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from speechbrain_fv.distributed import Dropout
-from speechbrain_fv.encoders.common import fix_bias
+from speechbrain_fv.encoders.common import fix_bias, person_shares
 
 
 class Canonical(NamedTuple):
@@ -33,8 +33,8 @@ class Canonical(NamedTuple):
 def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge):
     """Returns the `Canonical` coordinates of the faces and voices of the same people.
 
-    Variances are those of all clips, covariances those of the means of each person, every person
-    weighing the same: with one pair each, this is CCA of the pairs.
+    Variances are those of all clips, covariances those of the means of each person, and every
+    person weighs the same in both: with one pair each, this is CCA of the pairs.
 
     Arguments
     ---------
@@ -72,9 +72,11 @@ def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge
         )
     sides = []
     for vectors, identity in ((face, face_identity), (voice, voice_identity)):
-        mean = vectors.mean(axis=0)
+        shares = person_shares(identity)
+        mean = shares @ vectors
         centred = vectors - mean
-        sides.append((mean, _whitening(centred, ridge), _means(centred, identity, people)))
+        white = _whitening(np.sqrt(shares)[:, None] * centred, ridge)
+        sides.append((mean, white, _means(centred, identity, people)))
     (face_mean, face_white, faces), (voice_mean, voice_white, voices) = sides
     # Of the cross-covariance, whose rank is at most the number of people, in their span alone.
     spans = []
@@ -94,15 +96,18 @@ def ridge_cca(face, face_identity, voice, voice_identity, num_coordinates, ridge
     )
 
 
-def _whitening(centred, ridge):
-    """Returns the function that multiplies by the inverse root of a ridge covariance, (D, D)."""
-    num_clips, width = centred.shape
-    variance = np.square(centred).sum() / num_clips / width
+def _whitening(rows, ridge):
+    """Returns the function that multiplies by the inverse root of a ridge covariance, (D, D).
+
+    The covariance is the sum of the outer products of the rows, of shape (N, D).
+    """
+    num_clips, width = rows.shape
+    variance = np.square(rows).sum() / width
     if num_clips < width:
-        _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-        values, directions = np.square(singular) / num_clips, directions.T
+        _, singular, directions = np.linalg.svd(rows, full_matrices=False)
+        values, directions = np.square(singular), directions.T
     else:
-        values, directions = np.linalg.eigh(centred.T @ centred / num_clips)
+        values, directions = np.linalg.eigh(rows.T @ rows)
     rest = 1 / np.sqrt(ridge * variance) if num_clips < width else 0.0
     factors = 1 / np.sqrt(values + ridge * variance) - rest
     return lambda columns: (

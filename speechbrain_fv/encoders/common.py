@@ -1,5 +1,6 @@
 """What the encoders of both modalities share."""
 
+import numpy as np
 import torch
 
 
@@ -31,3 +32,21 @@ def load_strictly(network, state, source):
             f"{source}: not the weights of this network; missing {missing[:3]}, "
             f"extra {extra[:3]} ({len(missing)} and {len(extra)} in all)"
         )
+
+
+def person_shares(identity):
+    """Returns the weight of each clip, shape (N,), by which all identities count alike; sum 1.
+
+    Statistics of clips would else be those of whoever has most of them.
+
+    Arguments
+    ---------
+    identity : sequence of N str
+
+    Example
+    -------
+    >>> person_shares(["ann", "bob", "bob"]).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    _, number, count = np.unique(identity, return_inverse=True, return_counts=True)
+    return 1 / (count[number] * len(count))

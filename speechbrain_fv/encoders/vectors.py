@@ -3,7 +3,7 @@
 import torch
 
 from speechbrain_fv.distributed import Dropout
-from speechbrain_fv.encoders.common import fix_bias
+from speechbrain_fv.encoders.common import fix_bias, person_shares
 
 
 class VectorNetwork(torch.nn.Module):
@@ -56,8 +56,14 @@ class VectorNetwork(torch.nn.Module):
         """The layer that gives the output."""
         return self.layers[-1]
 
-    def fit(self, vectors):
+    def fit(self, vectors, identity=None):
         """Takes mean and covariance from the training vectors, shape (N, D).
+
+        Arguments
+        ---------
+        vectors : torch.Tensor of shape (N, D)
+        identity : sequence of N str, optional
+            Whose they are: all people count alike. By default all vectors do.
 
         Raises
         ------
@@ -66,13 +72,16 @@ class VectorNetwork(torch.nn.Module):
         """
         self._check_width(vectors)
         vectors = torch.nn.functional.normalize(vectors.double(), dim=1)
-        mean = vectors.mean(dim=0)
+        whose = range(len(vectors)) if identity is None else identity
+        shares = torch.from_numpy(person_shares(whose))
+        mean = shares @ vectors
         centred = vectors - mean
+        rows = shares.sqrt()[:, None] * centred
         if len(vectors) < self.input_dim:  # what no vector varies in has the least variance
-            _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-            values, directions = singular.square() / len(centred), directions.T
+            _, singular, directions = torch.linalg.svd(rows, full_matrices=False)
+            values, directions = singular.square(), directions.T
         else:
-            values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+            values, directions = torch.linalg.eigh(rows.T @ rows)
         least = 1e-6 * values.max()
         weights = values.clamp_min(least) ** self.covariance_power
         if len(vectors) < self.input_dim:
@@ -81,7 +90,7 @@ class VectorNetwork(torch.nn.Module):
             weighting = directions * (weights - rest) @ directions.T + rest * identity
         else:
             weighting = directions * weights @ directions.T
-        length = (centred @ weighting).square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
+        length = (rows @ weighting).square().sum().sqrt().clamp_min(1e-12)
         self.mean.copy_(mean)
         self.weighting.copy_(weighting / length)
 

@@ -58,7 +58,7 @@ def fit_networks(hparams, manifests, device="cpu"):
         vectors.append(_training_vectors(encoder, reader, table, device))
         identities.append(table.spk_id.tolist())
         if isinstance(network, VectorNetwork):
-            network.fit(vectors[-1])
+            network.fit(vectors[-1], identities[-1])
     canonical = [isinstance(network, CanonicalNetwork) for network in networks]
     if canonical == [True, True]:
         face, voice = networks
